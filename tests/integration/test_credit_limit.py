@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -64,13 +63,6 @@ def test_server_without_any_refusal_is_not_overspent(tmp_path, most_credits):
         record = checked(tmp_path, write_profile(tmp_path, sandbox, limits=LIMITS), most_credits)
 
     assert charged_in(used) - charged_in(unused) <= record.counts.cost_credits <= most_credits
-
-
-@pytest.fixture
-def listener():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.setblocking(False)
-        yield server
 
 
 @pytest.fixture

@@ -7,10 +7,6 @@ import json
 import os
 import signal
 import ssl
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,7 +57,7 @@ ATTACKED: Final = {
     "doctor": "/api/whoami",
     "load": "/api/usage",
 }
-BROKEN_EXITS: Final = {ExitCode.BREACH, ExitCode.UNREACHABLE}
+BROKEN_EXITS: Final = frozenset({ExitCode.BREACH, ExitCode.UNREACHABLE})
 """A finding, or the end of the run after five requests in a row without a response."""
 TELLS_DOCTOR_NOTHING: Final = {"no content type"}
 """Broken, but not in anything that a profile describes."""
@@ -117,15 +113,8 @@ def test_values_of_the_wrong_type_do_not_break_the_harness(tmp_path, sandbox, fa
     """Every check tolerates them; the shapes judge them."""
     with corrupting(sandbox.base_url, None, altered(Random(1), share=0.3)) as proxy:
         profile = write_profile(tmp_path, sandbox, base_url=proxy.base_url, limits=WHOLE_LIMITS)
-        options = (
-            "--target",
-            profile,
-            "--quick",
-            "--seed",
-            "1",
-            *(f"--family={each}" for each in families.split()),
-        )
-        process = knouds("check", *options, cwd=tmp_path)
+        selection = [f"--family={each}" for each in families.split()]
+        process = knouds("check", "--target", profile, "--quick", "--seed", "1", *selection, cwd=tmp_path)
 
     assert process.returncode == ExitCode.BREACH
     assert [line for line in process.stdout.splitlines() if ".py:" in line or "Error:" in line] == []
@@ -195,17 +184,16 @@ def test_hostile_response_of_one_operation_fails_each_command(tmp_path, sandbox,
         ended = run(tmp_path, sandbox, proxy.base_url, command)
         heard = sum(b" /api/usage" in each.partition(b"\r\n")[0] for each in proxy.requests)
 
-    exits = {ExitCode.KEPT} if name in HARMLESS else set(BROKEN_EXITS)
-    if name in BEYOND_BOUNDS:
-        exits.add(ExitCode.KEPT)
-    if command == "doctor" and name in TELLS_DOCTOR_NOTHING:
-        exits = {ExitCode.KEPT}
-    if command == "load":  # on a busy machine the measurement may be invalid
-        exits.add(ExitCode.INVALID_MEASUREMENT)
+    is_sound = name in HARMLESS or (command == "doctor" and name in TELLS_DOCTOR_NOTHING)
+    exits = frozenset({ExitCode.KEPT}) if is_sound else BROKEN_EXITS
+    exits |= {ExitCode.KEPT} if name in BEYOND_BOUNDS else set()
+    exits |= {ExitCode.INVALID_MEASUREMENT} if command == "load" else set()  # on a busy machine
     assert ended.exit_code in exits, ended.printed
     if command == "check":
         assert report_of(tmp_path / "runs").counts.exchanges > 2
-        verified = judged(verify(tmp_path))
+        (har,) = tmp_path.glob("runs/*/exchanges.har")
+        verify = ("verify", str(har), "--runs-folder", "verified")
+        verified = judged(run_command(tmp_path, *verify, timeout_s=TIMEOUT_S))
         is_sound = name in (*HARMLESS, *BEYOND_BOUNDS)
         assert verified.exit_code == (ExitCode.KEPT if is_sound else ExitCode.BREACH)
         assert report_of(tmp_path / "verified").counts.exchanges > 2
@@ -214,11 +202,6 @@ def test_hostile_response_of_one_operation_fails_each_command(tmp_path, sandbox,
         assert load is not None
         counted = sum(each.requests for each in load.results.operations)
         assert 0 <= heard - counted <= USERS  # in flight at the end
-
-
-def verify(folder: Path) -> Ended:
-    (har,) = folder.glob("runs/*/exchanges.har")
-    return run_command(folder, "verify", str(har), "--runs-folder", "verified", timeout_s=TIMEOUT_S)
 
 
 @pytest.mark.parametrize(
@@ -258,19 +241,6 @@ def test_target_with_an_invalid_certificate_is_unreachable(tmp_path, sandbox, na
     assert server.requests == []
 
 
-@contextmanager
-def sandbox_process() -> Iterator[tuple[RunningSandbox, subprocess.Popen[bytes]]]:
-    """Start a sandbox in its own process, which tests may kill or stop."""
-    command = [sys.executable, "-m", "knouds_sandbox", "--announce", "--port", "0"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            said = json.loads(process.stdout.readline())
-            yield (RunningSandbox(base_url=said["base_url"], keys=said["keys"], control_token=None), process)
-        finally:
-            process.kill()
-
-
 @pytest.mark.parametrize(
     ("number", "command"),
     some(
@@ -278,9 +248,10 @@ def sandbox_process() -> Iterator[tuple[RunningSandbox, subprocess.Popen[bytes]]
         (signal.SIGKILL, "check"),
     ),
 )
-def test_target_that_dies_or_stalls_is_never_green(tmp_path, number, command):
+def test_target_that_dies_or_stalls_is_never_green(tmp_path, spawn, number, command):
     """Earlier results are in the report."""
-    with sandbox_process() as (sandbox, process):
+    with spawn() as (process, said, _):
+        sandbox = RunningSandbox(base_url=said["base_url"], keys=said["keys"], control_token=None)
         left = iter(range(5 if command == "check" else 15))
 
         def choose(*_):

@@ -1,24 +1,21 @@
 """Load as a user runs it, in one process or several, and its results."""
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 from checking import knouds
-from example_targets import free_port
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.runs.load_results import LOAD_FILE, LoadResults
+from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord, read_run
 
 _ATTEMPTS = 4
-TOKEN_VARIABLE = "KNOUDS_HARNESS_WORKERS_TOKEN"
 _TIMEOUT_S = 240.0
 """Enough for a search of many points on a busy machine."""
 
@@ -104,60 +101,3 @@ def scenario_of(folder: Path, body: str) -> str:
 
 def first_line(out: str) -> str:
     return out.strip().splitlines()[0]
-
-
-@dataclass(kw_only=True)
-class Distributed:
-    """A master and its workers; the record goes to ``runs``."""
-
-    master: subprocess.Popen[str]
-    workers: Sequence[subprocess.Popen[str]]
-    runs: Path
-    errors: str = field(default="", init=False)
-
-    def wait(self) -> int:
-        """Wait until all have ended; return the master's exit code."""
-        _, self.errors = self.master.communicate(timeout=_TIMEOUT_S)
-        for worker in self.workers:
-            worker.communicate(timeout=_TIMEOUT_S)
-        return self.master.returncode
-
-    @property
-    def figures_so_far(self) -> str:
-        """Return the figures that the master has written, as text."""
-        return "".join(path.read_text() for path in self.runs.glob(f"*/{LOAD_FILE}"))
-
-    @property
-    def record(self) -> RunRecord:
-        (folder,) = self.runs.iterdir()
-        return read_run(folder)
-
-
-@contextmanager
-def distributed(scenario: Path, *arguments: str, workers: int, runs: Path) -> Iterator[Distributed]:
-    """Start master and workers with plain Locust, with the master's arguments; none outlives the context."""
-    port = str(free_port())
-    locust = [sys.executable, "-m", "locust", "-f", str(scenario)]
-    as_master = ["--master", "--headless", "--expect-workers", str(workers), "--only-summary"]
-    as_master += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--record", str(runs)]
-    as_worker = ["--worker", "--master-host", "127.0.0.1", "--master-port", port]
-    started: list[subprocess.Popen[str]] = []
-    try:
-        started += [_start([*locust, *as_master, *arguments])]
-        started += [_start([*locust, *as_worker]) for _ in range(workers)]
-        yield Distributed(master=started[0], workers=started[1:], runs=runs)
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
-
-
-def _start(command: Sequence[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command,
-        env={**os.environ, TOKEN_VARIABLE: "a token of this test"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )

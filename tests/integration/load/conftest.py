@@ -1,15 +1,7 @@
-"""A sandbox without a control plane, and its profile."""
+"""A profile of the sandbox, without a control plane."""
 
 import pytest
 from example_targets import write_profile
-
-from knouds_sandbox.serving import running_sandbox
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with running_sandbox() as running:
-        yield running
 
 
 @pytest.fixture

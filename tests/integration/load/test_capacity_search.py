@@ -2,11 +2,9 @@
 
 import asyncio
 import signal
-from functools import partial
 from pathlib import Path
 
 import pytest
-from checking import sampled
 from clocks import wait_until
 from example_targets import write_profile
 from loading import Loaded, latest_record, load, started_load
@@ -20,6 +18,7 @@ from knouds_sandbox import serving
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.serving import running_sandbox
 
+pytestmark = pytest.mark.nightly
 WITHIN_S = 90
 """A quiet machine needs a third of it for the longest search here."""
 
@@ -31,12 +30,7 @@ def slow_sandbox():
 
 
 @pytest.fixture
-def search(slow_sandbox, search_on):
-    return partial(search_on, slow_sandbox)
-
-
-@pytest.fixture
-def search_on(tmp_path):
+def search(tmp_path):
     def arguments(sandbox: serving.RunningSandbox, p50_ms: float, *more: str) -> list[str]:
         profile = write_profile(tmp_path, sandbox)
         objectives = tmp_path / "objectives.toml"
@@ -70,10 +64,9 @@ def capacity_of(record: RunRecord | None) -> Capacity:
     return record.load.results.capacity
 
 
-@pytest.mark.nightly
-def test_search_ends_at_the_highest_allowed_rate(runs, search):
+def test_search_ends_at_the_highest_allowed_rate(runs, slow_sandbox, search):
     """Rates double up to it; report and terminal show the result."""
-    loaded, capacity = found_by(runs, search(5000, "--rate", "4", "--up-to", "8"))
+    loaded, capacity = found_by(runs, search(slow_sandbox, 5000, "--rate", "4", "--up-to", "8"))
 
     assert loaded.exit_code == ExitCode.KEPT, loaded.out
     assert capacity.highest_per_s == 8
@@ -96,14 +89,13 @@ def with_one_slot(app: ASGIApp) -> ASGIApp:
     return take_turns
 
 
-@pytest.mark.nightly
-def test_capacity_limited_by_the_target_is_found(tmp_path, search_on, monkeypatch):
+def test_capacity_limited_by_the_target_is_found(runs, search, monkeypatch):
     """One run at a time, of 50 ms each: less than 20 per second; the knee is there too."""
     make_server = serving.make_server
     monkeypatch.setattr(serving, "make_server", lambda app, *more: make_server(with_one_slot(app), *more))
     with running_sandbox(latency=Latency(fixed_s=0.05)) as sandbox:
-        arguments = search_on(sandbox, 100, "--rate", "8", "--repeats", "1")
-        loaded, capacity = found_by(tmp_path / "runs", arguments)
+        arguments = search(sandbox, 100, "--rate", "8", "--repeats", "1")
+        loaded, capacity = found_by(runs, arguments)
 
     assert loaded.exit_code == ExitCode.KEPT, loaded.out
     assert capacity.limit == ""
@@ -116,10 +108,9 @@ def test_capacity_limited_by_the_target_is_found(tmp_path, search_on, monkeypatc
     assert f"Capacity {capacity.highest_per_s:g}/s" in loaded.out
 
 
-@pytest.mark.nightly
-def test_interrupted_search_keeps_its_points(runs, search):
+def test_interrupted_search_keeps_its_points(runs, slow_sandbox, search):
     """Ctrl-C ends the current point, and the report has the earlier ones."""
-    with started_load(runs, *search(5000, "--rate", "2", "--up-to", "1000")) as process:
+    with started_load(runs, *search(slow_sandbox, 5000, "--rate", "2", "--up-to", "1000")) as process:
         wait_until(lambda: any('"capacity": {' in each.read_text() for each in runs.glob("*/load.json")))
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
@@ -133,33 +124,3 @@ def test_interrupted_search_keeps_its_points(runs, search):
     assert capacity_of(record).points
     assert (record.folder / "report.html").is_file()
     assert out
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    sampled(
-        [
-            (("--shape", "ramp"), "Leave --shape out"),
-            (("--within", "1s"), "too short for even one point"),
-            (("--warm-up", "2"), "leaves nothing of a point"),
-        ],
-        every=3,
-    ),
-)
-def test_option_that_does_not_fit_a_search_is_refused(runs, search, more, message):
-    loaded = load(runs, *search(5000, *more))
-
-    assert loaded.exit_code == ExitCode.USAGE
-    assert loaded.found is None
-    assert message in loaded.err
-
-
-@pytest.mark.nightly
-def test_scenario_without_objectives_cannot_be_searched(runs, search, tmp_path):
-    arguments = search(5000)
-    (tmp_path / "objectives.toml").write_text("", encoding="utf-8")
-
-    loaded = load(runs, *arguments)
-
-    assert loaded.exit_code == ExitCode.USAGE
-    assert "sync_runs has no objectives" in loaded.err

@@ -1,29 +1,56 @@
 """A master and four workers on loopback do together what one process would, and no more."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clocks import wait_until
-from example_targets import write_profile
-from loading import Distributed, distributed
+from example_targets import free_port, write_profile
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.locations import scenarios_path
 from knouds_harness.runs.load_results import LoadResults
-from knouds_harness.runs.record import RunRecord
+from knouds_harness.runs.record import RunRecord, read_run
 from knouds_sandbox import serving
 
+pytestmark = [pytest.mark.nightly, pytest.mark.slow]
 WORKERS = 4
 ATTEMPTS = 3
 """A very busy machine loses workers by itself."""
 WITHOUT_EFFECT = (400, 403, 404)
-SYNC_RUNS = scenarios_path() / "sync_runs.py"
+
+
+@contextmanager
+def distributed(*arguments: str, runs: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Start a master and its workers with plain Locust, the master first; none outlives the context."""
+    port = str(free_port())
+    locust = [sys.executable, "-m", "locust", "-f", str(scenarios_path() / "sync_runs.py")]
+    as_master = ["--master", "--headless", "--expect-workers", str(WORKERS), "--only-summary"]
+    as_master += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--record", str(runs)]
+    as_worker = ["--worker", "--master-host", "127.0.0.1", "--master-port", port]
+    streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    environ = {**os.environ, "KNOUDS_HARNESS_WORKERS_TOKEN": "a token of this test"}
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        started += (
+            subprocess.Popen([*locust, *words], env=environ, **streams)
+            for words in ([*as_master, *arguments], *[as_worker] * WORKERS)
+        )
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
 
 @dataclass
@@ -90,13 +117,12 @@ def profile_with(tmp_path, sandbox):
 
 
 def undisturbed(
-    scenario: Path,
     *plan: str,
     runs: Path,
     counts: Counts,
     arrivals: int | None = None,
     lost: int = 0,
-    meanwhile: Callable[[Distributed], object] = lambda _: None,
+    meanwhile: Callable[[list[subprocess.Popen[bytes]]], object] = lambda _: None,
 ) -> tuple[int, RunRecord]:
     """Return exit code and record of a run in which only the given number of workers was lost.
 
@@ -104,10 +130,12 @@ def undisturbed(
     """
     for attempt in range(ATTEMPTS):
         counts.at_s, counts.cost_credits, counts.all_at_s = [], 0.0, []
-        with distributed(scenario, *plan, workers=WORKERS, runs=runs / str(attempt)) as run:
-            meanwhile(run)
-            exit_code = run.wait()
-        record = run.record
+        folder = runs / str(attempt)
+        with distributed(*plan, runs=folder) as processes:
+            meanwhile(processes)
+            exit_code, *_ = [each.wait(timeout=240) for each in processes]
+        (run,) = folder.iterdir()
+        record = read_run(run)
         are_served = arrivals is None or results_of(record).validity.arrivals == arrivals
         if are_served and record.note.count("The run lost a worker") == lost:
             break
@@ -134,13 +162,11 @@ def is_counted_once(record: RunRecord, counts: Counts) -> bool:
     return requests - unanswered <= len(counts.at_s) <= requests
 
 
-@pytest.mark.nightly
-@pytest.mark.slow
 def test_workers_share_a_schedule_and_counts_match_the_server(runs, profile, counts):
     """All arrivals are sent once, every request is counted once, and credits agree."""
     plan = ("--target", profile, "--rate", "60", "--duration", "4s", "--users", "40")
 
-    _, record = undisturbed(SYNC_RUNS, *plan, runs=runs, counts=counts, arrivals=240)
+    _, record = undisturbed(*plan, runs=runs, counts=counts, arrivals=240)
 
     results = results_of(record)
     assert results.plan.workers == WORKERS
@@ -150,13 +176,11 @@ def test_workers_share_a_schedule_and_counts_match_the_server(runs, profile, cou
     assert results.cost_credits == pytest.approx(counts.cost_credits)
 
 
-@pytest.mark.nightly
-@pytest.mark.slow
 def test_credit_limit_holds_over_all_workers(runs, profile_with, counts):
     """Together they spend the credits, and the run ends with a message."""
     plan = ("--target", profile_with("credits = 700"), "--users", "40", "--duration", "30s")
 
-    exit_code, record = undisturbed(SYNC_RUNS, *plan, runs=runs, counts=counts)
+    exit_code, record = undisturbed(*plan, runs=runs, counts=counts)
 
     assert exit_code == ExitCode.GUARD
     assert "credits" in record.note
@@ -164,14 +188,12 @@ def test_credit_limit_holds_over_all_workers(runs, profile_with, counts):
     assert results_of(record).cost_credits == pytest.approx(counts.cost_credits)
 
 
-@pytest.mark.nightly
-@pytest.mark.slow
 def test_rate_limit_of_the_profile_holds_over_all_workers(runs, profile_with, counts):
     """Requests before the load count too; a stalled server may see some requests late."""
     limits = "credits = 100000\nrequests_per_s = 20"
     plan = ("--target", profile_with(limits), "--users", "40", "--duration", "6s")
 
-    _, record = undisturbed(SYNC_RUNS, *plan, runs=runs, counts=counts)
+    _, record = undisturbed(*plan, runs=runs, counts=counts)
 
     assert is_counted_once(record, counts)
     took_s = counts.at_s[-1] - counts.at_s[0]
@@ -179,18 +201,16 @@ def test_rate_limit_of_the_profile_holds_over_all_workers(runs, profile_with, co
     assert max(sum(start <= each < start + 1 for each in counts.all_at_s) for start in counts.all_at_s) <= 30
 
 
-@pytest.mark.nightly
-@pytest.mark.slow
 def test_lost_worker_ends_the_run_and_keeps_its_figures(runs, profile, counts):
     """At once, as an invalid measurement; its last seconds are missing, and the reason says so."""
     rate = 40
     plan = ("--target", profile, "--rate", str(rate), "--duration", "10m", "--users", "40")
 
-    def kill_one(run: Distributed) -> None:
+    def kill_one(processes: list[subprocess.Popen[bytes]]) -> None:
         wait_until(lambda: len(counts.at_s) > 2 * rate)
-        run.workers[2].kill()
+        processes[2].kill()
 
-    exit_code, record = undisturbed(SYNC_RUNS, *plan, runs=runs, counts=counts, lost=1, meanwhile=kill_one)
+    exit_code, record = undisturbed(*plan, runs=runs, counts=counts, lost=1, meanwhile=kill_one)
 
     (reason,) = (each for each in results_of(record).validity.reasons if "lost a worker" in each)
     assert exit_code == ExitCode.INVALID_MEASUREMENT
@@ -201,19 +221,3 @@ def test_lost_worker_ends_the_run_and_keeps_its_figures(runs, profile, counts):
     uncounted = len(counts.at_s) - requests_of(record)
     assert 0 <= uncounted <= (last_s - counted_s + 1) * rate / WORKERS
     assert last_s < 60
-
-
-@pytest.mark.nightly
-@pytest.mark.slow
-def test_run_whose_only_worker_is_lost_ends(runs, profile, counts):
-    """Locust stops a test without workers; the record says why."""
-    plan = ("--target", profile, "--rate", "20", "--duration", "10m", "--users", "20")
-
-    with distributed(SYNC_RUNS, *plan, workers=1, runs=runs) as run:
-        wait_until(lambda: '"operation": "runWorkflow"' in run.figures_so_far)  # reported and written
-        run.workers[0].kill()
-        exit_code = run.wait()
-
-    assert exit_code == ExitCode.INVALID_MEASUREMENT
-    assert "lost a worker" in run.record.note
-    assert requests_of(run.record) > 0

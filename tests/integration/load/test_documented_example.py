@@ -1,11 +1,11 @@
 """The Locust file in the guide runs as printed, in one process or several."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from checking import run_program
 from example_targets import free_port
 from raw_server import always, serving
 
@@ -38,7 +38,7 @@ def test_documented_locustfile_counts_each_request_once(tmp_path, workers):
         command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--host", server.base_url]
         command += ["--headless", "--users", "4", "--spawn-rate", "4", *workers, *ports]
         command += ["--run-time", "6s", "--stop-timeout", "5"]
-        process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        process = run_program(*command)
 
     assert process.returncode == 1, process.stderr  # Locust's word for failed requests
     assert "Traceback" not in process.stderr

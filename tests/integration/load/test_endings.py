@@ -11,7 +11,6 @@ from loading import end_of, started_load
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.findings import RunOutcome
-from knouds_harness.runs.load_results import LOAD_FILE
 
 LONG = ("--duration", "10m")
 
@@ -55,7 +54,7 @@ def test_interrupted_run_ends_with_130_and_a_complete_report(runs, number):
 
 @pytest.mark.nightly
 def test_second_interruption_ends_at_once_with_a_report(runs, profile):
-    with in_two_processes(runs, profile) as process:
+    with in_processes(runs, profile, 2) as process:
         family = wait_for_load(runs, process)
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)
@@ -65,26 +64,6 @@ def test_second_interruption_ends_at_once_with_a_report(runs, profile):
     assert ended.record.outcome is RunOutcome.INTERRUPTED
     assert (ended.record.folder / "report.html").is_file()
     wait_until(lambda: is_gone(family), timeout_s=5)
-
-
-@pytest.mark.nightly
-def test_killed_run_controller_leaves_a_readable_record(runs):
-    with started_load(runs, "reads", "--users", "4", "--processes", "2", *LONG) as process:
-        family = wait_for_load(runs, process)
-        (master,) = (
-            each
-            for each in psutil.Process(process.pid).children()
-            if any("locust" in word for word in each.cmdline())
-        )
-        master.kill()
-        ended = end_of(process, runs)
-
-    assert ended.exit_code == ExitCode.INTERRUPTED
-    assert "killed by SIGKILL" in ended.err
-    assert ended.record.outcome is RunOutcome.INTERRUPTED
-    assert (ended.record.folder / LOAD_FILE).is_file()
-    assert ended.record.load
-    wait_until(lambda: is_gone(family), timeout_s=10)
 
 
 def test_command_killed_at_its_start_leaves_no_process(runs, profile):
@@ -108,42 +87,43 @@ def workers_of(process):
     ]
 
 
-def in_two_processes(runs, profile):
-    return started_load(runs, "reads", "--target", profile, "--users", "4", "--processes", "2", *LONG)
+def in_processes(runs, profile, count):
+    many = ("--users", "4", "--processes", str(count))
+    return started_load(runs, "reads", "--target", profile, *many, *LONG)
+
+
+def leader_of(process):
+    return workers_of(process)[0].parent()
+
+
+def last_worker_of(process):
+    return workers_of(process)[-1]
+
+
+MAY_BE = {ExitCode.INTERRUPTED, ExitCode.USAGE}
+LOST = {
+    "leader": (leader_of, signal.SIGKILL, 2, {ExitCode.INTERRUPTED}, "killed by SIGKILL"),
+    "leader at the start": (leader_of, signal.SIGKILL, 2, MAY_BE, ""),
+    "worker at the start": (last_worker_of, signal.SIGKILL, 2, {ExitCode.INVALID_MEASUREMENT}, "Ended early"),
+    "worker that is told to end": (last_worker_of, signal.SIGINT, 2, {ExitCode.INTERRUPTED}, "was ended"),
+    "only worker": (last_worker_of, signal.SIGKILL, 1, {ExitCode.INVALID_MEASUREMENT}, "lost a worker"),
+}
 
 
 @pytest.mark.nightly
-def test_workers_end_if_the_master_is_killed_while_they_connect(runs, profile):
-    with in_two_processes(runs, profile) as process:
-        wait_until(lambda: len(workers_of(process)) == 2)
+@pytest.mark.parametrize("which", LOST)
+def test_run_that_loses_a_process_ends_with_a_readable_record(runs, profile, which):
+    lost_of, number, processes, exit_codes, says = LOST[which]
+    with in_processes(runs, profile, processes) as process:
+        if "start" not in which:
+            wait_for_load(runs, process)
+        wait_until(lambda: len(workers_of(process)) == processes)
         family = family_of(process)
-        workers_of(process)[0].parent().kill()
+        lost_of(process).send_signal(number)
         ended = end_of(process, runs)
         wait_until(lambda: is_gone(family), timeout_s=10)
 
-    assert ended.exit_code in (ExitCode.INTERRUPTED, ExitCode.USAGE)
-
-
-@pytest.mark.nightly
-def test_worker_lost_before_the_load_ends_the_run(runs, profile):
-    with in_two_processes(runs, profile) as process:
-        wait_until(lambda: len(workers_of(process)) == 2)
-        family = family_of(process)
-        workers_of(process)[0].kill()
-        ended = end_of(process, runs)
-
-    assert ended.exit_code == ExitCode.INVALID_MEASUREMENT
-    assert "Ended early" in ended.out
-    wait_until(lambda: is_gone(family), timeout_s=10)
-
-
-@pytest.mark.nightly
-def test_interrupted_worker_ends_in_order(runs, profile):
-    with in_two_processes(runs, profile) as process:
-        wait_for_load(runs, process)
-        workers_of(process)[0].send_signal(signal.SIGINT)
-        ended = end_of(process, runs)
-
-    assert ended.exit_code == ExitCode.INTERRUPTED
-    assert "was ended" in ended.record.note
+    assert ended.exit_code in exit_codes
+    assert says in ended.out + ended.err + (ended.found.note if ended.found else "")
     assert "Traceback" not in ended.err
+    assert "start" in which or ended.results.plan.scenario == "reads"

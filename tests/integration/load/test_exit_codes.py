@@ -25,60 +25,79 @@ def test_missed_objective_ends_with_1_and_is_named_first(profile, runs, tmp_path
     assert summary["exit_code"] == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    sampled(
-        [
-            (("nothing",), 'no scenario "nothing"'),
-            (("reads", "--abort-on", "p98=3"), "p98 is not a metric"),
-            (("reads", "--target", "nowhere"), 'no target "nowhere"'),
-            (("reads", "--", "--no-such-option"), "error: unrecognized arguments: --no-such-option\n"),
-            (("reads", "--up-to", "9"), "--up-to belongs to --find-capacity"),
-            (("reads", "--objective", "p98 < 3s"), "p98 is not a metric"),
-            (("reads", "--objective", "getWhoam p95 < 3s"), 'Did you mean "getWhoami"?'),
-            (("reads", "--plan-only", "--objective", "getWhoam p95 < 3s"), 'Did you mean "getWhoami"?'),
-        ],
-        every=8,
+SCENARIO = """
+from locust import events
+
+from knouds_harness.load.plugin import install
+from knouds_harness.load.scenario import ScenarioUser
+from knouds_harness.load.tasks import who_am_i
+from knouds_harness.load.users import KnoudsUser
+
+install(events)
+
+
+class First({user}):
+    tasks = [who_am_i]
+    {first}
+
+
+class Second(ScenarioUser):
+    tasks = [who_am_i]
+    {second}
+"""
+FILES = {
+    "plain.py": "from locust import User\n",
+    "syntax.py": "from locust import User\nx = 1 +\n",
+    "raising.py": "\n\nraise ValueError('so')\n",
+    "importing.py": "import no_such_module\n",
+    "other_users.py": SCENARIO.format(user="KnoudsUser", first="", second=""),
+    "one_rate.py": SCENARIO.format(user="ScenarioUser", first="", second="rate = 5"),
+    "two_rates.py": SCENARIO.format(user="ScenarioUser", first="rate = 5", second="rate = 5"),
+    "nothing.toml": "",
+}
+FIND = ("sync_runs", "--find-capacity", "--duration", "2s", "--warm-up", "0.5", "--within", "90s")
+IMPOSSIBLE = [
+    (("nothing",), 'no scenario "nothing"'),
+    (("two_rates.py", "--rate", "5", "--plan-only"), "--rate has no effect: First and Second have rates"),
+    (
+        ("two_rates.py", "--stages", "5s:5/s", "--plan-only"),
+        "--stages has no effect: First and Second have rates",
     ),
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)
-def test_impossible_command_ends_with_2(runs, arguments, says):
+    (("one_rate.py", "--plan-only"), "Second have rates of their own, and First none"),
+    (
+        ("other_users.py", "--rate", "5", "--plan-only"),
+        "a rate has no effect on First: only a ScenarioUser waits",
+    ),
+    (("importing.py",), "importing.py, line 1: ModuleNotFoundError: No module named 'no_such_module'\n"),
+    (("syntax.py",), "syntax.py, line 2: SyntaxError: invalid syntax\n"),
+    (("raising.py",), "raising.py, line 3: ValueError: so\n"),
+    (("plain.py",), "does not install the plugin"),
+    (("reads", "--abort-on", "p98=3"), "p98 is not a metric"),
+    ((*FIND, "--shape", "ramp"), "Leave --shape out"),
+    (("reads", "--target", "nowhere"), 'no target "nowhere"'),
+    (("reads", "--", "--no-such-option"), "error: unrecognized arguments: --no-such-option\n"),
+    (("reads", "--up-to", "9"), "--up-to belongs to --find-capacity"),
+    (("reads", "--objective", "getWhoam p95 < 3s"), 'Did you mean "getWhoami"?'),
+    ((*FIND, "--within", "1s"), "too short for even one point"),
+    ((*FIND, "--warm-up", "2"), "leaves nothing of a point"),
+    ((*FIND, "--objectives", "nothing.toml"), "sync_runs has no objectives"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), sampled(IMPOSSIBLE, every=5))
+def test_impossible_command_ends_with_2(runs, tmp_path, monkeypatch, arguments, says):
+    """A broken file with its line, and without options that our own processes pass to each other."""
+    monkeypatch.chdir(tmp_path)
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content)
+
     loaded = load(runs, *arguments)
-
-    assert loaded.exit_code == ExitCode.USAGE
-    assert says in loaded.err
-    assert "Traceback" not in loaded.err
-    assert loaded.found is None
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    sampled(
-        [
-            ("from locust import User\n", "does not install the plugin"),
-            ("from locust import User\nx = 1 +\n", "mine.py, line 2: SyntaxError: invalid syntax\n"),
-            ("\n\nraise ValueError('so')\n", "mine.py, line 3: ValueError: so\n"),
-            (
-                "import no_such_module\n",
-                "mine.py, line 1: ModuleNotFoundError: No module named 'no_such_module'\n",
-            ),
-        ],
-        every=8,
-    ),
-    ids=["plugin", "syntax", "exception", "import"],
-)
-def test_broken_locust_file_is_explained(runs, tmp_path, text, says):
-    """With the line, and without options that our own processes pass to each other."""
-    file = tmp_path / "mine.py"
-    file.write_text(text)
-
-    loaded = load(runs, str(file))
 
     assert loaded.exit_code == ExitCode.USAGE
     assert loaded.err.startswith("error: ")
     assert says in loaded.err
-    assert not {"Traceback", "__main__", "--progress-descriptor"} & {*loaded.err.split()}
-    assert "__main__.py" not in loaded.err
+    assert not [word for word in ("Traceback", "__main__", "--progress-descriptor") if word in loaded.err]
+    assert loaded.found is None
 
 
 def test_unreachable_target_ends_with_3(runs, tmp_path, sandbox):

@@ -3,11 +3,11 @@
 import os
 import pwd
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from checking import run_program
 from example_targets import write_profile
 
 from knouds_harness.errors import ExitCode
@@ -63,5 +63,4 @@ def _run(*command, cwd):
         who = ("--reuid", str(owner.pw_uid), "--regid", str(owner.pw_gid), "--clear-groups")
         reads = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
         command = ("setpriv", *who, *reads, *command)
-    env = {**os.environ, "HOME": str(cwd), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=240, check=False)
+    return run_program(*command, cwd=cwd, HOME=str(cwd), PYTHONDONTWRITEBYTECODE="1")

@@ -1,11 +1,9 @@
 """Every scenario is an ordinary Locust file."""
 
-import os
-import subprocess
 import sys
 
 import pytest
-from checking import sampled
+from checking import run_program, sampled
 from example_targets import write_profile
 
 from knouds_harness.errors import ExitCode
@@ -13,8 +11,8 @@ from knouds_harness.load.generator.launching import scenario_file
 
 
 def locust(scenario, *arguments):
-    command = [sys.executable, "-m", "locust", "-f", str(scenario_file(scenario)), "--headless", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=90, env=os.environ)
+    command = (sys.executable, "-m", "locust", "-f", scenario_file(scenario), "--headless")
+    return run_program(*command, *arguments)
 
 
 def test_scenario_runs_in_plain_locust():

@@ -1,19 +1,10 @@
 """``load --plan-only``: the plan of a run, without sending it."""
 
-import socket
-
 import pytest
 from example_targets import write_profile
 from loading import load
 
 from knouds_harness.errors import ExitCode
-
-
-@pytest.fixture
-def listener():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.setblocking(False)
-        yield server
 
 
 def test_plan_is_printed_and_nothing_is_sent(tmp_path, sandbox, listener):

@@ -1,6 +1,5 @@
 """Several scenarios of one file at once, each with its own arrivals, figures and objectives."""
 
-import pytest
 from loading import load
 
 from knouds_harness.errors import ExitCode
@@ -50,18 +49,13 @@ class Viewers(ScenarioUser):
 """
 
 
-@pytest.fixture
-def two(tmp_path):
+def test_each_scenario_has_its_arrivals_and_its_objectives(tmp_path):
+    """All answers are verified as those of their operation, whatever name they are counted under."""
     path = tmp_path / "two.py"
     path.write_text(TWO, encoding="utf-8")
-    return str(path)
-
-
-def test_each_scenario_has_its_arrivals_and_its_objectives(tmp_path, two):
-    """All answers are verified as those of their operation, whatever name they are counted under."""
     objectives = ("--objective", "Readers: * p50 < 30s", "--objective", "Runners: all operations max < 0ms")
 
-    loaded = load(tmp_path / "runs", two, "--duration", "4s", "--verify", "--quiet", *objectives)
+    loaded = load(tmp_path / "runs", str(path), "--duration", "4s", "--verify", "--quiet", *objectives)
 
     assert loaded.exit_code == ExitCode.BREACH, loaded.out + loaded.err
     assert "Runners: all operations max" in loaded.out.strip().splitlines()[0]
@@ -99,49 +93,3 @@ def test_scenarios_of_several_files_and_metrics_of_ones_own_are_counted(tmp_path
         "Viewers: render": (30, 10),
         "paint": (30, 10),
     }
-
-
-@pytest.mark.parametrize("option", ["--rate", "--stages"])
-def test_other_arrivals_than_those_of_the_scenarios_are_refused(tmp_path, two, option):
-    asked = {"--rate": "5", "--stages": "5s:5/s"}[option]
-
-    loaded = load(tmp_path / "runs", two, option, asked, "--plan-only")
-
-    assert loaded.exit_code == ExitCode.USAGE
-    assert f"{option} has no effect: Readers and Runners have rates of their own" in loaded.err
-
-
-def test_scenario_without_a_rate_beside_one_with_a_rate_is_refused(tmp_path, two):
-    loaded_file = tmp_path / "half.py"
-    loaded_file.write_text(TWO.replace("    rate = 5\n", ""), encoding="utf-8")
-
-    loaded = load(tmp_path / "runs", str(loaded_file), "--plan-only")
-
-    assert loaded.exit_code == ExitCode.USAGE
-    assert "Readers have rates of their own, and Runners none" in loaded.err
-
-
-PLAIN = """
-from locust import events, task
-
-from knouds_harness.load.plugin import install
-from knouds_harness.load.users import KnoudsUser
-
-install(events)
-
-
-class Plain(KnoudsUser):
-    @task
-    def health(self):
-        self.client.get("/api/health")
-"""
-
-
-def test_rate_of_users_that_wait_for_no_arrivals_is_refused(tmp_path):
-    """They would send as fast as they can, whatever the rate."""
-    (tmp_path / "plain.py").write_text(PLAIN, encoding="utf-8")
-
-    loaded = load(tmp_path / "runs", str(tmp_path / "plain.py"), "--rate", "5", "--plan-only")
-
-    assert loaded.exit_code == ExitCode.USAGE
-    assert "a rate has no effect on Plain: only a ScenarioUser waits for arrivals" in loaded.err
