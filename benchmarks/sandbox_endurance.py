@@ -28,6 +28,8 @@ import httpx
 from hypothesis import HealthCheck, Phase, given, settings
 from sandbox_process import sandbox_process
 
+from knouds_sandbox.seeding import key_secret
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 TOKEN = "test-token"  # noqa: S105 - opens nothing but the sandbox of this script
@@ -67,9 +69,9 @@ def memory_mb(process: subprocess.Popen[str]) -> float:
 
 def send_anything(requests: int) -> Iterator[str]:
     """Send hostile requests; yields what went wrong."""
-    from hostile_traffic import SOUND, exchange  # noqa: PLC0415 - from tests/support, found above
+    from hostile_traffic import exchange  # noqa: PLC0415 - from tests/support, found above
 
-    pool = drawn_requests()
+    pools = drawn_requests(), sound_requests()
     draw = random.Random(1)
     statuses: Counter[str] = Counter()
     after_reset_mb: list[float] = []
@@ -77,7 +79,7 @@ def send_anything(requests: int) -> Iterator[str]:
     with sandbox("--prefer", "--time-scale", "0.01", "--webhook-url", url) as (process, ready, control):
         for number in range(ROUNDS):
             for _ in range(requests // ROUNDS):
-                sent = changed(draw.choice(draw.choice((pool, SOUND))), draw)
+                sent = changed(draw.choice(draw.choice(pools)), draw)
                 answer = exchange(ready["base_url"], sent)
                 found = kinds_of(answer)
                 statuses.update(found or ["none"])
@@ -135,6 +137,39 @@ def drawn_requests() -> list[bytes]:
     )
     no_checks(given(REQUESTS)(keep))()
     return pool
+
+
+def sound_requests() -> list[bytes]:
+    """Requests most of which a sandbox accepts."""
+    from hostile_traffic import PATHS, keyed_request  # noqa: PLC0415 - from tests/support, found above
+
+    def sound(method: str, path: str, body: object = None, *, persona: str = "full", **more: bytes) -> bytes:
+        content = json.dumps(body).encode() if body else b""
+        key = key_secret(0, persona).encode()
+        return keyed_request(path=path, segment=b"", method=method, body=content, key=key, **more)
+
+    run = {"inputs": {"prompt": "a lighthouse", "count": 2}}
+    hook = {"url": "http://127.0.0.1:9/hook", "secret": "a-secret-of-some-length"}
+    return [
+        *(sound("GET", path.replace("{}", "portrait")) for path in PATHS),
+        sound("POST", "/api/workflows", {"name": "Sound", "nodes": [], "edges": [], "tags": ["a"]}),
+        sound("PUT", "/api/workflows/sound", {"description": "changed"}),
+        sound("PUT", "/api/workflows/sound/move", {"folderId": "folder-2026"}),
+        sound("DELETE", "/api/workflows/sound"),
+        sound("POST", "/api/workflows/portrait/run", run),
+        sound("POST", "/api/workflows/always-fails/run", run),
+        sound("POST", "/api/workflows/ines-portrait/run", run, persona="ines"),
+        sound("POST", "/api/models/seedream-v5/run", run, persona="business"),
+        sound("POST", "/api/models/suno-v5/run", run, query=b"async=true"),
+        *(
+            sound("POST", "/api/workflows/sunset-clip/run", run, query=b"async=true", preference=preference)
+            for preference in (b"", b"execution=failed", b"execution=cancelled", b"execution=processing")
+        ),
+        sound("GET", "/api/usage", query=b"status=completed&limit=3&offset=1"),
+        sound("POST", "/__sandbox__/accounts", {"tier": "pro", "credits": 5, "grant": 3}),
+        sound("POST", "/__sandbox__/keys", {"account": "ada", "capabilities": ["a:b"], "webhook": hook}),
+        sound("POST", "/__sandbox__/clock", {"advance_s": 1}),
+    ]
 
 
 def changed(request: bytes, draw: random.Random) -> bytes:
