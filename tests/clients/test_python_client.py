@@ -2,12 +2,12 @@
 
 import importlib
 import re
-import subprocess
 import sys
 from http import HTTPStatus
 from typing import Any
 
 import pytest
+from checking import run_program
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.locations import document_path
@@ -48,16 +48,10 @@ class Generated:
 def generated(tmp_path_factory):
     """Made without a warning: nothing of the document was left out."""
     folder = tmp_path_factory.mktemp("python")
-    process = subprocess.run(
-        [
-            *(sys.executable, "-m", "openapi_python_client", "generate", "--path", str(document_path())),
-            *("--meta", "none", "--output-path", str(folder / "knouds_client")),
-        ],
+    process = run_program(
+        *(sys.executable, "-m", "openapi_python_client", "generate", "--path", document_path()),
+        *("--meta", "none", "--output-path", folder / "knouds_client"),
         cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
     )
     said = process.stdout + process.stderr
     assert process.returncode == 0, said

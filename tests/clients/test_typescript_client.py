@@ -1,12 +1,11 @@
 """The types that openapi-typescript makes of the document: ``calls.ts`` compiles with them, and calls all."""
 
 import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from checking import run_program
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.locations import document_path
@@ -24,21 +23,13 @@ def run(node_tools, tmp_path_factory):
     for name in ("calls.ts", "package.json"):
         shutil.copy(HERE / name, folder)
 
-    def run_program(*command, **variables):
-        process = subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, **variables},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+    def run(*command, **variables):
+        process = run_program(*command, cwd=folder, **variables)
         assert process.returncode == 0, process.stdout + process.stderr
         return process.stdout
 
-    run_program("node", str(node_tools / "openapi-typescript"), str(document_path()), "--output", "knouds.ts")
-    return run_program
+    run("node", str(node_tools / "openapi-typescript"), str(document_path()), "--output", "knouds.ts")
+    return run
 
 
 def test_every_operation_is_called_with_the_types(run, node_tools, sandbox, slow_sandbox):

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from checking import sampled
+from checking import run_program, sampled
 
 from knouds_sandbox.serving import running_sandbox
 
 GIT = str(shutil.which("git"))
+BASH = ("/bin/bash", "--noprofile", "--norc", "-eo", "pipefail", "-c")
 ROOT = Path(__file__).parents[2]
 PROFILE = """base_url = "{url}"
 [keys.full]
@@ -101,7 +102,7 @@ def test_sample_installs_and_checks_in_an_empty_repository(tmp_path, sample):
     with running_sandbox(seed=1) as sandbox:
         (job / "targets" / "staging.toml").write_text(PROFILE.format(url=sandbox.base_url))
         environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("KNOUDS_")},
+            **os.environ,
             "PATH": f"{home}/venv/bin:/usr/bin:/bin",
             "RUNNER_TEMP": str(home),
             "STAGING_KEY": sandbox.keys["only-workflow-read"],
@@ -111,18 +112,7 @@ def test_sample_installs_and_checks_in_an_empty_repository(tmp_path, sample):
             **{f"GIT_CONFIG_VALUE_{number}": place for number, place in enumerate(PLACES)},
             **variables,
         }
-        done = [
-            subprocess.run(
-                ["/bin/bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step],
-                cwd=job,
-                env=environ,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=600,
-            )
-            for step in steps
-        ]
+        done = [run_program(*BASH, step, cwd=job, env=environ) for step in steps]
 
     assert [each.returncode for each in done] == [0] * len(steps), [
         each.stdout + each.stderr for each in done
@@ -169,20 +159,8 @@ def test_nightly_sample_keeps_a_passed_night_and_finds_lost_facts(tmp_path, samp
 
     def night(**keys):
         (tmp_path / "keys.env").write_text("".join(f"export {name}={key}\n" for name, key in keys.items()))
-        others = {name: value for name, value in os.environ.items() if not name.startswith("KNOUDS_")}
-        return subprocess.run(
-            ["/bin/bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
-            cwd=tmp_path,
-            env={
-                **others,
-                **keys,
-                "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-                "GITHUB_ACTIONS": "true",
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+        return run_program(*BASH, script, cwd=tmp_path, **keys, PATH=path, GITHUB_ACTIONS="true")
 
     with running_sandbox(seed=1) as sandbox:
         profile = PROFILE.format(url=sandbox.base_url) + SECOND_KEY

@@ -6,9 +6,14 @@ import re
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import checking
+import jsonschema_rs
 import pytest
+from click.testing import CliRunner
+
+from knouds_harness.commands.cli import cli
 
 from knouds_harness.suite.discovery.doctor import REQUESTS
 
@@ -52,18 +57,9 @@ def test_misspelt_selection_suggests_the_nearest(tmp_path, option, name, hint):
 @pytest.mark.parametrize("encoding", [{}, {"PYTHONIOENCODING": "ascii"}], ids=["C", "ascii"])
 def test_ascii_terminal_changes_no_verdict(tmp_path, encoding):
     """Its characters are escaped; the exit code is that of the breach."""
-    process = subprocess.run(
-        [
-            *(sys.executable, "-m", "knouds_harness", "check", "--fact", "auth.revoked-key-is-401"),
-            *("--fault", "auth-revoked-accepted"),
-        ],
-        cwd=tmp_path,
-        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", **encoding},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    breach = ("--fact", "auth.revoked-key-is-401", "--fault", "auth-revoked-accepted")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", **encoding}
+    process = checking.knouds("check", *breach, cwd=tmp_path, **ascii_only)
 
     assert process.returncode == 1, process.stderr
     assert "Contract broken" in process.stdout
@@ -74,15 +70,8 @@ def test_full_disk_keeps_earlier_exchanges(tmp_path):
     def limit_file_size():
         resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 
-    process = knouds(
-        "check",
-        "--family",
-        "authentication",
-        "--runs-folder",
-        "runs",
-        cwd=tmp_path,
-        preexec_fn=limit_file_size,
-    )
+    check = ("check", "--family", "authentication", "--runs-folder", "runs")
+    process = knouds(*check, cwd=tmp_path, preexec_fn=limit_file_size)
 
     assert "cannot be written" in process.stderr + process.stdout
     assert "Traceback" not in process.stderr + process.stdout
@@ -144,27 +133,14 @@ def test_check_whose_output_is_closed_ends_with_a_report(tmp_path):
 
 
 def test_check_with_a_breach_ends_with_1_and_every_report(tmp_path):
-    process = knouds(
-        "check",
-        *("--fault", "auth-revoked-accepted", "--fact", "auth.revoked-key-is-401"),
-        *("--seed", "7", "--runs-folder", "runs"),
-        cwd=tmp_path,
-    )
+    breach = ("--fault", "auth-revoked-accepted", "--fact", "auth.revoked-key-is-401")
+    process = knouds("check", *breach, "--seed", "7", "--runs-folder", "runs", cwd=tmp_path)
 
     (folder,) = (tmp_path / "runs").iterdir()
     names = {file.name for file in folder.iterdir() if not file.match("reproduce-*.sh")}
-    assert names == {
-        "run.json",
-        "findings.jsonl",
-        "created.jsonl",
-        "exchanges.har",
-        "report.html",
-        "report.md",
-        "junit.xml",
-        "summary.json",
-        "metrics.txt",
-        "facts.csv",
-    }
+    data = {"run.json", "findings.jsonl", "created.jsonl", "exchanges.har"}
+    reports = {"report.html", "report.md", "junit.xml", "summary.json", "metrics.txt", "facts.csv"}
+    assert names == data | reports
     assert "auth.revoked-key-is-401" in process.stdout
     assert process.returncode == 1
 
@@ -185,3 +161,48 @@ def test_healthy_check_costs_and_sends_what_doctor_predicts(tmp_path):
     foretold = float(words.replace(",", ""))
     assert 0.85 * foretold <= counts["cost_credits"] <= foretold
     assert counts["exchanges"] == pytest.approx(REQUESTS, rel=0.05)
+
+
+# -- what commands print, with ``--format json`` as the published schema says
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/commands.schema.json").read_text(encoding="utf-8"))
+VALIDATOR = jsonschema_rs.Draft202012Validator(SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("diagnosis", ["doctor"]), ("facts", ["facts"]), ("faults", ["sandbox", "--list-faults"])],
+)
+def test_json_matches_its_schema_and_keeps_the_exit_code(name, arguments):
+    table = CliRunner().invoke(cli, arguments)
+    done = CliRunner().invoke(cli, [*arguments, "--format", "json"])
+
+    printed = json.loads(done.stdout)
+    assert printed["format"] == f"knouds-harness {name}"
+    VALIDATOR.validate(printed)
+    assert done.exit_code == table.exit_code
+
+
+def test_schema_requires_the_members_of_every_format():
+    """A document without its members breaks it."""
+    for each in SCHEMA["oneOf"]:
+        name = each["$ref"].removeprefix("#/$defs/")
+        assert not VALIDATOR.is_valid({"format": f"knouds-harness {name}", "format_version": 1})
+
+
+def test_json_is_refused_if_nothing_is_listed():
+    done = CliRunner().invoke(cli, ["sandbox", "--format", "json"])
+
+    assert "--format needs --list-faults" in f"{done.exception} {done.stderr}"
+
+
+def test_ids_are_whole_and_each_key_has_a_line():
+    """In a pipe, whatever width the environment says."""
+    environment = {"COLUMNS": "80"}
+    facts = CliRunner().invoke(cli, ["facts"], env=environment).stdout.splitlines()
+    doctor = CliRunner().invoke(cli, ["doctor"], env=environment).stdout.splitlines()
+
+    assert any("auth.missing-key-is-401" in line for line in facts)
+    assert sum("as the profile says" in line for line in doctor) == 33
+    assert not any("untested" in line for line in doctor)
+    assert max(map(len, doctor)) > 80

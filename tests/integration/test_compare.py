@@ -1,7 +1,6 @@
 """``knouds-harness compare`` as a user meets it: sides, exit codes, pages, and rounds of runs."""
 
 import json
-from pathlib import Path
 
 import pytest
 from checking import knouds
@@ -12,8 +11,8 @@ from run_records import broken, healthy
 from knouds_sandbox.serving import running_sandbox
 
 
-def compare(*arguments, cwd, **environment):
-    return knouds("compare", *arguments, cwd=cwd, **environment)
+def compare(*arguments, cwd):
+    return knouds("compare", *arguments, cwd=cwd)
 
 
 @pytest.fixture
@@ -34,14 +33,11 @@ def loads(tmp_path):
     return made
 
 
-def baseline(folders):
-    return [word for folder in folders for word in ("--baseline", folder)]
-
-
 def test_slower_candidate_ends_with_exit_code_1(tmp_path, loads):
     before, after = loads(), loads(median_ms=150)
 
-    process = compare(*baseline(before), *after, cwd=tmp_path)
+    baseline = [word for folder in before for word in ("--baseline", folder)]
+    process = compare(*baseline, *after, cwd=tmp_path)
 
     assert process.returncode == 1, process.stderr
     assert process.stdout.strip().startswith("Worse  whoami p50")
@@ -113,12 +109,8 @@ def test_bad_input_ends_with_exit_code_2_and_a_message(tmp_path, loads, argument
 @pytest.mark.slow
 def test_two_targets_are_loaded_in_turn(tmp_path):
     """Each round loads both, and the results are compared; on a busy machine they may be invalid."""
-    process = compare(
-        *("--repeat", "2", "--scenario", "reads", "--seed", "3"),
-        "--",
-        *("--rate", "40", "--duration", "3s"),
-        cwd=tmp_path,
-    )
+    rounds = ("--repeat", "2", "--scenario", "reads", "--seed", "3")
+    process = compare(*rounds, "--", "--rate", "40", "--duration", "3s", cwd=tmp_path)
 
     assert process.returncode in (0, 1, 5), process.stderr
     lines = [
@@ -127,7 +119,7 @@ def test_two_targets_are_loaded_in_turn(tmp_path):
     assert sorted(line.split(":")[0] for line in lines) == [
         f"round {number} of 2, {side}" for number in (1, 2) for side in ("baseline", "candidate")
     ]
-    assert len(list(Path(tmp_path / "reports" / "runs").glob("*-load-*"))) >= 4
+    assert len(list(tmp_path.glob("reports/runs/*-load-*"))) >= 4
     assert list(tmp_path.rglob("compare.html"))
 
 
@@ -145,12 +137,8 @@ def test_unusable_side_is_named_before_any_load(tmp_path):
 def test_unreachable_side_ends_the_rounds(tmp_path):
     with running_sandbox() as sandbox:
         profile = write_profile(tmp_path, sandbox)
-    process = compare(
-        *("--repeat", "2", "--scenario", "reads", "--candidate-target", str(profile)),
-        "--",
-        *("--rate", "40", "--duration", "1s"),
-        cwd=tmp_path,
-    )
+    rounds = ("--repeat", "2", "--scenario", "reads", "--candidate-target", profile)
+    process = compare(*rounds, "--", "--rate", "40", "--duration", "1s", cwd=tmp_path)
 
     assert process.returncode == 3
     assert sandbox.base_url in process.stderr

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
-from checking import knouds
+from checking import knouds, run_program
 from clocks import wait_until
 from example_targets import free_port
 
@@ -61,8 +61,7 @@ def test_tests_of_a_client_pass(tmp_path):
     tests = "".join(block for block in blocks if block not in conftest)
     (tmp_path / "test_client.py").write_text(tests, encoding="utf-8")
 
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    ran = run_program(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path)
 
     assert f"{tests.count('def test_')} passed" in ran.stdout, ran.stdout
 
@@ -118,11 +117,7 @@ def test_tests_named_by_a_word_in_pages_exist():
 
 
 def test_python_m_runs_the_command():
-    process = subprocess.run(
-        [sys.executable, "-m", "knouds_harness", "--version"], capture_output=True, text=True, check=True
-    )
-
-    assert "knouds-harness" in process.stdout
+    assert "knouds-harness" in run_program(sys.executable, "-m", "knouds_harness", "--version").stdout
 
 
 def shown_commands() -> dict[str, list[str]]:
@@ -178,34 +173,13 @@ def console_of(page: str) -> list[tuple[str, str, str]]:
     return [part.partition("\n") for block in blocks for part in re.split(r"(?m)^\$ ", block)[1:]]
 
 
-@pytest.mark.nightly  # seven commands, a check and pytest among them; test_extending.py does the same in CI
-def test_commands_in_extending_md_print_the_shown_output(tmp_path):
-    """In an empty folder with the page's files: each shown line after the dots, in this order."""
-    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    for name, text in re.findall(r"```python\n# (\S+)\n(.*?)```", page, re.DOTALL):
-        (tmp_path / name).write_text(text, encoding="utf-8")
-
-    for command, _, output in console_of(page):
-        process = subprocess.run(  # noqa: S602 - the page's own lines, with their wildcards
-            command,
-            shell=True,
-            cwd=tmp_path,
-            env={**os.environ, "PATH": PATH, "NO_COLOR": "1"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        printed = process.stdout
-        for line in output.strip().removeprefix("…\n").splitlines():
-            assert line in printed, process.stdout + process.stderr
-            printed = printed[printed.index(line) :]
-
-
-@pytest.mark.nightly  # two full checks of a server
-def test_commands_in_the_tutorial_print_the_shown_output(tmp_path):
+@pytest.mark.nightly  # checks of a server; test_extending.py does some of it in CI
+@pytest.mark.parametrize("name", ["tutorial.md", "extending.md"])
+def test_commands_of_a_page_print_the_shown_output(tmp_path, name):
     """One after the other, sandboxes in a terminal of their own; dots stand for anything."""
-    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8").replace("8080", str(free_port()))
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8").replace("8080", str(free_port()))
+    for file, content in re.findall(r"```python\n# (\S+)\n(.*?)```", page, re.DOTALL):
+        (tmp_path / file).write_text(content, encoding="utf-8")
     environ = {**os.environ, "PATH": PATH, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
     printed = tmp_path / "printed.txt"
     server = None
@@ -250,14 +224,9 @@ def test_curl_lines_have_the_shown_status():
         variables = {"TOKEN": "a-token", "KNOUDS_SANDBOX_KEY_FULL": sandbox.keys["full"]}
         statuses = []
         for line in CURL_LINES:
-            command = line.replace("http://127.0.0.1:8080", sandbox.base_url)
-            process = subprocess.run(
-                ["/bin/sh", "-c", f"{command} -s -o /dev/null -w '%{{http_code}}'"],
-                env=variables | {"PATH": "/usr/local/bin:/usr/bin:/bin"},
-                capture_output=True,
-                text=True,
-                check=True,
-            )
+            command = f"{line} -s -o /dev/null -w '%{{http_code}}'"
+            command = command.replace("http://127.0.0.1:8080", sandbox.base_url)
+            process = run_program("/bin/sh", "-c", command, **variables)
             statuses.append((line.partition("8080")[2].split()[0], process.stdout))
 
     assert statuses == [

@@ -2,7 +2,6 @@
 
 import json
 from functools import partial
-from textwrap import dedent
 from xml.etree import ElementTree as ET
 
 import checking
@@ -41,25 +40,10 @@ def folder(tmp_path):
 
 @pytest.fixture
 def profile_of(tmp_path, sandbox):
-    def profile_of(*, key=None, tier="pro", more=""):
-        (tmp_path / "key").write_text(key or sandbox.keys["pro"])
-        profile = tmp_path / "one.toml"
-        profile.write_text(
-            dedent(f"""
-            base_url = "{sandbox.base_url}"
-            [limits]
-            allow = ["read"]
-            [keys.pro]
-            secret_file = "key"
-            capabilities = ["workflow:read", "execution:read"]
-            user = "pia"
-            tier = "{tier}"
-            [workflows.pia-portrait]
-            owner = "pia"
-            """)
-            + more
-        )
-        return profile
+    def profile_of(*, key=None, more=""):
+        small = SmallProfile(folder=tmp_path, sandbox=sandbox, limits='allow = ["read"]')
+        small.key("pro", ["workflow:read", "execution:read"], user="pia", tier="pro", secret=key)
+        return small.resource(PORTRAIT).resource(more).written()
 
     return profile_of
 
@@ -75,7 +59,7 @@ def test_wrong_key_is_red_and_the_first_line_says_why(knouds, profile_of, folder
     says = "keys.pro: the key is active, but the target refuses it (401 UNAUTHORIZED): the key is wrong"
     lines = process.stdout.splitlines()
     assert process.returncode == ExitCode.BREACH
-    assert lines[0].startswith("checking one (")
+    assert lines[0].startswith("checking small (")
     assert lines[1].startswith(f"  target contradicts the profile: {says}")
     assert any(line.startswith("The target contradicts its profile") for line in lines)
     assert says[:40] in (folder() / "report.md").read_text(encoding="utf-8")
@@ -119,7 +103,7 @@ def underpriced(tmp_path):
     with running_sandbox() as sandbox:  # of its own: in a window that others have filled, a check waits
 
         def underpriced(more=""):
-            limits = 'credits = 8\nsettle_s = 0\nfill_rate_windows = false\nallow = ["read", "run"]'
+            limits = 'credits = 8\nfill_rate_windows = false\nallow = ["read", "run"]'
             small = SmallProfile(folder=tmp_path, sandbox=sandbox, limits=limits)
             small.key("pro", PRO, user="pia", tier="pro")
             return small.resource(PORTRAIT.replace("= 8", "= 1") + more).written()
@@ -165,18 +149,18 @@ def test_family_that_was_asked_for_and_not_tested_is_cut_short(knouds, profile_o
     assert "Cut short: not one test passed of webhooks." in process.stdout
 
 
-DEMANDS = [
-    (["--min-verified", "100%"], "", "--min-verified 100% asks for"),
-    ([], '[expect]\nfacts = ["auth.revoked-key-is-401"]\n', 'needs a key with state = "revoked"'),
-]
-
-
 @pytest.mark.nightly
-@pytest.mark.parametrize("demand", DEMANDS, ids=["min-verified", "expect"])
+@pytest.mark.parametrize(
+    "demand",
+    [
+        (["--min-verified", "100%"], "", "--min-verified 100% asks for"),
+        ([], '[expect]\nfacts = ["auth.revoked-key-is-401"]\n', 'needs a key with state = "revoked"'),
+    ],
+    ids=["min-verified", "expect"],
+)
 def test_run_that_verifies_too_little_is_red(knouds, profile_of, folder, demand):
     options, more, says = demand
-    target = profile_of(more=more)
-    process = knouds("check", "--family", "authentication", "--target", target, *options)
+    process = knouds("check", "--family", "authentication", "--target", profile_of(more=more), *options)
 
     assert process.returncode == ExitCode.BREACH
     assert "Too little verified" in process.stdout
@@ -205,22 +189,19 @@ def endless(tmp_path):
         yield small.resource(IMAGE + "deadline_s = 0.5\n")
 
 
-FACTS_OF_EXECUTIONS = ("execution.ends-in-time", "execution.edges", "execution.poll-shape")
-
-
 def selecting(facts):
     return [option for fact in facts for option in ("--fact", fact)]
 
 
 def test_executions_that_never_end_prove_nothing(endless, knouds, folder):
-    facts = (*FACTS_OF_EXECUTIONS, "whoami.user-object")
+    facts = ("execution.ends-in-time", "execution.edges", "execution.poll-shape", "whoami.user-object")
 
     process = knouds("check", "--target", endless.written(), *selecting(facts))
 
-    first_line = next(line for line in process.stdout.splitlines() if line.startswith("No execution"))
     summary = summary_of(folder())
     assert process.returncode == ExitCode.BREACH
-    assert "No execution of full ended by its deadline." in first_line
+    assert "\nNo execution" in process.stdout
+    assert "No execution of full ended by its deadline." in process.stdout
     assert summary["endless"] == ["full"]
     assert summary["outcome"] == "short"
     assert summary["counts"]["facts"]["verified"] == 1
@@ -256,23 +237,18 @@ def test_refused_runs_never_pass(sandbox, knouds, folder, tmp_path, code):
     assert (counts["verified"], counts["untested"]) == (1, 3)
 
 
-WITHOUT_KEY = {
-    "missing": '[keys.pro]\nsecret_env = "NOT_THERE"\noptional = true\n{key}',
-    "revoked": '[keys.pro]\nsecret_file = "key"\nstate = "revoked"\n{key}',
-}
+MISSING = '[keys.pro]\nsecret_env = "NOT_THERE"\noptional = true\n'
+MISSING += 'capabilities = ["workflow:read"]\nuser = "ada"\ntier = "enterprise"\n'
 
 
-@pytest.mark.parametrize(
-    "table",
-    [WITHOUT_KEY["revoked"], pytest.param(WITHOUT_KEY["missing"], marks=pytest.mark.nightly)],
-    ids=["revoked", "missing"],
-)
-def test_nothing_is_green_without_a_working_key(sandbox, knouds, tmp_path, table):
+@pytest.mark.parametrize("is_revoked", [True, pytest.param(False, marks=pytest.mark.nightly)])
+def test_nothing_is_green_without_a_working_key(sandbox, knouds, tmp_path, is_revoked):
     """In check, doctor and record; unless only tests without a key are selected."""
-    (tmp_path / "key").write_text(sandbox.keys["revoked"])
-    profile = tmp_path / "keyless.toml"
-    key = 'capabilities = ["workflow:read"]\nuser = "ada"\ntier = "enterprise"\n'
-    profile.write_text(f'base_url = "{sandbox.base_url}"\n{table.format(key=key)}')
+    small = SmallProfile(folder=tmp_path, sandbox=sandbox, limits="")
+    key = {"user": "ada", "tier": "enterprise", "more": 'state = "revoked"\n'}
+    profile = (
+        small.key("revoked", ["workflow:read"], **key) if is_revoked else small.resource(MISSING)
+    ).written()
     commands = {
         "check": ("--family", "schemas", "--quick"),
         "doctor": (),

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from checking import knouds
+from checking import knouds, run_program
 from example_targets import write_profile
 
 from knouds_harness.contract.operations import Source
@@ -83,15 +83,9 @@ def test_of_something_else():
 
 def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the installed pytest, in a folder without configuration."""
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
-        cwd=folder,
-        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments)
+    return run_program(*command, cwd=folder, env=environ)
 
 
 @pytest.fixture(scope="module")

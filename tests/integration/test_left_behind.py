@@ -4,16 +4,17 @@ import json
 import os
 import re
 import signal
-import time
 
 import httpx
 import pytest
 from checking import PRINTED_FILE, knouds, sampled, started
+from clocks import wait_until
 from example_targets import write_profile
 from raw_server import replacing
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.creation_record import LEDGER_FILE, Ledger, append
+from knouds_harness.exchange.recordings.recording import read_recordings
 from knouds_harness.runs.record import read_run
 from knouds_sandbox.serving import running_sandbox
 
@@ -75,15 +76,12 @@ def wait_for_creations(folder, process, *, least=3):
         ledgers += folder.glob(f"reports/runs/.record-*/*/{LEDGER_FILE}")
         return sum(each.read_text().count('"created"') for each in ledgers) >= least
 
-    wait_until(are_there, process)
+    wait_while_running(process, are_there)
 
 
-def wait_until(holds, process):
-    deadline_s = time.monotonic() + TIMEOUT_S
-    while not holds():
-        assert process.poll() is None
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
+def wait_while_running(process, holds):
+    wait_until(lambda: holds() or process.poll() is not None)
+    assert process.poll() is None
 
 
 @pytest.fixture
@@ -151,12 +149,13 @@ def test_workflow_not_proven_to_be_the_runs_own_is_not_touched(
     assert exit_code == ExitCode.BREACH
 
 
-TOLD_TO_END = [(command, each) for command in ("check", "record") for each in (signal.SIGTERM, signal.SIGHUP)]
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+TOLD_TO_END = [(command, number) for command in ("check", "record") for number in ENDING]
 
 
-@pytest.mark.parametrize(("command", "number"), sampled(TOLD_TO_END, every=4))
+@pytest.mark.parametrize(("command", "number"), sampled(TOLD_TO_END, every=5))
 def test_terminated_command_cleans_up(sandbox, profile_of, tmp_path, command, number):
-    """SIGTERM and SIGHUP work like Ctrl-C: all is deleted, and a check has a report."""
+    """SIGTERM and SIGHUP work like Ctrl-C: all is deleted, a check has a report, and recordings are kept."""
     arguments = {
         "check": ("check", "--family", "workflows"),
         "record": ("record", "--yes", "--outcome", "*Workflow*", "--folder", "recordings"),
@@ -168,9 +167,15 @@ def test_terminated_command_cleans_up(sandbox, profile_of, tmp_path, command, nu
 
     assert exit_code == ExitCode.INTERRUPTED
     assert of_harness(sandbox) == []
-    folders = list((tmp_path / "reports").glob("runs/*"))
-    assert [read_run(each).outcome for each in folders] == ["interrupted"] * (command == "check")
-    assert all((each / "report.html").is_file() for each in folders)
+    printed = (tmp_path / PRINTED_FILE).read_text()
+    assert "Traceback" not in printed
+    if command == "check":
+        (folder,) = (tmp_path / "reports").glob("runs/*")
+        assert "Interrupted" in printed
+        assert "interrupted" in (folder / "report.html").read_text()
+        assert read_run(folder).outcome == "interrupted"
+    else:
+        assert f"{len(read_recordings(tmp_path / 'recordings'))} of " in printed
 
 
 @pytest.mark.parametrize("command", sampled(["check", "record"], every=2))
@@ -279,7 +284,7 @@ def test_failed_deletion_is_reported_with_a_cleanup_command(sandbox, profile_of,
     with replacing(sandbox.base_url, instead=throttle.instead) as server:
         profile = profile_of(sandbox, base_url=server.base_url)
         with started(tmp_path, *QUICK[command], "--target", profile) as process:
-            wait_until(lambda: "waiting 60 s" in (tmp_path / PRINTED_FILE).read_text(), process)
+            wait_while_running(process, lambda: "waiting 60 s" in (tmp_path / PRINTED_FILE).read_text())
             process.send_signal(signal.SIGINT)
             exit_code = process.wait(TIMEOUT_S)
         printed, left = (tmp_path / PRINTED_FILE).read_text(), of_harness(sandbox)

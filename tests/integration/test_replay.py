@@ -1,4 +1,4 @@
-"""``replay`` says that a finding stands at the faulty server, and is gone at a sound one.
+"""``verify`` and ``replay``: a finding stands at the faulty server, and is gone at a sound one.
 
 CI tries some of the faults, ``nox -t nightly`` one of each fact, and ``nox -s replays`` all.
 """
@@ -9,6 +9,7 @@ import pytest
 from checking import PROVABLE_FAULTS, TRIED_FAULTS, findings_of, knouds, sampled
 
 from knouds_harness.errors import ExitCode
+from knouds_harness.runs.record import read_run
 
 LEAST_SHARE = 0.95
 NOT_CLOSED = {
@@ -45,3 +46,42 @@ def test_nearly_all_findings_can_be_closed():
 
     assert NOT_CLOSED.keys() <= known
     assert 1 - len(NOT_CLOSED) / len(known) >= LEAST_SHARE
+
+
+FAULT = "whoami-is-203"
+FACT = "ground.status-is-documented"
+
+
+@pytest.fixture(scope="module")
+def faulted_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faulted")
+    process = knouds(
+        *("check", "--family", "authentication", "--family", "spellings"),  # those also send HEAD
+        *("--quick", "--seed", 5, "--fault", FAULT),
+        cwd=folder,
+    )
+    assert process.returncode == 1, process.stderr
+    return next((folder / "reports" / "runs").iterdir())
+
+
+def test_verify_finds_the_same_breach_whose_replay_needs_a_target(faulted_run, tmp_path):
+    process = knouds("verify", faulted_run / "exchanges.har", cwd=tmp_path)
+
+    [folder] = (tmp_path / "reports" / "runs").iterdir()
+    nowhere = knouds("replay", folder, cwd=tmp_path)
+    again = knouds("replay", folder, "--target", "sandbox", "--fault", FAULT, cwd=tmp_path)
+    assert process.returncode == again.returncode == ExitCode.BREACH, process.stderr + again.stderr
+    assert nowhere.returncode == ExitCode.USAGE
+    assert "--target" in nowhere.stderr
+    assert folder.name.endswith("-verify-127.0.0.1")
+    assert (folder / "report.html").is_file()
+    found = {finding.fingerprint for finding in read_run(folder).findings}
+    assert found == {each.fingerprint for each in read_run(faulted_run).findings if each.fact == FACT}
+
+
+def test_unknown_finding_is_named(faulted_run, tmp_path):
+    process = knouds("replay", faulted_run, "000000000000", cwd=tmp_path)
+
+    assert process.returncode == ExitCode.USAGE
+    assert 'error: no finding "000000000000"' in process.stderr
+    assert any(each.fingerprint in process.stderr for each in read_run(faulted_run).findings)

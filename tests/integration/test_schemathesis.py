@@ -1,13 +1,11 @@
 """``st run`` with the shipped configuration: passes on a sound server, fails by our checks otherwise."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
-from checking import sampled
+from checking import run_program, sampled
 
 from knouds_sandbox.serving import running_sandbox
 
@@ -25,17 +23,13 @@ waivers = [
 
 def st_run(sandbox, *options, key="full", workflow="portrait", config=ROOT / "schemathesis.toml"):
     """Run schemathesis as a user of the checkout does; return exit code and output."""
-    process = subprocess.run(
-        [
-            *(ST, "--config-file", str(config), "run", "spec/openapi.yaml"),
-            *("--url", sandbox.base_url, "--seed", "1", *options),
-        ],
+    process = run_program(
+        *(ST, "--config-file", config, "run", "spec/openapi.yaml"),
+        *("--url", sandbox.base_url, "--seed", "1", *options),
         cwd=ROOT,
-        env={**os.environ, "KNOUDS_API_KEY": sandbox.keys[key], "KNOUDS_WORKFLOW": workflow, "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+        KNOUDS_API_KEY=sandbox.keys[key],
+        KNOUDS_WORKFLOW=workflow,
+        NO_COLOR="1",
     )
     return process.returncode, process.stdout + process.stderr
 
@@ -104,16 +98,7 @@ def test_conflict_can_be_waived(tmp_path):
 
 
 def test_missing_key_is_named():
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("KNOUDS_")}
-    process = subprocess.run(
-        [ST, "run", "spec/openapi.yaml", "--url", "http://127.0.0.1:9"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    process = run_program(ST, "run", "spec/openapi.yaml", "--url", "http://127.0.0.1:9", cwd=ROOT)
 
     assert process.returncode != 0
     assert "KNOUDS_API_KEY" in process.stdout + process.stderr
@@ -122,8 +107,9 @@ def test_missing_key_is_named():
 def test_each_schemathesis_check_is_documented():
     program = "import knouds_harness.schemathesis_checks; from schemathesis.checks import CHECKS; "
     program += "print(*(name for name in CHECKS.get_all_names() if name.startswith('knouds_')))"
-    names = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    names = run_program(sys.executable, "-c", program).stdout
 
     page = (ROOT / "docs" / "schemathesis.md").read_text(encoding="utf-8")
 
+    assert names
     assert [name for name in names.split() if f"`{name}`" not in page] == []

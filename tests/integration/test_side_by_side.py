@@ -48,25 +48,15 @@ def distant_sandbox(away_s, *faults):
         yield sandbox
 
 
-def checked(folder, *, at_once, seed=5):
+def checked(folder, *, at_once):
     """Return the record of a check of a faulty, distant sandbox with this many requests in flight."""
     folder.mkdir()
     with distant_sandbox(0.006, FAULT) as sandbox:
         limits = f'credits = 1000\nconcurrency = {at_once}\nallow = ["read", "write", "run", "cancel"]'
         profile = write_profile(folder, sandbox, limits=limits)
-        check(folder, "--target", str(profile), "--seed", str(seed), "--quick", *INDEPENDENT)
+        check(folder, "--target", str(profile), "--seed", "5", "--quick", *INDEPENDENT)
     (run,) = (folder / "runs").iterdir()
     return read_run(run)
-
-
-@pytest.fixture(scope="module")
-def one_by_one(tmp_path_factory):
-    return checked(tmp_path_factory.mktemp("checks") / "one", at_once=1)
-
-
-@pytest.fixture(scope="module")
-def side_by_side(tmp_path_factory):
-    return checked(tmp_path_factory.mktemp("checks") / "six", at_once=6)
 
 
 def requests_of(record):
@@ -84,14 +74,12 @@ def requests_of(record):
 
 
 @pytest.mark.nightly
-def test_same_seed_sends_the_same_requests(one_by_one, side_by_side):
-    """To the byte, however many are in flight."""
+def test_concurrency_changes_neither_requests_nor_verdicts(tmp_path):
+    """The same seed sends the same requests to the byte, however many are in flight."""
+    one_by_one, side_by_side = (checked(tmp_path / str(at_once), at_once=at_once) for at_once in (1, 6))
+
     assert len(requests_of(one_by_one)) > 500
     assert requests_of(side_by_side) == requests_of(one_by_one)
-
-
-@pytest.mark.nightly
-def test_concurrency_does_not_change_the_verdicts(one_by_one, side_by_side):
     for piece in ("findings", "results", "cells", "untested"):
         assert facts_of(side_by_side, piece) == facts_of(one_by_one, piece), piece
     assert any(each.fact == "auth.revoked-key-is-401" for each in one_by_one.findings)

@@ -1,10 +1,10 @@
 """No output of an error shows a secret, or anything that a terminal or CI obeys."""
 
 import json
-import subprocess
 import sys
 
 import pytest
+from checking import run_program
 from example_targets import write_profile
 
 from knouds_harness.errors import ExitCode
@@ -55,15 +55,8 @@ def own_tests_run(folder, sandbox, *options):
     (folder / "test_own.py").write_text(OWN_TESTS)
     (folder / "crashing.py").write_text(CRASHING)
     profile = write_profile(folder, sandbox)
-    command = [sys.executable, "-m", "pytest", "-p", "knouds_harness.testing", "--target", str(profile)]
-    return subprocess.run(
-        [*command, *options, "test_own.py"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    command = (sys.executable, "-m", "pytest", "-p", "knouds_harness.testing", "--target", profile)
+    return run_program(*command, *options, "test_own.py", cwd=folder)
 
 
 def test_pytest_shows_no_secret_with_any_option(tmp_path, sandbox):
@@ -95,13 +88,7 @@ def test_crashed_run_is_not_green(tmp_path, sandbox):
 def test_crashed_check_is_explained_in_one_line(tmp_path, debug):
     """As when memory runs out; a traceback is shown only with --debug."""
     words = (*debug, "check", "--family", "schemas")
-    process = subprocess.run(
-        [sys.executable, "-c", CRASHED_CHECK, *words],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = run_program(sys.executable, "-c", CRASHED_CHECK, *words, cwd=tmp_path)
 
     assert process.returncode == ExitCode.USAGE
     assert "error: knouds-harness failed: RuntimeError: can't start new thread\n" in process.stderr

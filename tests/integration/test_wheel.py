@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from checking import run_program
 
 from knouds_sandbox.serving import running_sandbox
 
@@ -47,8 +48,8 @@ def test_wheel_and_source_distribution_are_reproducible(distributions):
         {path.name: path.read_bytes() for path in (distributions / folder).iterdir()}
         for folder in ("first", "second")
     )
-    twine = [sys.executable, "-m", "twine", "check", "--strict", *(distributions / "first").iterdir()]
-    checked = subprocess.run(twine, check=False, capture_output=True, text=True)
+    twine = (sys.executable, "-m", "twine", "check", "--strict")
+    checked = run_program(*twine, *(distributions / "first").iterdir())
 
     assert {Path(name).suffix for name in first} == {".whl", ".gz"}
     assert first == second
@@ -84,15 +85,9 @@ def test_source_distribution_holds_only_sources_of_the_wheel(distributions):
     assert files_of(folder) == expected
 
 
-def run_installed(installed, cwd, *arguments, variables=None):
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(installed), "NO_COLOR": "1", **(variables or {})},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+def run_installed(installed, cwd, *arguments, **variables):
+    return run_program(
+        sys.executable, *arguments, cwd=cwd, PYTHONPATH=str(installed), NO_COLOR="1", **variables
     )
 
 
@@ -166,7 +161,7 @@ def test_schemathesis_finds_configuration_and_checks_in_the_wheel(installed, tmp
             *("-c", program, "--config-file", str(shipped / "schemathesis.toml")),
             *("run", str(shipped / "openapi.yaml"), "--url", sandbox.base_url),
             *("--phases", "examples", "--include-operation-id", "getWhoami"),
-            variables=variables,
+            **variables,
         )
 
     assert "`knouds_schemas_body`" in process.stdout

@@ -14,50 +14,25 @@ from knouds_harness.runs.record import read_run
 from knouds_sandbox.serving import running_sandbox
 
 TOKEN = "test-token-0123456789"
-LIMITS = """
-[limits]
-credits = 1000
-concurrency = 8
-allow = ["read", "write", "run"]
-"""
+CONTROL = '[control]\nsecret_file = "token"\n'
 OVERSPENDING = "run.too-few-credits-is-402"
 ROUND_TRIP = "workflows.get-round-trips"
-
-
-def write_profile(folder, sandbox, secret, tables):
-    (folder / "key").write_text(secret, encoding="utf-8")
-    profile = folder / "by-hand.toml"
-    profile.write_text(f'base_url = "{sandbox.base_url}"\n{LIMITS}{tables}', encoding="utf-8")
-    return str(profile)
-
-
-def of_few_credits(sandbox, folder, *, has, says):
-    """Write a profile of an account with that many credits, and of what it says about them."""
-    with httpx.Client(base_url=sandbox.base_url, headers={"x-sandbox-token": TOKEN}) as client:
-        account = client.post("/__sandbox__/accounts", json={"tier": "business", "credits": has}).json()
-        wanted = {"account": account["account"], "capabilities": ["model:run"]}
-        secret = client.post("/__sandbox__/keys", json=wanted).json()["secret"]
-    tables = f"""
-[keys.few]
-secret_file = "key"
-capabilities = ["model:run"]
-user = "lea"
-tier = "business"
-credits = {says}
-
-[models.claude-sonnet]
-inputs = {{ prompt = "a lighthouse" }}
-cost_credits = 3
-"""
-    return write_profile(folder, sandbox, secret, tables)
+REFUSED = "run.inputs-not-object-is-invalid-inputs"
 
 
 @pytest.fixture
-def small_account(tmp_path):
+def small(tmp_path):
+    """A profile without keys, of a sandbox."""
+    return lambda sandbox: SmallProfile(folder=tmp_path, sandbox=sandbox)
+
+
+@pytest.fixture
+def small_account(tmp_path, small):
     """Write the profile of an account with one key and one workflow."""
+    (tmp_path / "token").write_text(TOKEN, encoding="utf-8")
 
     def written(sandbox, more="", base_url=None):
-        profile = SmallProfile(folder=tmp_path, sandbox=sandbox).key("pro", PRO, user="pia", tier="pro")
+        profile = small(sandbox).key("pro", PRO, user="pia", tier="pro")
         return profile.resource(f"{PORTRAIT}\n{more}").written(base_url=base_url)
 
     return written
@@ -90,70 +65,56 @@ def running_elsewhere(sandbox):
         client.join()
 
 
-def standing(folder, fact):
-    """Return how often a fact held and failed, and what was missing if it was not tested."""
-    (run,) = (folder / "runs").iterdir()
-    record = read_run(run)
-    results = [each for each in record.results if each.fact == fact]
-    return sum(each.passed for each in results), " ".join(each.missing for each in record.untested)
-
-
 @pytest.mark.parametrize(
-    ("faults", "broken"), [((), set()), (("run-credits-checked-too-early",), {OVERSPENDING})]
+    ("has", "faults", "broken"),
+    [(10, (), set()), (10, ("run-credits-checked-too-early",), {OVERSPENDING}), (1_000, (), set())],
+    ids=["sound", "broken", "untested"],
 )
-def test_concurrent_runs_show_whether_a_key_overspends(tmp_path, faults, broken):
+def test_concurrent_runs_show_whether_a_key_overspends(tmp_path, small, has, faults, broken):
+    """A key that can still pay with more than the profile says shows that the profile is wrong."""
     with running_sandbox(control_token=TOKEN, faults=faults) as sandbox:
-        profile = of_few_credits(sandbox, tmp_path, has=10, says=10)
-        exit_code, found = check(tmp_path, "--fact", OVERSPENDING, "--target", profile)
+        with httpx.Client(base_url=sandbox.base_url, headers={"x-sandbox-token": TOKEN}) as client:
+            account = client.post("/__sandbox__/accounts", json={"tier": "business", "credits": has}).json()
+            wanted = {"account": account["account"], "capabilities": ["model:run"]}
+            secret = client.post("/__sandbox__/keys", json=wanted).json()["secret"]
+        key = {"user": "lea", "tier": "business", "secret": secret, "more": "credits = 10\n"}
+        profile = small(sandbox).key("few", ["model:run"], **key)
+        profile.resource('[models.claude-sonnet]\ninputs = { prompt = "x" }\ncost_credits = 3\n')
+        exit_code, found = check(tmp_path, "--fact", OVERSPENDING, "--target", profile.written())
 
+    (run,) = (tmp_path / "runs").iterdir()
+    record = read_run(run)
     assert found == broken
-    assert exit_code == (ExitCode.BREACH if broken else ExitCode.KEPT)
-    assert standing(tmp_path, OVERSPENDING)[0] > 0
-
-
-def test_account_with_more_credits_than_the_profile_says_is_untested(tmp_path):
-    """That it can still pay shows that the profile is wrong, and not the target."""
-    with running_sandbox(control_token=TOKEN) as sandbox:
-        profile = of_few_credits(sandbox, tmp_path, has=1_000, says=10)
-        _, found = check(tmp_path, "--fact", OVERSPENDING, "--target", profile)
-
-    assert found == set()
-    assert "the credits of keys.few" in standing(tmp_path, OVERSPENDING)[1]
+    assert (exit_code == ExitCode.BREACH) == bool(broken)
+    assert any("the credits of keys.few" in each.missing for each in record.untested) == (has > 10)
+    assert any(each.passed for each in record.results if each.fact == OVERSPENDING) == (has == 10)
 
 
 @pytest.mark.parametrize("fault", ["workflows-name-escaped", "create-drops-loose-nodes"])
-def test_loss_is_found_even_if_workflows_have_no_nodes(tmp_path, fault):
+def test_loss_is_found_even_if_workflows_have_no_nodes(tmp_path, small, fault):
     """A graph of our own is sent to the target."""
     with running_sandbox(faults=(fault,)) as sandbox:
         with httpx.Client(base_url=sandbox.base_url, headers={"x-api-key": sandbox.keys["ines"]}) as client:
             client.post("/api/workflows", json={"name": "Bare"})
-        tables = """
-[keys.ines]
-secret_file = "key"
-capabilities = ["workflow:read", "workflow:write"]
-user = "ines"
-tier = "pro"
-
-[workflows.bare]
-owner = "ines"
-"""
-        profile = write_profile(tmp_path, sandbox, sandbox.keys["ines"], tables)
-        _, found = check(tmp_path, "--fact", ROUND_TRIP, "--target", profile)
+        profile = small(sandbox).key("ines", ["workflow:read", "workflow:write"], user="ines", tier="pro")
+        profile.resource('[workflows.bare]\nowner = "ines"\n')
+        _, found = check(tmp_path, "--fact", ROUND_TRIP, "--target", profile.written())
 
     assert ROUND_TRIP in found
 
 
-CONTROL = '[control]\nsecret_file = "token"\n'
-REFUSED = "run.inputs-not-object-is-invalid-inputs"
+@pytest.mark.parametrize(
+    ("fact", "more"), [(REFUSED, ""), ("rate.remaining-falls", CONTROL), ("tier.rate-limit-pro", CONTROL)]
+)
+def test_runs_of_another_client_break_nothing(tmp_path, small_account, fact, more):
+    """An account that gets rows while the check runs nothing there is used by somebody else as well.
 
-
-def test_runs_of_another_client_are_not_charges_for_refusals(tmp_path, small_account):
-    """An account that gets rows while the check runs nothing there is used by somebody else as well."""
-    with running_sandbox() as sandbox, running_elsewhere(sandbox):
-        exit_code, found = check(tmp_path, "--fact", REFUSED, "--target", small_account(sandbox))
+    Also where the clock can be moved: usage shows runs that the check did not send.
+    """
+    with running_sandbox(control_token=TOKEN) as sandbox, running_elsewhere(sandbox):
+        _, found = check(tmp_path, "--fact", fact, "--target", small_account(sandbox, more))
 
     assert found == set()
-    assert exit_code == ExitCode.KEPT
 
 
 @pytest.mark.parametrize(
@@ -173,7 +134,6 @@ def test_charges_for_refusals_come_each_time(tmp_path, small_account, faults, br
         targets.append(asked_for.target)
         return answered.in_bytes()
 
-    (tmp_path / "token").write_text(TOKEN, encoding="utf-8")
     with (
         running_sandbox(control_token=TOKEN, faults=faults) as sandbox,
         proxying(sandbox.base_url, answer) as server,
@@ -184,14 +144,3 @@ def test_charges_for_refusals_come_each_time(tmp_path, small_account, faults, br
     assert runs
     assert found == broken
     assert (exit_code == ExitCode.BREACH) == bool(broken)
-
-
-@pytest.mark.parametrize("fact", ["rate.remaining-falls", "tier.rate-limit-pro"])
-def test_runs_of_another_client_break_no_rate_limit(tmp_path, small_account, fact):
-    """Also where the clock can be moved: usage shows runs that the check did not send."""
-    with running_sandbox(control_token=TOKEN) as sandbox, running_elsewhere(sandbox):
-        (tmp_path / "token").write_text(TOKEN, encoding="utf-8")
-        profile = small_account(sandbox, CONTROL)
-        _, found = check(tmp_path, "--fact", fact, "--target", profile)
-
-    assert found == set()

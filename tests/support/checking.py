@@ -100,9 +100,7 @@ def knouds(*arguments: object, cwd: Path, **environ: str) -> CompletedProcess[st
     """Run ``knouds-harness`` in a folder, to its end, with additional environment variables."""
     words = list(map(str, arguments))
     if any(name.startswith("PYTHON") for name in environ):  # Python reads them when it starts
-        command = [sys.executable, "-m", "knouds_harness", *words]
-        options: dict[str, Any] = {"cwd": cwd, "env": {**os.environ, **environ}, "timeout": TIMEOUT_S}
-        return run(command, capture_output=True, encoding="utf-8", check=False, **options)
+        return run_program(sys.executable, "-m", "knouds_harness", *words, cwd=cwd, **environ)
     with TemporaryDirectory() as kept:
         outputs = Path(kept, "stdout"), Path(kept, "stderr")
         exit_code = _run(cwd, words, environ, outputs, TIMEOUT_S)
@@ -127,6 +125,13 @@ def started(folder: Path, *arguments: str) -> Iterator[Popen[bytes]]:
 def has_crashed(printed: str) -> bool:
     """Return whether a command met an unexpected error."""
     return "Traceback" in printed or DEFECT in printed
+
+
+def run_program(*words: object, cwd: Any = None, env: Any = None, **environ: str) -> CompletedProcess[str]:
+    """Run a program to its end, with additional environment variables."""
+    variables = {**(os.environ if env is None else env), **environ}
+    options: dict[str, Any] = {"cwd": cwd, "env": variables, "timeout": 2 * TIMEOUT_S}
+    return run(list(map(str, words)), capture_output=True, encoding="utf-8", check=False, **options)
 
 
 def run_unread(*arguments: str, cwd: Path) -> CompletedProcess[str]:

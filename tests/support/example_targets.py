@@ -10,7 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from knouds_harness.contract.operations import Action
+from knouds_harness.errors import ExitCode, TargetUnreachable
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.locations import builtin_targets_path
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits, Persona
@@ -55,6 +60,14 @@ def make_target(base_url: str = "https://staging.example.com", **limits: Any) ->
     return Target(name="staging", base_url=base_url, limits=Limits(**limits), personas=personas)
 
 
+def why_unreachable(target: Target) -> str:
+    """Return what is said about a target that first contact does not reach."""
+    with Client(target=target) as client, pytest.raises(TargetUnreachable) as caught:
+        first_contact(client)
+    assert caught.value.exit_code == ExitCode.UNREACHABLE
+    return str(caught.value)
+
+
 def free_port() -> int:
     """Return a free port of loopback, below the range that the system hands out."""
     while True:
@@ -81,8 +94,8 @@ def write_profile(
     text = text.replace('base_url_env = "KNOUDS_SANDBOX_URL"', f'base_url = "{base_url or sandbox.base_url}"')
     if limits:
         begin, end = text.index("[limits]"), text.index("# --- Every capability")
-        settled = "" if "settle_s" in limits else "settle_s = 0\n"  # the sandbox shows charges at once
-        text = f"{text[:begin]}[limits]\n{limits}\n{settled}\n{text[end:]}"
+        text = f"{text[:begin]}[limits]\n{limits}\n\n{text[end:]}"
+    text = _settling_at_once(text)
     for name, secret in sandbox.keys.items():
         (folder / f"key-{name}").write_text(secret, encoding="utf-8")
         variable = f'secret_env = "KNOUDS_SANDBOX_KEY_{name.upper().replace("-", "_")}"'
@@ -98,6 +111,11 @@ def write_profile(
     return profile
 
 
+def _settling_at_once(profile: str) -> str:
+    """The sandbox shows charges at once, so that no test has to wait for them."""
+    return profile if "settle_s" in profile else profile.replace("[limits]\n", "[limits]\nsettle_s = 0\n", 1)
+
+
 @dataclass(kw_only=True)
 class SmallProfile:
     """A profile put together key by key; ``limits`` are the lines of its ``[limits]``."""
@@ -108,14 +126,21 @@ class SmallProfile:
     tables: list[str] = field(default_factory=list)
 
     def key(
-        self, name: str, capabilities: Collection[str], *, user: str, tier: str, secret: str | None = None
+        self,
+        name: str,
+        capabilities: Collection[str],
+        *,
+        user: str,
+        tier: str,
+        secret: str | None = None,
+        more: str = "",
     ) -> SmallProfile:
-        """Add a key of the sandbox, or one with another secret."""
+        """Add a key of the sandbox, or one with another secret; ``more`` are further lines of its table."""
         (self.folder / f"key-{name}").write_text(secret or self.sandbox.keys[name], encoding="utf-8")
         held = ", ".join(f'"{each}"' for each in capabilities)
         self.tables.append(
             f'[keys.{name}]\nsecret_file = "key-{name}"\ncapabilities = [{held}]\n'
-            f'user = "{user}"\ntier = "{tier}"\n'
+            f'user = "{user}"\ntier = "{tier}"\n{more}'
         )
         return self
 
@@ -127,5 +152,5 @@ class SmallProfile:
         """Write the profile, for the sandbox or a server in front of it; return its path."""
         path = self.folder / "small.toml"
         text = [f'base_url = "{base_url or self.sandbox.base_url}"\n[limits]\n{self.limits}\n', *self.tables]
-        path.write_text("\n".join(text), encoding="utf-8")
+        path.write_text(_settling_at_once("\n".join(text)), encoding="utf-8")
         return str(path)

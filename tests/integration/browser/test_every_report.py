@@ -12,11 +12,18 @@ LOOKS = [("desktop", "light"), ("phone", "dark")]
 
 
 @every_report
-def test_page_requests_nothing_from_a_network(open_report, report_paths, name):
+def test_page_requests_nothing_and_every_link_leads_somewhere(open_report, report_paths, name):
     opened = open_report(name)
+
+    lost = opened.page.evaluate(
+        """[...document.querySelectorAll("a")]
+        .map((link) => link.getAttribute("href"))
+        .filter((href) => !href.startsWith("#") || !document.getElementById(href.slice(1)))"""
+    )
 
     assert opened.requests == [report_paths[name].as_uri()]
     assert opened.complaints == []
+    assert lost == []
 
 
 @pytest.mark.parametrize(
@@ -42,19 +49,6 @@ def test_page_fits_the_width_of_its_window(open_report, name, size):
     page = open_report(name, size=size).page
 
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-
-
-@every_report
-def test_every_link_leads_somewhere(open_report, name):
-    page = open_report(name).page
-
-    lost = page.evaluate(
-        """[...document.querySelectorAll("a")]
-        .map((link) => link.getAttribute("href"))
-        .filter((href) => !href.startsWith("#") || !document.getElementById(href.slice(1)))"""
-    )
-
-    assert lost == []
 
 
 @every_report

@@ -2,19 +2,16 @@
 
 import contextlib
 import threading
-import time
 
 import httpx
+from clocks import wait_until
 
 FINAL = {"completed", "failed", "cancelled"}
 
 
-def wait_until_ended(client, url, timeout_s=10):
-    deadline = time.monotonic() + timeout_s
-    while (poll := client.get(url).json())["status"] not in FINAL:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return poll["status"]
+def wait_until_ended(client, url):
+    wait_until(lambda: client.get(url).json()["status"] in FINAL)
+    return client.get(url).json()["status"]
 
 
 def test_killed_sandbox_resumes_its_state(spawn, tmp_path):
@@ -60,8 +57,7 @@ def test_synchronous_run_of_a_killed_sandbox_is_refunded(spawn, tmp_path):
     with spawn("--db", database, "--latency", "60000") as (process, _, client):
         caller = threading.Thread(target=post_and_lose, args=(client, "/api/models/suno-v5/run"))
         caller.start()
-        while client.get("/api/usage?limit=1").json()["rows"][0]["status"] != "processing":
-            time.sleep(0.005)
+        wait_until(lambda: client.get("/api/usage?limit=1").json()["rows"][0]["status"] == "processing")
         process.kill()
         caller.join()
 
@@ -97,8 +93,7 @@ def test_acknowledged_writes_survive_a_kill(spawn, tmp_path):
         writers = [threading.Thread(target=write_until_cut, args=(client,)) for _ in range(4)]
         for writer in writers:
             writer.start()
-        while len(acknowledged) < 100:
-            time.sleep(0.005)
+        wait_until(lambda: len(acknowledged) >= 100)
         process.kill()
         for writer in writers:
             writer.join()
