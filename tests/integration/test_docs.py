@@ -210,7 +210,7 @@ def test_commands_of_a_page_print_the_shown_output(tmp_path, name):
 
 def is_shown(output: str, printed: Path) -> bool:
     """Return whether a page's output is the printed one, except for what dots stand for."""
-    pattern = re.escape(output.strip()).replace("…", ".*")
+    pattern = re.sub(r"(\\ )*…(\\\n)?", ".*", re.escape(output.strip()))
     return re.search(pattern, printed.read_text(encoding="utf-8"), re.DOTALL) is not None
 
 
