@@ -1,11 +1,11 @@
 """Prism mocks the document: it answers every example, and with one of them where nobody asks for any."""
 
-import socket
 import subprocess
 
 import httpx
 import pytest
 from clocks import wait_until
+from example_targets import free_port
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.locations import document_path
@@ -22,9 +22,7 @@ EXAMPLES = [
 
 @pytest.fixture(scope="module")
 def prism(node_tools, tmp_path_factory):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = tmp_path_factory.mktemp("prism") / "log"
     command = ["node", str(node_tools / "prism"), "mock", "--port", str(port), str(document_path())]
     with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from checking import run_program, sampled
+from checking import BASH, run_program, sampled
 
 from knouds_sandbox.serving import running_sandbox
 
 GIT = str(shutil.which("git"))
-BASH = ("/bin/bash", "--noprofile", "--norc", "-eo", "pipefail", "-c")
 ROOT = Path(__file__).parents[2]
 PROFILE = """base_url = "{url}"
 [keys.full]

@@ -1,16 +1,14 @@
 """The command line as a user meets it: messages, exit codes and files; no traceback, nothing lost."""
 
 import json
-import os
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
-import checking
 import jsonschema_rs
 import pytest
+from checking import knouds, run_program
 from click.testing import CliRunner
 
 from knouds_harness.commands.cli import cli
@@ -18,19 +16,10 @@ from knouds_harness.commands.cli import cli
 from knouds_harness.suite.discovery.doctor import REQUESTS
 
 
-def knouds(*arguments, cwd, **options):
-    if not options:
-        return checking.knouds(*arguments, cwd=cwd)
-    return subprocess.run(
-        [sys.executable, "-m", "knouds_harness", *arguments],
-        cwd=cwd,
-        env={**os.environ, "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        **options,
-    )
+def in_a_shell(before, *arguments, after="", cwd):
+    """Run a command in a shell that limits something before, or redirects something after it."""
+    line = f'{before} exec "$0" -m knouds_harness "$@" {after}'
+    return run_program("/bin/sh", "-c", line, sys.executable, *arguments, cwd=cwd, NO_COLOR="1")
 
 
 def assert_refused(process, code, *words):
@@ -59,7 +48,7 @@ def test_ascii_terminal_changes_no_verdict(tmp_path, encoding):
     """Its characters are escaped; the exit code is that of the breach."""
     breach = ("--fact", "auth.revoked-key-is-401", "--fault", "auth-revoked-accepted")
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", **encoding}
-    process = checking.knouds("check", *breach, cwd=tmp_path, **ascii_only)
+    process = knouds("check", *breach, cwd=tmp_path, **ascii_only)
 
     assert process.returncode == 1, process.stderr
     assert "Contract broken" in process.stdout
@@ -67,11 +56,8 @@ def test_ascii_terminal_changes_no_verdict(tmp_path, encoding):
 
 
 def test_full_disk_keeps_earlier_exchanges(tmp_path):
-    def limit_file_size():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
-
     check = ("check", "--family", "authentication", "--runs-folder", "runs")
-    process = knouds(*check, cwd=tmp_path, preexec_fn=limit_file_size)
+    process = in_a_shell("ulimit -f 800;", *check, cwd=tmp_path)  # of 512 bytes
 
     assert "cannot be written" in process.stderr + process.stdout
     assert "Traceback" not in process.stderr + process.stdout
@@ -82,34 +68,20 @@ def test_full_disk_keeps_earlier_exchanges(tmp_path):
 
 @pytest.mark.parametrize("words", [("check",), ("load", "reads", "--users", "2"), ("doctor",), ("facts",)])
 def test_too_low_limit_of_open_files_is_reported_at_the_start(tmp_path, words):
-    def limit_open_files():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
-
-    process = knouds(*words, cwd=tmp_path, preexec_fn=limit_open_files)
-
-    assert_refused(process, 2, "ulimit -n")
+    assert_refused(in_a_shell("ulimit -n 40;", *words, cwd=tmp_path), 2, "ulimit -n")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_low_soft_limit_of_open_files_is_raised(tmp_path):
-    def limit_open_files():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (40, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-
-    assert knouds("facts", "auth.*", cwd=tmp_path, preexec_fn=limit_open_files).returncode == 0
+    assert in_a_shell("ulimit -S -n 40;", "facts", "auth.*", cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("closed", [">&-", "<&- >&-"])
 def test_closed_output_does_not_change_the_exit_code(tmp_path, closed):
     """Cron and some supervisors start commands like this."""
-    process = subprocess.run(
-        ["/bin/sh", "-c", f'exec "{sys.executable}" -m knouds_harness facts {closed}'],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        timeout=60,
-        check=False,
-    )
+    process = in_a_shell("", "facts", after=closed, cwd=tmp_path)
 
-    assert (process.returncode, process.stderr) == (0, b"")
+    assert (process.returncode, process.stderr) == (0, "")
 
 
 def test_check_whose_output_is_closed_ends_with_a_report(tmp_path):

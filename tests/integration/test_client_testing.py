@@ -13,7 +13,12 @@ from knouds_harness.testing import HarTransport, JudgingTransport, running_sandb
 pytest_plugins = ["knouds_harness.client_fixtures"]
 KEY = "knouds_live_0123456789abcdef"
 RUN = "/api/models/claude-sonnet/run"
+ASYNC = {"url": "/api/models/gpt-image-2/run?async=true", "json": {"inputs": {"prompt": "a lighthouse"}}}
 CREATE = {"name": "From a client", "document": {"nodes": [], "edges": []}}
+
+
+def client_of(account, **options):
+    return httpx.Client(base_url=account.base_url, headers={"x-api-key": account.key}, **options)
 
 
 def ask(transport, base_url, key, *, is_async, path="/api/whoami"):
@@ -34,15 +39,10 @@ def ask(transport, base_url, key, *, is_async, path="/api/whoami"):
 def test_sound_answers_pass_unchanged(knouds_sandbox, is_async):
     transport = JudgingTransport()
 
+    paths = ("/api/whoami", "/api/workflows", "/api/usage", "/api/workflows/unknown-slug", "/api/nothing")
     answers = [
         ask(transport, knouds_sandbox.base_url, knouds_sandbox.key, is_async=is_async, path=path)
-        for path in (
-            "/api/whoami",
-            "/api/workflows",
-            "/api/usage",
-            "/api/workflows/unknown-slug",
-            "/api/nothing",
-        )
+        for path in paths
     ]
 
     assert [each.status_code for each in answers] == [200, 200, 200, 404, 404]
@@ -117,8 +117,7 @@ def test_client_that_streams_gets_each_piece_as_it_comes(is_async):
 def test_own_workflow_is_followed_from_create_to_delete(knouds_sandbox):
     """A session of ordinary use, some of it refused, is no finding."""
     transport = JudgingTransport()
-    headers = {"x-api-key": knouds_sandbox.key}
-    with httpx.Client(transport=transport, base_url=knouds_sandbox.base_url, headers=headers) as http:
+    with client_of(knouds_sandbox, transport=transport) as http:
         slug = http.post("/api/workflows", json=CREATE).raise_for_status().json()["slug"]
         statuses = [
             http.get(f"/api/workflows/{slug}").status_code,
@@ -136,15 +135,14 @@ def test_refusal_that_the_account_cannot_get_is_a_finding(knouds_sandbox):
         body = {"error": "Refused.", "code": "CAPABILITY_DENIED", "required": ["workflow:read"]}
         return httpx.Response(403, json=body)
 
-    options = {"base_url": knouds_sandbox.base_url, "headers": {"x-api-key": knouds_sandbox.key}}
     transport = JudgingTransport(account=knouds_sandbox, strict=True)
-    with httpx.Client(transport=transport, **options) as http:
+    with client_of(knouds_sandbox, transport=transport) as http:
         chosen = [
             http.get("/api/workflows", headers={"prefer": f"code={code}"}).status_code
             for code in (401, 403, 429, 503)
         ]
     transport = JudgingTransport(httpx.MockTransport(refuse), account=knouds_sandbox)
-    with httpx.Client(transport=transport, **options) as http, pytest.raises(AssertionError) as raised:
+    with client_of(knouds_sandbox, transport=transport) as http, pytest.raises(AssertionError) as raised:
         http.get("/api/workflows")
 
     assert chosen == [401, 403, 429, 503]
@@ -182,9 +180,8 @@ def test_each_test_has_an_account_of_its_own(knouds_sandbox, knouds_server):
 
 
 def test_delivery_is_verified(knouds_sandbox, knouds_webhooks):
-    headers = {"x-api-key": knouds_sandbox.key}
-    with httpx.Client(base_url=knouds_sandbox.base_url, headers=headers) as http:
-        run = http.post("/api/models/gpt-image-2/run?async=true", json={"inputs": {"prompt": "a lighthouse"}})
+    with client_of(knouds_sandbox) as http:
+        run = http.post(**ASYNC)
 
     delivered = knouds_webhooks.wait_for(run.json()["executionId"])
 
@@ -193,14 +190,9 @@ def test_delivery_is_verified(knouds_sandbox, knouds_webhooks):
 
 def test_delivery_of_a_run_without_an_answer_is_found_by_usage(knouds_sandbox, knouds_webhooks):
     """Usage has its requestId; its executionId was in the answer that was lost."""
-    headers = {"x-api-key": knouds_sandbox.key}
-    with httpx.Client(base_url=knouds_sandbox.base_url, headers=headers) as http:
+    with client_of(knouds_sandbox) as http:
         with pytest.raises(httpx.TransportError):
-            http.post(
-                "/api/models/gpt-image-2/run?async=true",
-                json={"inputs": {"prompt": "a lighthouse"}},
-                headers={"prefer": "wire=reset"},
-            )
+            http.post(**ASYNC, headers={"prefer": "wire=reset"})
         [row] = http.get("/api/usage").json()["rows"]
 
     delivered = knouds_webhooks.wait_for(row["requestId"])
@@ -221,8 +213,7 @@ def test_delivery_with_another_signature_is_refused(knouds_webhooks):
 
 def test_clock_can_be_moved_past_a_limit(knouds_sandbox):
     """Of the account's tier: a 429 that ends when the window does."""
-    headers = {"x-api-key": knouds_sandbox.key}
-    with httpx.Client(base_url=knouds_sandbox.base_url, headers=headers) as http:
+    with client_of(knouds_sandbox) as http:
         while (refused := http.post(RUN, json={"inputs": 1})).status_code != 429:  # the 1,001st
             assert refused.status_code == 400
         knouds_sandbox.advance_clock(float(refused.headers["retry-after"]))

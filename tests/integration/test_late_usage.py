@@ -2,11 +2,11 @@
 
 import json
 import time
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 
-import checking
 import pytest
+from checking import knouds
 from clocks import wait_until
 from example_targets import PORTRAIT, PRO, SmallProfile
 from raw_server import proxying
@@ -19,44 +19,61 @@ from knouds_harness.runs.unsettled import UNSETTLED_FILE
 from knouds_harness.targets.builtin import open_target
 from knouds_sandbox.serving import running_sandbox
 
-LATE_S = 2.0
 SETTLE_S = 4.0
 OVERCHARGED = 1_000
+
+
+class LateUsage:
+    """An account whose pages of usage are altered until it is settled, and commands on it."""
+
+    def __init__(self, folder, alter, alter_later=lambda page: page):
+        self.folder, self.alter, self.later = folder, alter, alter_later
+
+    def answer(self, relayed, asked):
+        answered = asked()
+        if relayed.target.startswith("/api/usage?"):
+            content = json.dumps(self.alter(json.loads(answered.content)))
+            answered = replace(answered, content=content.encode())
+        return answered.in_bytes()
+
+    def run(self, *words):
+        return knouds(*words, "--target", self.profile, cwd=self.folder)
+
+    def run_when_settled(self, *words):
+        self.alter = self.later
+        settles_at = time.monotonic() + SETTLE_S
+        wait_until(lambda: time.monotonic() > settles_at, timeout_s=2 * SETTLE_S)
+        return self.run(*words)
+
+    @contextmanager
+    def of(self, sandbox):
+        limits = f'credits = 100\nsettle_s = {SETTLE_S}\nallow = ["read", "run"]'
+        small = SmallProfile(folder=self.folder, sandbox=sandbox, limits=limits)
+        small.key("otto", PRO, user="otto", tier="pro").resource(PORTRAIT.replace("pia", "otto"))
+        with proxying(sandbox.base_url, self.answer) as server:
+            self.profile = small.written(base_url=server.base_url)
+            yield
+
+
+def overcharged(page):
+    rows = [each | {"creditsCost": each["creditsCost"] and OVERCHARGED} for each in page["rows"]]
+    return page | {"rows": rows}
 
 
 @pytest.mark.slow
 def test_overcharges_that_show_late_are_told(tmp_path, sandbox):
     """The headline says that usage is not settled, and ``cleanup`` what came."""
-    knouds = partial(checking.knouds, cwd=tmp_path)
-    last_run_s = [time.monotonic()]
-
-    def answer(relayed, asked):
-        answered = asked()
-        if "/run" in relayed.target:
-            last_run_s[0] = time.monotonic()
-        if relayed.target.startswith("/api/usage?") and time.monotonic() - last_run_s[0] > LATE_S:
-            page = json.loads(answered.content)
-            for row in page["rows"]:
-                row["creditsCost"] = row["creditsCost"] and OVERCHARGED
-            answered = answered.__class__(**{**vars(answered), "content": json.dumps(page).encode()})
-        return answered.in_bytes()
-
-    limits = f'credits = 100\nsettle_s = {SETTLE_S}\nallow = ["read", "run"]'
-    small = SmallProfile(folder=tmp_path, sandbox=sandbox, limits=limits)
-    small.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT)
-    with proxying(sandbox.base_url, answer) as server:
-        path = small.written(base_url=server.base_url)
-        checked = knouds("check", "--fact", "run.cost-is-credits", "--target", path)
+    late = LateUsage(tmp_path, lambda page: page, overcharged)
+    with late.of(sandbox):
+        checked = late.run("check", "--fact", "run.cost-is-credits")
         (folder,) = (tmp_path / "reports/runs").iterdir()
-        assert "Usage is not settled yet" in checked.stdout
-        assert "at most" not in checked.stdout
         counted = read_run(folder).counts.cost_credits
-        settles_at = time.monotonic() + SETTLE_S
-        wait_until(lambda: time.monotonic() > settles_at, timeout_s=2 * SETTLE_S)
-        cleaned = knouds("cleanup", folder, "--target", path)
+        cleaned = late.run_when_settled("cleanup", folder)
 
     runs = counted / 8
     shown = f"charged {runs * OVERCHARGED:,.0f} credits (usage), not {counted:g} as counted when it ended"
+    assert "Usage is not settled yet" in checked.stdout
+    assert "at most" not in checked.stdout
     assert f"{shown}; the limit was 100" in cleaned.stdout
     assert cleaned.returncode == ExitCode.GUARD
     assert not (folder / UNSETTLED_FILE).exists()
@@ -66,40 +83,23 @@ def test_overcharges_that_show_late_are_told(tmp_path, sandbox):
 @pytest.mark.slow
 def test_load_whose_charges_show_late_says_so(tmp_path, sandbox):
     """Usage shows none at the end: the headline says that it is not settled, ``cleanup`` what came then."""
-    knouds = partial(checking.knouds, cwd=tmp_path)
-    are_shown = [False]
-
-    def answer(relayed, asked):
-        answered = asked()
-        if relayed.target.startswith("/api/usage?") and not are_shown[0]:
-            page = json.dumps({**json.loads(answered.content), "rows": [], "total": 0})
-            answered = replace(answered, content=page.encode())
-        return answered.in_bytes()
-
-    limits = f'credits = 1_000\nsettle_s = {SETTLE_S}\nallow = ["read", "run"]'
-    small = SmallProfile(folder=tmp_path, sandbox=sandbox, limits=limits)
-    small.key("otto", PRO, user="otto", tier="pro").resource(PORTRAIT.replace("pia", "otto"))
-    with proxying(sandbox.base_url, answer) as server:
-        path = small.written(base_url=server.base_url)
-        load = ("load", "sync_runs", "--rate", "5", "--users", "2", "--duration", "1s", "--yes")
-        loaded = knouds(*load, "--target", path)
+    late = LateUsage(tmp_path, lambda page: page | {"rows": [], "total": 0})
+    with late.of(sandbox):
+        loaded = late.run("load", "sync_runs", "--rate", "5", "--users", "2", "--duration", "1s", "--yes")
         (folder,) = (tmp_path / "reports/runs").iterdir()
-        load_record = read_run(folder).load
-        assert load_record is not None
-        cost_credits = load_record.results.cost_credits
-        early = knouds("cleanup", folder, "--target", path)
-        are_shown[0] = True
-        settles_at = time.monotonic() + SETTLE_S
-        wait_until(lambda: time.monotonic() > settles_at, timeout_s=2 * SETTLE_S)
-        cleaned = knouds("cleanup", folder, "--target", path)
+        early = late.run("cleanup", folder)
+        cleaned = late.run_when_settled("cleanup", folder)
 
+    record = read_run(folder)
+    assert record.load is not None
+    cost_credits = record.load.results.cost_credits
     headline = next(line for line in loaded.stdout.splitlines() if " requests, " in line)
     assert headline.endswith("Usage is not settled yet.")
     assert f"0 credits so far (usage, not settled yet), {cost_credits:,.10g} by the answers" in loaded.stdout
     assert "usage is not settled yet" in early.stdout
     assert f"charged {cost_credits:,.10g} credits (usage)" in cleaned.stdout
     assert cleaned.returncode == ExitCode.KEPT
-    assert "cleanup" not in read_run(folder).note
+    assert "cleanup" not in record.note
 
 
 @pytest.mark.parametrize("wire", ["drop", "reset", "cut"])

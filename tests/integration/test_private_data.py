@@ -2,15 +2,13 @@
 
 import json
 import re
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-from checking import knouds
+from checking import knouds, started
 from clocks import wait_until
 from example_targets import write_profile
 from hostile_traffic import whole
@@ -54,23 +52,14 @@ def test_values_of_redacted_members_are_in_no_file(sandbox, tmp_path, command):
 @pytest.mark.parametrize("command", [("demo",), ("load", "reads", "--rate", "5", "--duration", "20s")])
 def test_control_token_is_not_a_process_argument(tmp_path, command):
     """Anyone on the machine who could read it could mint keys."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "knouds_harness", *command],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    own = psutil.Process(process.pid)
-    try:
+    seen = set()
+    with started(tmp_path, *command) as process:
+        own = psutil.Process(process.pid)
         wait_until(lambda: tokens_of(own))
         (token,) = tokens_of(own)
-        seen = set()
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with suppress(OSError):
                 seen.add(path.read_bytes())
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
 
     assert any(b"knouds_sandbox" in each for each in seen)
     assert not [each for each in seen if token.encode() in each]

@@ -82,19 +82,6 @@ def test_wrong_response_is_reported_and_not_recorded(tmp_path, fault, outcomes, 
     assert [each.outcome for each in read_recordings(tmp_path / "out")] == recorded
 
 
-def test_damaged_recording_is_refused_and_update_repairs_it(tmp_path, copied):
-    path = copied / "getWhoami-401-legacy.json"
-    path.write_text(path.read_text().replace("retired", "old"))
-
-    refused = record("--outcome", "getWhoami-*", cwd=tmp_path)
-    healed = record("--update", "--outcome", "getWhoami-legacy", cwd=tmp_path)
-
-    assert refused.returncode == ExitCode.USAGE
-    assert f"error: {path.relative_to(tmp_path)}: was edited by hand" in refused.stderr
-    assert healed.returncode == ExitCode.KEPT
-    assert {each.name for each in read_recordings(copied)} == set(recordings())
-
-
 def test_credits_are_spent_only_with_yes_and_within_the_limit(sandbox, tmp_path):
     """On another server the plan is shown, and nothing is run before --yes."""
     profile = str(write_profile(tmp_path, sandbox))

@@ -17,13 +17,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from checking import PROVABLE_FAULTS, TRIES_ALL, findings_of, knouds, sampled
+from checking import PROVABLE_FAULTS, TRIES_ALL, findings_of, knouds, run_program, sampled
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.script import AT_ONCE, parts_of
 from knouds_harness.judging.checks.executions import MOST_SUBMIT_MS
 from knouds_harness.judging.checks.rate_limits import seconds_left
-from knouds_harness.judging.claim import Claim
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import claims_of
 from knouds_harness.runs.findings import Finding
@@ -196,15 +195,10 @@ def _claimed(finding: Finding, answers: Sequence[Exchange], *, anywhere: bool = 
     return sum(
         any(
             not claim.holds and claim.fact == finding.fact and (anywhere or claim.where == finding.where)
-            for claim in _claims_of(finding, each) or ()
+            for claim in claims_of(finding.check, each, Context()) or ()
         )
         for each in answers
     )
-
-
-def _claims_of(finding: Finding, exchange: Exchange) -> list[Claim] | None:
-    """Return the claims of the finding's check about a response; None if it compares responses."""
-    return claims_of(finding.check, exchange, Context())
 
 
 def _answer(text: str, asked: Exchange) -> Exchange:
@@ -324,34 +318,31 @@ def found_by_sequences(tmp_path_factory):
     @cache
     def found(fault):
         folder = tmp_path_factory.mktemp("sequences")
-        command = [sys.executable, "-m", "pytest", str(SUITE / "test_workflow_sequences.py")]
-        command += ["--fault", fault, "--seed", "1", "--runs-folder", str(folder)]
-        subprocess.run(command, cwd=SUITE.parents[1], capture_output=True, timeout=120, check=False)
+        command = (sys.executable, "-m", "pytest", SUITE / "test_workflow_sequences.py", "--fault", fault)
+        run_program(*command, "--seed", "1", "--runs-folder", folder, cwd=SUITE.parents[1])
         (run,) = folder.iterdir()
         return read_run(run)
 
     return found
 
 
-SEQUENCES = [("delete-keeps-the-workflow", "workflows.delete-then-404")]
+KEPT, FACT_OF_KEPT = "delete-keeps-the-workflow", "workflows.delete-then-404"
 
 
-@pytest.mark.parametrize(("fault", "fact"), SEQUENCES)
-def test_script_of_a_sequence_shows_only_the_broken_server(found_by_sequences, fault, fact):
-    record = found_by_sequences(fault)
-    finding = next(each for each in record.findings if each.fact == fact)
+def test_script_of_a_sequence_shows_only_the_broken_server(found_by_sequences):
+    record = found_by_sequences(KEPT)
+    finding = next(each for each in record.findings if each.fact == FACT_OF_KEPT)
 
-    broken, sound = (printed_by(finding, record, each) for each in (fault, "whoami-is-203"))
+    broken, sound = (printed_by(finding, record, each) for each in (KEPT, "whoami-is-203"))
 
     assert not broken.trouble
     assert (broken.answers[3].status, sound.answers[3].status) == (200, 404)
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize(("fault", "fact"), SEQUENCES)
-def test_replay_sends_the_sequence_again(found_by_sequences, fault, fact, tmp_path):
-    record = found_by_sequences(fault)
-    (finding,) = [each for each in record.findings if each.fact == fact]
+def test_replay_sends_the_sequence_again(found_by_sequences, tmp_path):
+    record = found_by_sequences(KEPT)
+    (finding,) = [each for each in record.findings if each.fact == FACT_OF_KEPT]
 
     broken, mended = (
         knouds("replay", record.folder, finding.fingerprint, *options, cwd=tmp_path)

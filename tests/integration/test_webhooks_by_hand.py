@@ -37,13 +37,16 @@ def url(port):
     return f"http://127.0.0.1:{port}/hooks/knouds"
 
 
+def checked(folder, lines, *options, **sandbox):
+    """Check webhooks with these lines of ``[webhook]``, on a sandbox with these options."""
+    with running_sandbox(**sandbox) as running:
+        profile = write_profile(folder, running, webhook=lines)
+        return check(folder, *options, "--family", "webhooks", "--target", str(profile))
+
+
 def test_every_webhook_fact_is_verified(tmp_path, url):
     """The URL is on this machine, so the harness listens there."""
-    with running_sandbox(webhook_url=url) as sandbox:
-        profile = write_profile(tmp_path, sandbox, webhook=f'url = "{url}"')
-        exit_code, broken = check(tmp_path, "--family", "webhooks", "--target", str(profile))
-
-    assert (exit_code, broken) == (ExitCode.KEPT, set())
+    assert checked(tmp_path, f'url = "{url}"', webhook_url=url) == (ExitCode.KEPT, set())
     assert untested(tmp_path) == {}
     assert {fault.fact for fault in WEBHOOK_FAULTS} <= verified(tmp_path)
     assert "webhook.retries-refused-delivery" in verified(tmp_path)
@@ -55,53 +58,45 @@ FACT_BY_HAND = {"webhook-sent-for-the-account": "webhook.needs-receive-capabilit
 
 @pytest.mark.parametrize("fault", sampled(WEBHOOK_FAULTS, every=15), ids=lambda fault: fault.id)
 def test_webhook_fault_is_found_under_its_fact(tmp_path, url, fault):
-    with running_sandbox(webhook_url=url, faults=(fault.id,)) as sandbox:
-        profile = write_profile(tmp_path, sandbox, webhook=f'url = "{url}"')
-        exit_code, broken = check(tmp_path, "--family", "webhooks", "--target", str(profile))
+    exit_code, broken = checked(tmp_path, f'url = "{url}"', webhook_url=url, faults=(fault.id,))
 
     assert exit_code == ExitCode.BREACH
     assert FACT_BY_HAND.get(fault.id, fault.fact) in broken
     assert broken <= {each.fact for each in WEBHOOK_FAULTS}
 
 
+ELSEWHERE = 'url = "https://hooks.example.com/knouds"'
+
+
 def test_proxy_can_be_between_target_and_receiver(tmp_path, port, url):
     """The URL in the dashboard is not the one at which the harness listens."""
-    with running_sandbox(webhook_url=url) as sandbox:
-        lines = f'url = "https://hooks.example.com/knouds"\nlisten = "127.0.0.1:{port}"'
-        profile = write_profile(tmp_path, sandbox, webhook=lines)
-        exit_code, broken = check(tmp_path, "--family", "webhooks", "--target", str(profile))
+    lines = f'{ELSEWHERE}\nlisten = "127.0.0.1:{port}"'
 
-    assert (exit_code, broken) == (ExitCode.KEPT, set())
+    assert checked(tmp_path, lines, webhook_url=url) == (ExitCode.KEPT, set())
     assert untested(tmp_path) == {}
 
 
 def test_remote_url_without_deliveries_is_untested(tmp_path, port):
     """Only the profile says that deliveries should come, so there is no breach; the report says why."""
-    with running_sandbox(webhook_url=f"http://127.0.0.1:{free_port()}/") as sandbox:
-        lines = f'url = "https://hooks.example.com/knouds"\nlisten = "127.0.0.1:{port}"\ndeadline_s = 0.5'
-        profile = write_profile(tmp_path, sandbox, webhook=lines)
-        exit_code, broken = check(tmp_path, "--quick", "--family", "webhooks", "--target", str(profile))
+    lines = f'{ELSEWHERE}\nlisten = "127.0.0.1:{port}"\ndeadline_s = 0.5'
+    nowhere = f"http://127.0.0.1:{free_port()}/"
 
-    assert (exit_code, broken) == (ExitCode.KEPT, set())
+    assert checked(tmp_path, lines, "--quick", webhook_url=nowhere) == (ExitCode.KEPT, set())
     assert "webhooks.one-each" in untested(tmp_path)
-    assert f"a way from https://hooks.example.com/knouds to http://127.0.0.1:{port}/" in str(
-        untested(tmp_path)
-    )
+    way = f"a way from https://hooks.example.com/knouds to http://127.0.0.1:{port}/"
+    assert way in str(untested(tmp_path))
 
 
-def test_local_target_without_deliveries_is_in_breach(tmp_path, port, url):
-    with running_sandbox(webhook_url=f"http://127.0.0.1:{free_port()}/") as sandbox:
-        profile = write_profile(tmp_path, sandbox, webhook=f'url = "{url}"\ndeadline_s = 0.5')
-        exit_code, broken = check(tmp_path, "--quick", "--family", "webhooks", "--target", str(profile))
+def test_local_target_without_deliveries_is_in_breach(tmp_path, url):
+    lines, nowhere = f'url = "{url}"\ndeadline_s = 0.5', f"http://127.0.0.1:{free_port()}/"
 
-    assert exit_code == ExitCode.BREACH
-    assert broken == {"webhook.one-per-ended-execution"}
+    ended = checked(tmp_path, lines, "--quick", webhook_url=nowhere)
+
+    assert ended == (ExitCode.BREACH, {"webhook.one-per-ended-execution"})
 
 
 def test_remote_url_without_listen_is_untested(tmp_path):
-    with running_sandbox() as sandbox:
-        profile = write_profile(tmp_path, sandbox, webhook='url = "https://hooks.example.com/knouds"')
-        exit_code, _ = check(tmp_path, "--family", "webhooks", "--target", str(profile))
+    exit_code, _ = checked(tmp_path, ELSEWHERE)
 
     assert exit_code == ExitCode.USAGE, "nothing tested is no success"
     assert "listen" in untested(tmp_path)["webhooks.one-each"]

@@ -34,6 +34,8 @@ from knouds_sandbox.faults import FAULTS
 FAILING = {Verdict.BREACH, Verdict.CONFLICT, Verdict.CONTRADICTION}
 TIMEOUT_S = 300
 PRINTED_FILE = "printed.txt"
+BASH = ("/bin/bash", "--noprofile", "--norc", "-eo", "pipefail", "-c")
+"""How a CI system runs a step."""
 _PEAK_FILE = "peak-kb.txt"
 _MET_FILE = "met.json"
 

@@ -1,12 +1,11 @@
 """The provided CI pipelines: examples to copy, a GitHub action, a GitLab component."""
 
-import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from checking import BASH, run_program
 
 from knouds_harness.commands.cli import command_named
 
@@ -105,21 +104,9 @@ def run_step(tmp_path):
             for name, value in step["env"].items()
         }
         outputs = tmp_path / "outputs"
-        process = subprocess.run(
-            ["/bin/bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                **variables,
-                "IS_FORK": is_fork,
-                "RUNNER_TEMP": str(tmp_path / "temp"),
-                "GITHUB_OUTPUT": str(outputs),
-                "STUB_EXIT": str(stub_exit),
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        variables |= {"IS_FORK": is_fork, "STUB_EXIT": str(stub_exit)}
+        variables |= {"RUNNER_TEMP": str(tmp_path / "temp"), "GITHUB_OUTPUT": str(outputs)}
+        process = run_program(*BASH, step["run"], cwd=tmp_path, **variables)
         assert not process.stderr
         return process.returncode, (tmp_path / "called").read_text().splitlines(), outputs.read_text()
 

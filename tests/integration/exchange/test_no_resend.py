@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from example_targets import make_target
-from raw_server import RawServer, serving
+from raw_server import RawServer, always, serving
 
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import NO_SUCH_EXECUTION, NO_SUCH_MODEL, Request
@@ -104,11 +104,7 @@ def test_connection_closed_while_idle_is_replaced():
 
 
 def test_connection_is_reused():
-    def script(server: RawServer, connection: socket.socket) -> None:
-        while server.read_request(connection):
-            connection.sendall(ANSWER)
-
-    with serving(script) as server, Client(target=make_target(server.base_url)) as client:
+    with serving(always(b"{}")) as server, Client(target=make_target(server.base_url)) as client:
         for _ in range(20):
             client.send(RUN)
 

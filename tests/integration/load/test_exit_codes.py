@@ -111,15 +111,17 @@ def test_unreachable_target_ends_with_3(runs, tmp_path, sandbox):
     assert "Traceback" not in loaded.err
 
 
-def test_spent_budget_ends_with_4_and_a_complete_report(profile, runs):
+@pytest.mark.parametrize("credit_limit", [0, 150])
+def test_spent_budget_ends_with_4_and_a_complete_report(profile, runs, credit_limit):
     """The guard stops the load, and the figures until then are shown."""
-    loaded = load(runs, "sync_runs", "--target", profile, "--credits", "150", "--users", "4", "--seed", "1")
+    limit = ("--credits", str(credit_limit))
+    loaded = load(runs, "sync_runs", "--target", profile, *limit, "--users", "4", "--seed", "1")
 
     assert loaded.exit_code == ExitCode.GUARD
     assert loaded.out.strip().startswith("Stopped early")
-    assert "credits" in loaded.out
-    assert loaded.results.operations
-    assert loaded.results.cost_credits <= 150
+    assert f"of {credit_limit} are left" in loaded.out
+    assert bool(loaded.results.operations) == bool(credit_limit)
+    assert loaded.results.cost_credits <= credit_limit
 
 
 def test_generator_that_was_the_limit_ends_with_5_and_says_so_first(profile, runs):

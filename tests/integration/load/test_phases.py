@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from example_targets import write_profile
-from loading import load
+from loading import load, scenario_of
 from raw_server import proxying
 
 FIRST_BYTE_S, BODY_S = 0.03, 0.02
@@ -16,20 +16,10 @@ ROUNDED = 0.999
 """Times are rounded to buckets."""
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n"
 BODY = b'{"status":"ok"}'
-ASKING = """
-from locust import constant, events, task
-
-from knouds_harness.load.plugin import install
-from knouds_harness.load.scenario import ScenarioUser
-
-install(events)
-
-
-class Asking(ScenarioUser):
-    wait_time = constant(0.0)
+ASKING = """    wait_time = constant(0.0)
 
     @task
-    def ask(self) -> None:
+    def ask(self):
         self.call("getHealth", "/api/health", params={"by": "load"}, is_public=True)
 """
 
@@ -44,8 +34,7 @@ def answer_slowly(connection: socket.socket) -> bool:
 @pytest.mark.parametrize("more", [(), ("--rate", "40")], ids=["closed", "open"])
 def test_phases_and_bytes_agree_with_the_server(more, tmp_path, sandbox):
     """No phase is shorter than the server's delay, and each byte and connection is counted once."""
-    scenario = tmp_path / "asking.py"
-    scenario.write_text(ASKING)
+    scenario = scenario_of(tmp_path, ASKING)
 
     def is_load(request: bytes) -> bool:
         return b"?by=load " in request
@@ -56,7 +45,7 @@ def test_phases_and_bytes_agree_with_the_server(more, tmp_path, sandbox):
     ) as server:
         profile = str(write_profile(tmp_path, sandbox, base_url=server.base_url))
         users = ("--users", "4", "--duration", "2s", "--quiet")
-        loaded = load(tmp_path / "runs", str(scenario), "--target", profile, *users, *more)
+        loaded = load(tmp_path / "runs", scenario, "--target", profile, *users, *more)
 
     sent = list(filter(is_load, server.requests))
     (found,) = loaded.results.operations

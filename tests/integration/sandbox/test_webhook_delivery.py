@@ -1,13 +1,12 @@
 """Deliveries to receivers that are slow, move or redirect; the suite tests their contents."""
 
 import contextlib
-import http.server
 import threading
 from typing import ClassVar
 
 import httpx
-import pytest
 from clocks import wait_until
+from raw_server import serving
 
 from knouds_sandbox.access.network import ReceiverRefused, ReceiverRules
 from knouds_sandbox.providers import Latency
@@ -17,45 +16,16 @@ SECRET = "a-secret-of-some-length"
 TOKEN = "test-token"
 
 
-class Receiver(http.server.ThreadingHTTPServer):
-    """Keeps the path of every delivery; redirects the first one on request."""
+def receiving(answer=b"HTTP/1.1 204 Taken\r\n\r\n", may_answer=None):
+    """Serve a receiver, which answers once it may."""
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.paths = []
-        self.redirects_first = False
-        self.is_slow = False
-        self.may_answer = threading.Event()
+    def script(server, connection):
+        while server.read_request(connection):
+            if may_answer:
+                may_answer.wait(5)
+            connection.sendall(answer)
 
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_address[1]}/hook"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
-        self.server.paths.append(self.path)
-        if self.server.is_slow:
-            self.server.may_answer.wait(5)
-        is_redirected = self.server.redirects_first and len(self.server.paths) == 1
-        self.send_response(307 if is_redirected else 204)
-        if is_redirected:
-            self.send_header("location", f"{self.server.url}/elsewhere")
-        self.end_headers()
-
-    def log_message(self, *_):
-        """Stay quiet."""
-
-
-@pytest.fixture
-def receiver():
-    with Receiver() as receiver:
-        threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        yield receiver
-        receiver.shutdown()
+    return serving(script)
 
 
 @contextlib.contextmanager
@@ -66,7 +36,7 @@ def connected(receiver, **options):
         running_sandbox(control_token=TOKEN, latency=latency, **options) as sandbox,
         httpx.Client(base_url=sandbox.base_url) as client,
     ):
-        webhook = {"url": receiver.url, "secret": SECRET}
+        webhook = {"url": f"{receiver.base_url}/hook", "secret": SECRET}
         order = {"account": "ada", "capabilities": ["model:run", "webhook:receive"], "webhook": webhook}
         minted = client.post("/__sandbox__/keys", headers={"x-sandbox-token": TOKEN}, json=order).json()
         client.headers["x-api-key"] = minted["secret"]
@@ -77,13 +47,13 @@ def submit(client, model="suno-v5"):
     return client.post(f"/api/models/{model}/run?async=true", json={"inputs": {}}).json()
 
 
-def test_redirect_is_not_followed(receiver):
-    receiver.redirects_first = True
-    with connected(receiver) as client:
+def test_redirect_is_not_followed():
+    moved = b"HTTP/1.1 307 Moved\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+    with receiving(moved) as receiver, connected(receiver) as client:
         submit(client)
-        wait_until(lambda: len(receiver.paths) == 2)
+        wait_until(lambda: len(receiver.requests) > 1)
 
-    assert receiver.paths == ["/hook", "/hook"]
+    assert {each.split(b" ")[1] for each in receiver.requests} == {b"/hook"}
 
 
 class OnceAllowed(ReceiverRules):
@@ -98,22 +68,22 @@ class OnceAllowed(ReceiverRules):
         return await super().addresses(url)
 
 
-def test_receiver_address_is_checked_at_each_attempt(receiver, caplog):
+def test_receiver_address_is_checked_at_each_attempt(caplog):
     """Its name may resolve to another address by then; the log says what came of each attempt."""
     caplog.set_level("INFO", logger="knouds_sandbox")
-    with connected(receiver, receivers=OnceAllowed()) as client:
+    with receiving() as receiver, connected(receiver, receivers=OnceAllowed()) as client:
         submit(client)
         wait_until(lambda: len(OnceAllowed.asked) > 2)
 
-    assert receiver.paths == []
+    assert receiver.requests == []
     assert "attempt 1: ReceiverRefused: moved" in caplog.text
 
 
-def test_slow_receiver_does_not_delay_others(receiver):
-    receiver.is_slow = True
-    with connected(receiver) as client:
+def test_slow_receiver_does_not_delay_others():
+    may_answer = threading.Event()
+    with receiving(may_answer=may_answer) as receiver, connected(receiver) as client:
         for _ in range(3):
             submit(client)
 
-        wait_until(lambda: len(receiver.paths) == 3)
-        receiver.may_answer.set()
+        wait_until(lambda: len(receiver.requests) == 3)
+        may_answer.set()
