@@ -117,7 +117,6 @@ READING: Final = settings(max_examples=5_000 if IS_LONG else 30)
 COMMANDS: Final = settings(max_examples=5_000 if IS_LONG else 8)
 WITHIN_S: Final = 1.0
 WAIVERS: Final = """
-base_url = "https://staging.example.com"
 [[waivers]]
 fact = "envelope.plain-401-has-code"
 reason = "The plain 401 has no code."
@@ -135,7 +134,7 @@ reason = "Known."
 expires = 2027-03-31
 """
 TOLERANCES: Final = """
-[reads."*"]
+[kept."*"]
 p99_ms = 200
 error_rate = 0.01
 fact = "async.submit-under-500-ms"
@@ -200,10 +199,6 @@ def valid(folder: Path, kind: str) -> Path:
     """Write a file that is read without an error."""
     if kind == "har":
         return har(folder)
-    if kind in TEXTS:
-        path = folder / f"{kind}.toml"
-        path.write_text(TEXTS[kind], encoding="utf-8")
-        return path
     if kind == "summary":
         side = read_side([loaded(folder, seconds=6)], baselines=folder)
         return keep("summary", side, baselines=folder)
@@ -212,15 +207,15 @@ def valid(folder: Path, kind: str) -> Path:
         "objectives": "load/objectives.toml",
         "recording": "tests/recordings/getExecution-200-completed.json",
     }[kind]
-    return Path(shutil.copy(ROOT / named, folder))
+    path = Path(shutil.copy(ROOT / named, folder))
+    with path.open("a", encoding="utf-8") as file:
+        file.write({"profile": WAIVERS, "objectives": TOLERANCES}.get(kind, ""))
+    return path
 
 
-TEXTS: Final = {"waivers": WAIVERS, "tolerances": TOLERANCES}
 READERS: Final[dict[str, Callable[[Path], object]]] = {
     "profile": lambda path: load_target(str(path), environ=KEYS),
-    "objectives": lambda path: load_objectives(path, "mixed"),
-    "waivers": lambda path: load_target(str(path), environ=KEYS),
-    "tolerances": lambda path: (load_objectives(path, "reads"), read_tolerances(path, "reads", [])),
+    "objectives": lambda path: (load_objectives(path, "mixed"), read_tolerances(path, "kept", [])),
     "summary": lambda path: read_side([path], baselines=path.parent),
     "recording": read_recording,
     "har": lambda path: read_captured(path, shipped_document(), base_url=None),

@@ -74,19 +74,8 @@ def test_runner_reads_the_options_of_the_command(arguments):
 
 
 def test_values_have_the_types_of_the_fields():
-    arguments = [
-        "--count",
-        "5",
-        "--name",
-        "a",
-        "--very-loud",
-        "--folder",
-        "there",
-        "--wait",
-        "1m",
-        "--share",
-        "0.5",
-    ]
+    arguments = ["--count", "5", "--name", "a", "--very-loud"]
+    arguments += ["--folder", "there", "--wait", "1m", "--share", "0.5"]
 
     found = options_from(Sample, runner_parser(Sample).parse_args(arguments))
 
