@@ -12,7 +12,6 @@ from checking import knouds, run_program
 from click.testing import CliRunner
 
 from knouds_harness.commands.cli import cli
-
 from knouds_harness.suite.discovery.doctor import REQUESTS
 
 
