@@ -75,16 +75,16 @@ def run_check(asked: Mapping[str, object], *, baseline: Side | None = None, only
 
     console = CommandConsole()
     whole = {name: value.absolute() if isinstance(value, Path) else value for name, value in asked.items()}
-    result = run_suite(runner_arguments(RunOptions, whole), console=console, only_failures=only_new)
-    exit_code = result.exit_code
-    if result.folder is not None:
+    arguments = runner_arguments(RunOptions, whole)
+    exit_code, folder = run_suite(arguments, console=console, only_failures=only_new)
+    if folder is not None:
         if baseline is not None:
-            change = set_baseline(result.folder, baseline)
+            change = set_baseline(folder, baseline)
             if change.is_worse and exit_code == ExitCode.KEPT:
                 exit_code = ExitCode.BREACH
                 note = f"{LESS_VERIFIED} {baseline.name}"
-                rewrite_outcome(result.folder, RunOutcome.SHORT, exit_code, note=note)
-        render_and_print(result.folder, console=console, only_new=only_new)
+                rewrite_outcome(folder, RunOutcome.SHORT, exit_code, note=note)
+        render_and_print(folder, console=console, only_new=only_new)
     return exit_code
 
 

@@ -208,14 +208,16 @@ def _selected_facts(config: pytest.Config, items: list[pytest.Item]) -> frozense
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
-    """Skip what the profile makes impossible, and say what it lacks."""
+    """Skip what the profile makes impossible, and say what it lacks, also of facts that need more."""
     if not checks_of(item):
         return (yield)
     with opened_run(item.config).lock.held():
         missing = missing_for(item)
         if missing is not None:
             raise missing
-        _record_what_else_is_missing(item)
+        for fact, needs in facts_of(item).items():
+            if (untested := _first_unmet(opened_run(item.config), needs)) is not None:
+                _record_untested(item, (fact,), untested)
         if is_user_test(item):  # what its fixtures send counts as its own
             opened_run(item.config).recorder.begin_test()
         return (yield)
@@ -228,14 +230,6 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
         return (yield)
     with opened_run(item.config).lock.held():
         return (yield)
-
-
-def _record_what_else_is_missing(item: pytest.Item) -> None:
-    """Record the facts that a test cannot show although it runs, as they need something else."""
-    for fact, needs in facts_of(item).items():
-        untested = _first_unmet(opened_run(item.config), needs)
-        if untested is not None:
-            _record_untested(item, (fact,), untested)
 
 
 def _record_untested(item: pytest.Item, facts: Iterable[str], untested: Untested) -> None:

@@ -230,6 +230,11 @@ class RunsSoFar:
     def of(self, user: str, operation_id: str) -> Sequence[Exchange]:
         return tuple(self._runs[user, operation_id])
 
+    def most_rows(self, user: str) -> int:
+        """Return how many rows of usage an account's runs may have made: those that were not refused."""
+        own = [each for operation in RUN_OPERATIONS for each in self.of(user, operation)]
+        return sum(each.status is None or not 400 <= each.status < 500 for each in own)
+
     def has_success(self, user: str) -> bool:
         return any(each.is_success for (of, _), runs in self._runs.items() if of == user for each in runs)
 

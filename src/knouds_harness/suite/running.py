@@ -55,20 +55,10 @@ class SessionErrors:
         self.was_interrupted = excinfo.type in (KeyboardInterrupt, OutputClosed)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SuiteResult:
-    """The result of a run.
-
-    Attributes:
-        folder: The run record, if one was written.
-    """
-
-    exit_code: int
-    folder: Path | None
-
-
-def run_suite(options: Sequence[str], *, console: Console, only_failures: bool = False) -> SuiteResult:
-    """Run the conformance suite in this process.
+def run_suite(
+    options: Sequence[str], *, console: Console, only_failures: bool = False
+) -> tuple[int, Path | None]:
+    """Run the conformance suite in this process; returns the exit code, and the folder of a record.
 
     Raises:
         HarnessError: The suite could not be collected; says why.
@@ -77,9 +67,7 @@ def run_suite(options: Sequence[str], *, console: Console, only_failures: bool =
     with watcher.progress:
         code = run_pytest(options, watcher)
     run = watcher.run
-    if run is None or not run.is_begun:
-        return SuiteResult(exit_code=int(code), folder=None)
-    return SuiteResult(exit_code=int(code), folder=run.recorder.writer.folder)
+    return code, run.recorder.writer.folder if run is not None and run.is_begun else None
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from knouds_harness import errors
 from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.contract.document import Document
-from knouds_harness.contract.operations import RUN_OPERATIONS, WINDOW_S, Action
+from knouds_harness.contract.operations import WINDOW_S, Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Call, Exchange, Request
 from knouds_harness.exchange.har import KeptBodies
@@ -256,21 +256,15 @@ class Tester:
         else:
             claims = list(check.judge(exchange, *args, **kwargs))
             if any(each.fact.startswith(_OF_WINDOWS) and not each.holds for each in claims):
-                self._require_own_account(exchange)
+                user = self.client.persona(exchange.request.persona or "").user
+                if self.has_more_rows_than_runs(user):  # those count, too
+                    raise Untested(f"an account that only this run uses: {user} has runs that are not ours")
         return self.recorder.record(check, exchange, claims, compared=compared_with(check.family, kwargs))
-
-    def _require_own_account(self, exchange: Exchange) -> None:
-        """Skip the test if the account has usage rows of runs that are not of this check: those count too."""
-        user = self.client.persona(exchange.request.persona or "").user
-        if self.has_more_rows_than_runs(user):
-            raise Untested(f"an account that only this run uses: {user} has runs that are not ours")
 
     def has_more_rows_than_runs(self, user: str) -> bool | None:
         """Return whether usage has more rows of an account than this check has runs; None if unknown."""
         rows = self.client.charges_shown.rows_since(user)
-        own = [each for operation in RUN_OPERATIONS for each in self.runs.of(user, operation)]
-        most = sum(each.status is None or not 400 <= each.status < 500 for each in own)
-        return None if rows is None else rows > most
+        return None if rows is None else rows > self.runs.most_rows(user)
 
     def allowed(self, exchange: Exchange) -> Allowed:
         """Return what might have been answered to a request."""
@@ -358,19 +352,12 @@ class Tester:
         known: dict[str, object] = {
             "earlier_runs": self.runs.before(exchange),
             **({} if advanced_s is None else {"advanced_s": advanced_s}),
-            **self._known_of_others(exchange.request),
         }
+        sender = self.client.personas.get(exchange.request.persona or "")
+        if sender is not None and exchange.request.operation_id == "listWorkflows":
+            others = [each for each in self.target.workflows.values() if each.owner != sender.user]
+            known["foreign"] = {each.slug for each in others if not each.template}
         return Context(keys=keys, known=known, resources=self.resources)
-
-    def _known_of_others(self, request: Request) -> dict[str, object]:
-        """Return what the profile says of other accounts' workflows, which no list shows to a key."""
-        sender = self.client.personas.get(request.persona or "")
-        if sender is None or request.operation_id != "listWorkflows":
-            return {}
-        workflows = self.target.workflows.values()
-        return {
-            "foreign": {each.slug for each in workflows if each.owner != sender.user and not each.template}
-        }
 
     def _note(self, exchange: Exchange) -> None:
         self.sent += 1

@@ -1,8 +1,7 @@
 """Shorten a random sequence that broke something, within bounds, as long as it still does."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from knouds_harness.suite.generation.workflow_sequences import SequenceSetup, SequenceStep, SeveralKeys
@@ -21,7 +20,6 @@ def shorten_broken(setup: SequenceSetup) -> None:
     shortest = shorten(
         setup.broken,
         breaks=lambda steps: _breaks(steps, setup, sought),
-        simpler=_simpler,
         is_enough=lambda: time.monotonic() >= until_s or setup.tester.sent >= most_sent,
     )
     _breaks(shortest, setup, sought)  # once with only the reads that the check needs
@@ -49,22 +47,10 @@ def _breaks(steps: Sequence[SequenceStep], setup: SequenceSetup, sought: str) ->
     return setup.broken_check == sought
 
 
-def _simpler(step: SequenceStep) -> Iterator[SequenceStep]:
-    for name, value in step.arguments.items():
-        for member in value if isinstance(value, dict) else ():
-            rest = {each: value[each] for each in value if each != member}
-            if rest or step.rule == "create":
-                yield replace(step, arguments={**step.arguments, name: rest})
-
-
 def shorten(
-    calls: Sequence[T],
-    *,
-    breaks: Callable[[Sequence[T]], bool],
-    simpler: Callable[[T], Iterable[T]],
-    is_enough: Callable[[], bool],
+    calls: Sequence[T], *, breaks: Callable[[Sequence[T]], bool], is_enough: Callable[[], bool]
 ) -> Sequence[T]:
-    """Leave out calls, then parts of calls, as long as the rest still breaks; the last call stays.
+    """Leave out calls as long as the rest still breaks; the last call stays.
 
     Hypothesis would shrink its choices and send thousands of requests; this tries a sequence of ten calls
     some thirty times. ``is_enough`` is asked before each try.
@@ -79,15 +65,4 @@ def shorten(
             candidate = shortest[:place] + shortest[place + 1 :]
             if breaks(candidate):
                 shortest, is_shorter = candidate, True
-    for place in range(len(shortest)):
-        is_simpler = True
-        while is_simpler:
-            is_simpler = False
-            for call in simpler(shortest[place]):
-                if is_enough():
-                    return shortest
-                candidate = [*shortest[:place], call, *shortest[place + 1 :]]
-                if breaks(candidate):
-                    shortest, is_simpler = candidate, True
-                    break
     return shortest

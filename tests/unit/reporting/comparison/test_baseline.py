@@ -22,7 +22,6 @@ from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import UntestedFact
 from knouds_harness.suite import running as suite
-from knouds_harness.suite.running import SuiteResult
 
 SCHEMA = Path(__file__).parents[4] / "docs" / "summary.schema.json"
 LOST = "run.cost-is-credits"
@@ -216,8 +215,7 @@ def checked(monkeypatch, poorer):
     """Instead of a check: a run that was made before, and its exit code."""
 
     def end_with(exit_code):
-        result = SuiteResult(exit_code=exit_code, folder=poorer)
-        monkeypatch.setattr(suite, "run_suite", lambda *_, **__: result)
+        monkeypatch.setattr(suite, "run_suite", lambda *_, **__: (exit_code, poorer))
 
     return end_with
 

@@ -12,11 +12,6 @@ def never():
     return False
 
 
-def less(text):
-    """Yield the call with one letter left out, for each letter."""
-    return (text[:place] + text[place + 1 :] for place in range(len(text)) if len(text) > 1)
-
-
 def holds(*needed):
     """Return a predicate that breaks if all these calls are there."""
     return lambda calls: set(needed) <= set(calls)
@@ -26,16 +21,9 @@ def holds(*needed):
 def test_only_the_needed_calls_are_left(noise, place):
     calls = [*noise[:place], "make", *noise[place:], "show"]
 
-    shortest = shorten(calls, breaks=holds("make", "show"), simpler=lambda _: (), is_enough=never)
+    shortest = shorten(calls, breaks=holds("make", "show"), is_enough=never)
 
     assert list(shortest) == ["make", "show"]
-
-
-def test_parts_of_calls_are_left_out():
-    def breaks(calls):
-        return "x" in calls[0]
-
-    assert shorten(["axbc", "d"], breaks=breaks, simpler=less, is_enough=never) == ["x", "d"]
 
 
 def test_calls_that_need_each_other_are_kept():
@@ -44,7 +32,7 @@ def test_calls_that_need_each_other_are_kept():
 
     calls = ["make", "a", "b", "show"]
 
-    assert shorten(calls, breaks=breaks, simpler=lambda _: (), is_enough=never) == calls
+    assert shorten(calls, breaks=breaks, is_enough=never) == calls
 
 
 def test_bound_returns_the_shortest_so_far():
@@ -55,7 +43,7 @@ def test_bound_returns_the_shortest_so_far():
         tried.append(calls)
         return True
 
-    shortest = shorten("abcdefg", breaks=breaks, simpler=less, is_enough=lambda: next(tries) > 3)
+    shortest = shorten("abcdefg", breaks=breaks, is_enough=lambda: next(tries) > 3)
 
     assert len(tried) == 3
     assert "".join(shortest) == "abcg"
