@@ -23,8 +23,7 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.exchange.recordings.recording import read_recording
 from knouds_harness.measures.objectives import load_objectives
-from knouds_harness.reporting.comparison.baseline import set_baseline
-from knouds_harness.reporting.comparison.sides import keep, read_side
+from knouds_harness.reporting.comparison.sides import keep, read_side, set_baseline
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
 from knouds_harness.runs.record import read_run
 from knouds_harness.suite.discovery.provable_facts import proofs_by_fact

@@ -46,7 +46,7 @@ def check(*, baseline: str | None, baselines_folder: Path, only_new: bool, **ask
     if asked.pop("plan_only"):
         print_plan(options_from(RunOptions, asked))
         return
-    from knouds_harness.reporting.comparison.baseline import find_baseline
+    from knouds_harness.reporting.comparison.sides import find_baseline
 
     target = options_from(RunOptions, asked).target
     side = find_baseline(baseline, target=target, baselines=baselines_folder)
@@ -67,7 +67,7 @@ def print_plan(options: RunOptions) -> None:
 def run_check(asked: Mapping[str, object], *, baseline: Side | None = None, only_new: bool = False) -> int:
     """Run the suite, render its reports and print the verdict; returns the exit code."""
     from knouds_harness.command_output import CommandConsole
-    from knouds_harness.reporting.comparison.baseline import set_baseline
+    from knouds_harness.reporting.comparison.sides import set_baseline
     from knouds_harness.reporting.render import render_and_print
     from knouds_harness.runs.findings import LESS_VERIFIED, RunOutcome
     from knouds_harness.runs.record import rewrite_outcome

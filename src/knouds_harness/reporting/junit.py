@@ -20,7 +20,7 @@ from knouds_harness.reporting.check.fact_status import (
     fact_rows,
 )
 from knouds_harness.reporting.check.headline import headline
-from knouds_harness.reporting.comparison.baseline import RunChange
+from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.load.headline import describe_broken, load_headline, nothing_measured
 from knouds_harness.reporting.report import Headline
 from knouds_harness.runs.findings import Finding, RunOutcome
@@ -30,7 +30,7 @@ from knouds_harness.runs.record import RunRecord
 _INVALID: Final = "invalid measurement"
 
 
-def junit(record: RunRecord, change: RunChange | None = None) -> str:
+def junit(record: RunRecord, change: CheckComparison | None = None) -> str:
     """Render a run as JUnit XML, with the facts that only its baseline verified."""
     rows = fact_rows(record)
     suites = [
@@ -74,12 +74,12 @@ def _profile_suite(record: RunRecord) -> list[ET.Element]:
     return [_testsuite(record, "profile", cases)] if cases else []
 
 
-def _baseline_suite(record: RunRecord, change: RunChange | None) -> list[ET.Element]:
+def _baseline_suite(record: RunRecord, change: CheckComparison | None) -> list[ET.Element]:
     """Make a suite with a failed case for each fact that only the baseline verified; none without one."""
     if change is None:
         return []
     cases = [_testcase("baseline", "verifies what the baseline verified")]
-    for fact, says in zip(change.comparison.lost, change.comparison.lost_with_reasons, strict=True):
+    for fact, says in zip(change.lost, change.lost_with_reasons, strict=True):
         case = _testcase("baseline", f"{fact} is tested")
         _add_outcome(case, "failure", message=says, kind="not tested any more")
         cases.append(case)

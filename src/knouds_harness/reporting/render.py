@@ -24,7 +24,8 @@ from knouds_harness.reporting.check.fact_status import (
     waiver_rows,
 )
 from knouds_harness.reporting.check.report import check_report
-from knouds_harness.reporting.comparison.baseline import RunChange, read_change
+from knouds_harness.reporting.comparison.check_comparison import CheckComparison
+from knouds_harness.reporting.comparison.sides import read_change
 from knouds_harness.reporting.comparison.texts import lost_words
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.junit import junit, load_junit
@@ -97,14 +98,14 @@ def render_and_print(folder: Path, *, console: Console, only_new: bool = False) 
     return paths
 
 
-def _report(record: RunRecord) -> tuple[Report, RunChange | None]:
+def _report(record: RunRecord) -> tuple[Report, CheckComparison | None]:
     gaps: list[str] = []
     change = read_change(record, gaps)
     record, load = replace(record, gaps=(*record.gaps, *gaps)), record.load
     return (load_report(record, load) if load else check_report(record, change)), change
 
 
-def _render(record: RunRecord, report: Report, change: RunChange | None) -> RenderedPaths:
+def _render(record: RunRecord, report: Report, change: CheckComparison | None) -> RenderedPaths:
     load = record.load.results if record.load else None
     return RenderedPaths(
         html=_rendered(record, "report.html", html(report)),
@@ -162,14 +163,14 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return text.getvalue()
 
 
-def annotations_of(record: RunRecord, change: RunChange | None = None) -> Iterator[Annotation]:
+def annotations_of(record: RunRecord, change: CheckComparison | None = None) -> Iterator[Annotation]:
     """Yield what fails the run, what only its baseline verified, what is new, and waivers that end soon."""
     yield from list(_notices(record, change))[:_MOST_ANNOTATIONS]
-    if change and change.comparison.lost:
-        lost = change.comparison.lost_with_reasons
-        yield Annotation("error", f"{LESS_VERIFIED} {change.baseline}", lost_words(len(lost)))
+    if change and change.lost:
+        lost = change.lost_with_reasons
+        yield Annotation("error", f"{LESS_VERIFIED} {change.against}", lost_words(len(lost)))
         for says in lost[:_MOST_ANNOTATIONS]:
-            yield Annotation("warning", f"verified in {change.baseline}, not tested now", says)
+            yield Annotation("warning", f"verified in {change.against}, not tested now", says)
     if record.load:
         results = record.load.results
         failed = nothing_measured(results)
@@ -184,18 +185,18 @@ def annotations_of(record: RunRecord, change: RunChange | None = None) -> Iterat
         yield Annotation("error", title, says)
 
 
-def _notices(record: RunRecord, change: RunChange | None) -> Iterator[Annotation]:
+def _notices(record: RunRecord, change: CheckComparison | None) -> Iterator[Annotation]:
     for row in waiver_rows(record):
         if row.ends_soon:
             yield Annotation("notice", f"waiver ends on {row.waiver.expires}", str(row.waiver))
     if change:
-        for finding in change.comparison.new:
-            title = f"new against {change.baseline}, fails nothing"
+        for finding in change.new:
+            title = f"new against {change.against}, fails nothing"
             yield Annotation("notice", title, f"{finding.fact}: {_difference(finding)}")
         for drift in drift_of(record):
-            if change.comparison.known.isdisjoint(each.fingerprint for each in drift.findings):
+            if change.known.isdisjoint(each.fingerprint for each in drift.findings):
                 says = f"{drift.where}: {drift.observed}, on {drift.seen_on}".removeprefix(": ")
-                yield Annotation("notice", f"new against {change.baseline}, breaks nothing", says)
+                yield Annotation("notice", f"new against {change.against}, breaks nothing", says)
 
 
 def add_to_step_summary(markdown: Path, environ: Mapping[str, str]) -> None:
@@ -221,7 +222,7 @@ def _difference(finding: Finding) -> str:
     return f"{finding.who}: {finding.difference}"
 
 
-def gitlab_annotations(record: RunRecord, change: RunChange | None, link: str) -> str:
+def gitlab_annotations(record: RunRecord, change: CheckComparison | None, link: str) -> str:
     """Return GitLab's report ``annotations``, which the page of a job shows as links to the run's report.
 
     GitLab takes a name once in a job, which may have several runs.

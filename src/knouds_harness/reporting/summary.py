@@ -6,7 +6,7 @@ from typing import Any
 
 from knouds_harness.reporting.check import fact_status
 from knouds_harness.reporting.check.headline import headline
-from knouds_harness.reporting.comparison.baseline import RunChange
+from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.texts import contents_of_check
 from knouds_harness.reporting.comparison.texts import headline as headline_of_change
 from knouds_harness.reporting.load.headline import load_headline
@@ -24,7 +24,7 @@ _MEMBERS = (
 """Members of a finding with the same name."""
 
 
-def summary(record: RunRecord, change: RunChange | None = None) -> str:
+def summary(record: RunRecord, change: CheckComparison | None = None) -> str:
     """Summarize a run as JSON text, with what changed against its baseline, if it has one."""
     load = record.load.results if record.load else None
     # A load run judges invariants, which are in its own part.
@@ -106,10 +106,10 @@ def _load(load: LoadResults) -> dict[str, Any]:
     return {name: value for name, value in contents.items() if not name.startswith("format")}
 
 
-def _change(change: RunChange) -> dict[str, Any]:
-    verdict = headline_of_change(change.comparison)
-    contents = {"against": change.baseline, "verdict": f"{verdict.title}: {verdict.detail}"}
-    return contents | contents_of_check(change.comparison)
+def _change(change: CheckComparison) -> dict[str, Any]:
+    verdict = headline_of_change(change)
+    contents = {"against": change.against, "verdict": f"{verdict.title}: {verdict.detail}"}
+    return contents | contents_of_check(change)
 
 
 def _finding(record: RunRecord, finding: Finding) -> dict[str, Any]:

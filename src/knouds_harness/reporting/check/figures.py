@@ -71,34 +71,25 @@ class Matrix:
 
 def matrix_of(record: RunRecord) -> Matrix:
     personas = record.setup.target.personas
+    made = f"{len({each.persona for each in record.cells} - personas.keys())} keys made for this run"
     tries: dict[tuple[str, str], list[Cell]] = defaultdict(list)
-    made_for_the_run = set()
-    for cell in record.cells:
-        if cell.persona not in personas:
-            made_for_the_run.add(cell.persona)
-        tries[cell.persona if cell.persona in personas else "", cell.operation].append(cell)
-    tried = {operation for _, operation in tries}
-    operations = tuple(operation for operation in record.setup.operations if operation in tried)
-    rows: list[tuple[str, str, RunPersona | None]] = [(name, name, each) for name, each in personas.items()]
-    rows.append(("", f"{len(made_for_the_run)} keys made for this run", None))
-    tried_rows = {row for row, _ in tries}
+    for each in sorted(record.cells, key=lambda each: each.ok):
+        tries[each.persona if each.persona in personas else made, each.operation].append(each)
+    tried_rows, tried_operations = {row for row, _ in tries}, {operation for _, operation in tries}
+    operations = tuple(each for each in record.setup.operations if each in tried_operations)
+
+    def cell(row: str, operation: str) -> MatrixCell | None:
+        found = tries.get((row, operation))
+        return MatrixCell(operation=operation, row=row, tries=tuple(found)) if found else None
+
     return Matrix(
         operations=operations,
         rows=tuple(
             MatrixRow(
-                name=name,
-                persona=persona,
-                cells=tuple(
-                    MatrixCell(
-                        operation=operation, row=name, tries=tuple(sorted(found, key=lambda try_: try_.ok))
-                    )
-                    if (found := tries.get((key, operation)))
-                    else None
-                    for operation in operations
-                ),
+                name=row, persona=personas.get(row), cells=tuple(cell(row, each) for each in operations)
             )
-            for key, name, persona in rows
-            if key in tried_rows
+            for row in (*personas, made)
+            if row in tried_rows
         ),
         left_out=tuple(name for name in personas if name not in tried_rows),
     )

@@ -1,13 +1,12 @@
 """The verdict on a run in one line, the same words in every report."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from knouds_harness.printable import counted, first_few
 from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, contradictions_of, status_counts
+from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.report import Headline
 from knouds_harness.runs.findings import (
     CUT_SHORT,
@@ -21,9 +20,6 @@ from knouds_harness.runs.findings import (
 from knouds_harness.runs.load_results import LOAD_KIND
 from knouds_harness.runs.record import RunRecord
 
-if TYPE_CHECKING:
-    from knouds_harness.reporting.comparison.baseline import RunChange
-
 VERIFY_KIND = "verify"
 _LEAST_SHARE: Final = 0.5
 _MOST_OUTSIDE: Final = 0.2
@@ -34,7 +30,7 @@ _NOTHING: Final = "Nothing was tested"
 _ENDLESS: Final = "No execution ended"
 
 
-def headline(record: RunRecord, rows: Sequence[FactRow], change: RunChange | None = None) -> Headline:
+def headline(record: RunRecord, rows: Sequence[FactRow], change: CheckComparison | None = None) -> Headline:
     """Summarize a run; one that is not bad itself, but worse than its baseline, is bad too."""
     verdict = _headline(record, rows)
     outside = [each for each in record.findings if each.is_about_intermediary]
@@ -44,10 +40,10 @@ def headline(record: RunRecord, rows: Sequence[FactRow], change: RunChange | Non
         causes = ", ".join(f"{each.observed} {counted(each.count, 'time')}" for each in outside)
         return Headline(tone="bad", title=share, detail=f"{causes}. {verdict.title}: {verdict.detail}")
     if change and change.is_worse and verdict.tone != "bad":
-        return replace(verdict, tone="bad", title=f"{LESS_VERIFIED} {change.baseline}")
-    if change and change.comparison.regressions:
-        broken = list(dict.fromkeys(each.fact for each in change.comparison.regressions))
-        says = f"{first_few(broken, _MOST_NAMED)}, not so in {change.baseline}."
+        return replace(verdict, tone="bad", title=f"{LESS_VERIFIED} {change.against}")
+    if change and change.regressions:
+        broken = list(dict.fromkeys(each.fact for each in change.regressions))
+        says = f"{first_few(broken, _MOST_NAMED)}, not so in {change.against}."
         return replace(verdict, detail=f"{says} {verdict.detail}")
     return verdict
 

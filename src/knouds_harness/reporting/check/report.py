@@ -10,8 +10,10 @@ from knouds_harness.reporting.check import fact_status
 from knouds_harness.reporting.check.evidence import ShownEvidence, evidence_of
 from knouds_harness.reporting.check.figures import Matrix, facts_section, matrix_of, matrix_section
 from knouds_harness.reporting.check.headline import headline
-from knouds_harness.reporting.comparison.baseline import RunChange, change_section
+from knouds_harness.reporting.comparison.check_comparison import CheckComparison
+from knouds_harness.reporting.comparison.texts import headline as headline_of_change
 from knouds_harness.reporting.report import (
+    EVERYWHERE,
     HTML,
     IN_TEXT,
     ON_PAGES,
@@ -56,15 +58,16 @@ _TONE_BY_WAIVER: Final[dict[str, Tone]] = {
 }
 
 
-def check_report(record: RunRecord, change: RunChange | None = None, *, only_new: bool = False) -> Report:
+def check_report(
+    record: RunRecord, change: CheckComparison | None = None, *, only_new: bool = False
+) -> Report:
     """Make the report of a check, with what changed against its baseline, if it has one.
 
     With ``only_new``, what does not fail the run is left out, unless it is new since the baseline.
     """
     setup, target = record.setup, record.setup.target
     rows = fact_status.fact_rows(record)
-    compared = change.comparison if change else None
-    known = compared.known if compared else None
+    known = change.known if change else None
     waiting = fact_status.untested_rows(record)
     drift = sorted(fact_status.drift_of(record), key=lambda each: _is_known(each.findings, known))
     groups = fact_status.findings_by_fact(record)
@@ -74,7 +77,7 @@ def check_report(record: RunRecord, change: RunChange | None = None, *, only_new
             each for each in groups if record.fails(each.findings[0]) or not _is_known(each.findings, known)
         ]
         drift = [each for each in drift if not _is_known(each.findings, known)]
-        waiting = compared.newly_missing(waiting) if compared else {}
+        waiting = change.newly_missing(waiting) if change else {}
     matrix, evidence = matrix_of(record), _evidence(record, drift)
     in_findings = {each.id for each in evidence.by_fingerprint.values()}
     behind_cells = _behind_cells(record, matrix, in_findings)
@@ -91,7 +94,7 @@ def check_report(record: RunRecord, change: RunChange | None = None, *, only_new
     says_lost = f"The evidence of {counted(lost, 'exchange')} is not in exchanges.har."
     sections = [
         _findings(record, groups, findings),
-        *([change_section(change)] if change else []),
+        *([_change(change)] if change else []),
         *([_drift(drift, findings, known)] if drift else []),
         matrix_section(matrix, linked),
         *([facts_section(rows, {group.name for group in groups}, linked)] if rows else []),
@@ -189,6 +192,43 @@ def _findings(record: RunRecord, groups: Sequence[FindingGroup], findings: Findi
         blocks.append(Text(none if record.counts.exchanges else "None: nothing was sent.", shown=HTML))
     title = f"Findings ({total})" if total else "Findings"
     return Section("findings", title, name="Findings", blocks=blocks)
+
+
+def _change(change: CheckComparison) -> Section:
+    """What is lost, new and gone; a terminal has the new findings above, at length."""
+    verdict = headline_of_change(change)
+    new = (*change.regressions, *change.new)
+    return Section(
+        "change",
+        "Change against the baseline",
+        name="Change",
+        blocks=[
+            Text(
+                (
+                    "Against ",
+                    Code(change.against),
+                    ": ",
+                    badge(verdict.title.lower(), verdict.tone),
+                    f". {verdict.detail}",
+                )
+            ),
+            *(Text(note, is_quiet=True, shown=HTML) for note in change.notes if note not in verdict.detail),
+            *_listed("not tested any more", "Verified before, and not tested now:", change.lost_with_reasons),
+            *_listed("new", "New:", [_about(each) for each in new], shown=ON_PAGES),
+            *_listed("gone", "Gone, tested again:", [_about(each) for each in change.gone]),
+        ],
+    )
+
+
+def _listed(
+    label: str, title: str, lines: Sequence[Words], *, shown: frozenset[Medium] = EVERYWHERE
+) -> list[Block]:
+    items = Items(label=label, lines=lines, most=_MOST_FINDINGS, shown=shown)
+    return [Text(title, shown=ON_PAGES), items] if lines else []
+
+
+def _about(finding: Finding) -> Words:
+    return Code(finding.fact), f" {finding.who}: {finding.verdict} ", Code(finding.fingerprint)
 
 
 def _drift(drift: Sequence[fact_status.Drift], findings: Findings, known: Collection[str] | None) -> Section:

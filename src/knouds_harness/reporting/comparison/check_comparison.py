@@ -69,6 +69,7 @@ class CheckComparison:
     """The comparison of two conformance runs.
 
     Attributes:
+        against: The name of the baseline: a run, or a summary that was kept.
         regressions: Findings that fail the run now and did not before, new ones or no longer waived.
         not_looked_for: Findings that are missing now and whose fact was not tested.
         lost: Facts that were verified before and are not tested now, although the run now is about them;
@@ -76,6 +77,7 @@ class CheckComparison:
         facts: Facts whose status changed, the worst first: before and now.
     """
 
+    against: str
     baseline: CheckFigures
     candidate: CheckFigures
     regressions: tuple[Finding, ...]
@@ -125,13 +127,17 @@ class CheckComparison:
         return not (self.baseline.doubt or self.candidate.doubt)
 
     @property
+    def is_worse(self) -> bool:
+        return bool(self.regressions or self.lost) and not self.baseline.doubt
+
+    @property
     def exit_code(self) -> ExitCode:
-        if (self.regressions or self.lost) and not self.baseline.doubt:
+        if self.is_worse:
             return ExitCode.BREACH
         return ExitCode.KEPT if self.is_valid else ExitCode.INVALID_MEASUREMENT
 
 
-def compare_checks(baseline: CheckFigures, candidate: CheckFigures) -> CheckComparison:
+def compare_checks(baseline: CheckFigures, candidate: CheckFigures, *, against: str = "") -> CheckComparison:
     """Compare two conformance runs by the fingerprints of findings, without drift: it depends on requests."""
     before, now = (
         {each.fingerprint: each for each in run.findings if each.verdict is not Verdict.ADDITIVE}
@@ -146,6 +152,7 @@ def compare_checks(baseline: CheckFigures, candidate: CheckFigures) -> CheckComp
         if each.fact not in asked or candidate.facts.get(each.fact) in (None, FactStatus.UNTESTED)
     ]
     return CheckComparison(
+        against=against or baseline.run,
         baseline=baseline,
         candidate=candidate,
         regressions=tuple(each for key, each in now.items() if key in regressed),

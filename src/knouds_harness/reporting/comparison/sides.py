@@ -1,4 +1,7 @@
-"""The sides of a comparison: run folders, or summaries that were kept of them."""
+"""The sides of a comparison: run folders, or summaries that were kept of them, also as a check's baseline.
+
+The baseline of a check is stored in the folder of the run, so its reports can be made again anywhere.
+"""
 
 import json
 import re
@@ -13,11 +16,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.files import file_content, replace_file
-from knouds_harness.reporting.comparison.check_comparison import CheckFigures, check_figures
+from knouds_harness.reporting.comparison.check_comparison import (
+    CheckComparison,
+    CheckFigures,
+    check_figures,
+    compare_checks,
+)
 from knouds_harness.reporting.comparison.load_figures import LoadFigures, load_figures
 from knouds_harness.runs.load_results import LOAD_KIND
-from knouds_harness.runs.record import read_run
+from knouds_harness.runs.record import RunRecord, read_run
 
+BASELINE_FILE: Final = "baseline.json"
 FORMAT: Final = "knouds-harness baseline"
 FORMAT_VERSION: Final = 1
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -158,3 +167,76 @@ def _read_kept(path: Path) -> Side:
             f"{path}: {where}: {first['msg'].lower()}\n"
             "  It is damaged or of another version: keep it anew from its runs."
         ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StoredBaseline:
+    format: Literal["knouds-harness baseline of a run"] = "knouds-harness baseline of a run"
+    format_version: Literal[1] = 1
+    baseline: Side
+
+
+def find_baseline(name: str | None, *, target: str, baselines: Path) -> Side | None:
+    """Find the baseline of a check, before anything is sent.
+
+    ``name`` is a run folder, a kept summary or its name. Without it, the summary that was kept as
+    ``TARGET-check`` is taken, if there is one.
+
+    Raises:
+        RunRecordError: The baseline is missing, cut short, or something else.
+        UsageError: It is of load, or of a run that was not completed.
+    """
+    usual = baselines / f"{target}-check.json"
+    if name is None and not usual.is_file():
+        return None
+    side = read_side([Path(name) if name else usual], baselines=baselines)
+    if not side.checks:
+        raise UsageError(
+            f"--baseline {side.name}: is of load\n  Name a run of check: its folder ends in -check-TARGET."
+        )
+    if side.checks[0].doubt:
+        raise UsageError(f"--baseline {side.name}: {side.checks[0].doubt}\n  Keep another run in its place.")
+    return side
+
+
+def set_baseline(folder: Path, baseline: Side) -> CheckComparison:
+    """Store the baseline of a check, so that its reports show what changed; they are not rendered yet.
+
+    Raises:
+        RunRecordError: The run cannot be read, or its folder cannot be written to.
+        UsageError: The baseline is the run itself.
+    """
+    record = read_run(folder)
+    if any(each.run == record.folder.resolve().name for each in baseline.runs):
+        raise UsageError(f"--baseline {baseline.name}: contains this run itself\n  Name another.")
+    content = _stored_format().dump_json(_StoredBaseline(baseline=baseline), indent=1)
+    try:
+        replace_file(folder, BASELINE_FILE, content + b"\n")
+    except OSError as error:
+        raise RunRecordError(f"{folder / BASELINE_FILE}: cannot be written: {error.strerror}") from error
+    return _compared(record, baseline)
+
+
+def read_change(record: RunRecord, gaps: list[str]) -> CheckComparison | None:
+    """Compare a check with its baseline; None if none was set. Append unreadable parts to ``gaps``."""
+    if record.kind == LOAD_KIND:  # version 0.2 stored some
+        return None
+    try:
+        stored = _stored_format().validate_json(file_content(record.folder / BASELINE_FILE))
+        return _compared(record, stored.baseline)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        gaps.append(f"{BASELINE_FILE} cannot be read ({error.strerror}): no changes are shown.")
+    except (ValidationError, IndexError):
+        gaps.append(f"{BASELINE_FILE} is damaged or of another version: no changes are shown.")
+    return None
+
+
+def _compared(record: RunRecord, baseline: Side) -> CheckComparison:
+    return compare_checks(baseline.checks[0], check_figures(record), against=baseline.name)
+
+
+@cache
+def _stored_format() -> TypeAdapter[_StoredBaseline]:
+    return TypeAdapter(_StoredBaseline)

@@ -15,8 +15,13 @@ from run_records import add_matrix, add_verified, broken, healthy, interrupted, 
 
 from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
-from knouds_harness.reporting.comparison.baseline import BASELINE_FILE, find_baseline, set_baseline
-from knouds_harness.reporting.comparison.sides import keep, read_side
+from knouds_harness.reporting.comparison.sides import (
+    BASELINE_FILE,
+    find_baseline,
+    keep,
+    read_side,
+    set_baseline,
+)
 from knouds_harness.reporting.render import annotations_of, render_all, workflow_command
 from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
@@ -100,7 +105,7 @@ def test_annotations_say_how_many_facts_were_lost(tmp_path, against):
 
     first, *warnings = map(workflow_command, annotations_of(read_run(run), change))
 
-    lost = f"{len(change.comparison.lost)} facts were verified before and not tested now"
+    lost = f"{len(change.lost)} facts were verified before and not tested now"
     assert first == f"::error title=Less verified than staging-check::{lost}"
     assert [each.startswith("::warning title=verified in staging-check") for each in warnings] == [True] * 10
 
@@ -164,7 +169,7 @@ def test_older_summary_is_read(poorer, baselines, against):
 
     change = against(poorer)
 
-    assert change.comparison.lost_with_reasons == [f"{LOST}: needs {NEEDS}"]
+    assert change.lost_with_reasons == [f"{LOST}: needs {NEEDS}"]
 
 
 def test_run_without_lost_facts_keeps_its_verdict(tmp_path, against):
