@@ -22,7 +22,7 @@ from knouds_harness.judging.rule.allowed import refusal_of
 from knouds_harness.judging.rule.reasons import REASONS
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.option_declarations import options_of
-from knouds_harness.runs.results import run_file_format
+from knouds_harness.runs.run_file import run_file_format
 from knouds_harness.suite.options import RunOptions
 from knouds_sandbox.routing.preferences import OUTCOMES
 

@@ -11,7 +11,7 @@ import pytest
 from knouds_harness.exchange.evidence import JSON, members_of
 from knouds_harness.exchange.recordings.recording import Recording, load_recordings
 from knouds_harness.exchange.webhooks import Delivery, Receiver, payload_of, verify
-from knouds_harness.runs.header import RunPersona
+from knouds_harness.runs.run_file import RunPersona
 from knouds_sandbox.serving import RunningSandbox, running_sandbox
 
 _CAPABILITIES = ("workflow:*", "model:*", "execution:*", "webhook:receive")

@@ -17,7 +17,7 @@ from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import finding_of, judge
 from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.runs.findings import Finding, Verdict
-from knouds_harness.runs.header import RunPersona
+from knouds_harness.runs.run_file import RunPersona
 
 _CLOSED_EARLY: Final = "the client closed the answer before its end"
 

@@ -6,7 +6,7 @@ import knouds_harness.commands.load  # noqa: F401 - imported for those who are f
 import knouds_sandbox.command  # noqa: F401
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.reporting import html
-from knouds_harness.runs.results import finding_format, run_file_format
+from knouds_harness.runs.run_file import finding_format, run_file_format
 from knouds_harness.suite.running import collect_suite
 
 collect_suite()

@@ -14,8 +14,7 @@ from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.curl import curl
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.runs.findings import Finding, Verdict, fingerprint, verdict_for
-from knouds_harness.runs.header import RunSetup, run_setup
-from knouds_harness.runs.results import Cell, UntestedFact
+from knouds_harness.runs.run_file import Cell, RunSetup, UntestedFact, run_setup
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits, Persona, Waiver

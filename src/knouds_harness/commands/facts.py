@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from knouds_harness.reporting.check.fact_status import FactStatus
-    from knouds_harness.runs.header import DescribesCheck
+    from knouds_harness.runs.run_file import DescribesCheck
 
 _MOST_NAMES = 3
 

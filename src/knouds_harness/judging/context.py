@@ -12,7 +12,7 @@ from knouds_harness.exchange.evidence import JSON, Exchange, body_of
 from knouds_harness.judging.rule.allowed import Allowed, allowed
 from knouds_harness.judging.rule.asked import AskedRequest, Known
 from knouds_harness.judging.rule.resources import KnownResources
-from knouds_harness.runs.header import RunPersona
+from knouds_harness.runs.run_file import RunPersona
 from knouds_harness.targets.resources import Persona
 
 

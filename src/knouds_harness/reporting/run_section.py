@@ -7,6 +7,7 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.reporting.check.evidence import evidence_of
 from knouds_harness.reporting.report import HTML, Block, Code, Figure, Pairs, Section, Text, Words
 from knouds_harness.runs.record import RunRecord
+from knouds_harness.runs.run_file import UsageShown
 
 
 def run_section(record: RunRecord, more: Sequence[tuple[str, Words]], *, again_on: str) -> Section:
@@ -49,6 +50,24 @@ def evidence_section(says: str, exchanges: Sequence[Exchange], *, is_marked: boo
     values = {"evidence": [evidence_of(each) for each in exchanges], "is_marked": is_marked}
     blocks: list[Block] = [Text(says, shown=HTML), Figure("evidence.html.j2", values)]
     return Section("evidence", "Evidence", blocks if exchanges else [])
+
+
+def cost_words(cost_credits: float, usage: UsageShown | None) -> str:
+    shown = usage.credits if usage else None
+    if usage is None or shown is None:
+        return f"at most {cost_credits:,.10g} credits" if cost_credits else ""
+    if not usage.is_settled:
+        words = f"{max(shown, 0):,.10g} credits so far (usage, not settled yet)"
+        return f"{words}, {cost_credits:,.10g} by the answers" if cost_credits > shown else words
+    unread = max(0.0, cost_credits - shown)
+    words = f"charged {shown:,.10g} credits (usage)"
+    if unread and usage.unread:
+        words += f", at most {unread:,.10g} more of {', '.join(usage.unread)}"
+    elif unread:
+        words = f"charged {shown:,.10g} credits by usage, {cost_credits:,.10g} by the answers"
+    if usage.given_back_credits:
+        words += f", {usage.given_back_credits:,.10g} more reserved and given back"
+    return words if cost_credits or shown or usage.given_back_credits else ""
 
 
 def command_again(record: RunRecord) -> str:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.runs.findings import Finding
-from knouds_harness.runs.results import (
+from knouds_harness.runs.run_file import (
     Cell,
     CheckTests,
     Counts,

@@ -13,16 +13,22 @@ from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.har import read_har
 from knouds_harness.files import file_content, replace_file
-from knouds_harness.runs import results
 from knouds_harness.runs.findings import CUT_SHORT, NOT_SETTLED, Finding, RunOutcome
 from knouds_harness.runs.load_record import LoadRecord, read_load
 from knouds_harness.runs.load_results import LOAD_FILE, LOAD_KIND
-from knouds_harness.runs.results import UsageShown
+from knouds_harness.runs.run_file import (
+    FORMAT,
+    FORMAT_VERSION,
+    RunFile,
+    UsageShown,
+    finding_format,
+    run_file_format,
+)
 from knouds_harness.runs.writer import EXCHANGES_FILE, FINDINGS_FILE, RUN_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRecord(results.RunFile):
+class RunRecord(RunFile):
     """One run, read from its folder: the contents of ``run.json`` and of the files beside it.
 
     Attributes:
@@ -102,10 +108,10 @@ def rewrite_usage(folder: Path, usage: UsageShown) -> float:
     return stored.setup.target.limits.credits
 
 
-def _rewrite(folder: Path, changed: results.RunFile) -> None:
+def _rewrite(folder: Path, changed: RunFile) -> None:
     path = folder / RUN_FILE
     try:
-        replace_file(folder, RUN_FILE, results.run_file_format().dump_json(changed))
+        replace_file(folder, RUN_FILE, run_file_format().dump_json(changed))
     except OSError as error:
         raise RunRecordError(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -114,7 +120,7 @@ _NO_RUN = "Give a folder under reports/runs."
 _DAMAGED = "Take it from a copy of the run, or run again."
 
 
-def _read_run_file(folder: Path) -> results.RunFile:
+def _read_run_file(folder: Path) -> RunFile:
     path = folder / RUN_FILE
     if not folder.is_dir():
         raise RunRecordError(f"{folder}: no such run folder\n  {_NO_RUN}")
@@ -129,19 +135,19 @@ def _read_run_file(folder: Path) -> results.RunFile:
         raise RunRecordError(f"{path}: cannot be read: {error.strerror}\n  {_DAMAGED}") from error
     except (ValueError, RecursionError):
         raise RunRecordError(f"{path}: is cut short or is not JSON\n  {_DAMAGED}") from None
-    if not isinstance(stored, dict) or stored.get("format") != results.FORMAT:
+    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
         raise RunRecordError(f"{path}: was not written by knouds-harness\n  {_NO_RUN}")
     version = stored.get("format_version")
-    if version != results.FORMAT_VERSION:
+    if version != FORMAT_VERSION:
         setup = stored.get("setup")
         writer = setup.get("tool_version") if isinstance(setup, dict) else None
         named = f": {writer:.20}" if isinstance(writer, str) else ""
         raise RunRecordError(
-            f"{path}: has format {version!s:.20}, and this version reads format {results.FORMAT_VERSION}\n"
+            f"{path}: has format {version!s:.20}, and this version reads format {FORMAT_VERSION}\n"
             f"  Render it with the version that wrote it{named}."
         )
     try:
-        return results.run_file_format().validate_json(content)
+        return run_file_format().validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -157,7 +163,7 @@ def _read_findings(path: Path, gaps: list[str]) -> list[Finding]:
         return []
     for number, line in enumerate(lines, start=1):
         try:
-            findings.append(results.finding_format().validate_json(line))
+            findings.append(finding_format().validate_json(line))
         except ValidationError:
             gaps.append(f"{FINDINGS_FILE}, line {number} is cut short or damaged, and is left out.")
     return findings

@@ -18,7 +18,7 @@ from knouds_harness.exchange.user_state import user_secret
 from knouds_harness.files import file_content
 from knouds_harness.runs.findings import NOT_SETTLED
 from knouds_harness.runs.record import rewrite_usage
-from knouds_harness.runs.results import UsageShown
+from knouds_harness.runs.run_file import UsageShown
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
 

@@ -23,8 +23,7 @@ from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.files import append_to_file, replace_file
 from knouds_harness.runs.counts import RunCounts
 from knouds_harness.runs.findings import Finding, RunOutcome, script_file
-from knouds_harness.runs.header import RunSetup
-from knouds_harness.runs.results import RunFile, finding_format, run_file_format
+from knouds_harness.runs.run_file import RunFile, RunSetup, finding_format, run_file_format
 from knouds_harness.targets.profile import Target
 
 RUN_FILE = "run.json"

@@ -26,7 +26,7 @@ from knouds_harness.contract.operations import Source
 from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.judging.checks import all_checks, families, family_by_fact
 from knouds_harness.printable import first_few
-from knouds_harness.runs.results import UntestedFact
+from knouds_harness.runs.run_file import UntestedFact
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.profile_format import Problem, profile_error
 

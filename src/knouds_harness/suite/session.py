@@ -27,7 +27,7 @@ from knouds_harness.judging.user_checks import UserChecks
 from knouds_harness.locations import recordings_path
 from knouds_harness.printable import printable
 from knouds_harness.runs.findings import LEFT_BEHIND
-from knouds_harness.runs.header import RunSetup, run_setup
+from knouds_harness.runs.run_file import RunSetup, run_setup
 from knouds_harness.runs.unsettled import note_usage, settle_earlier
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.concurrent_tests import RunLock

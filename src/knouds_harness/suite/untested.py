@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from knouds_harness.exchange.profile_check import Contradiction, without
-from knouds_harness.runs.results import MORE_CREDITS, Cause
+from knouds_harness.runs.run_file import MORE_CREDITS, Cause
 from knouds_harness.targets.needs import Need
 from knouds_harness.targets.profile import Target
 

@@ -10,7 +10,7 @@ from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
 from knouds_harness.runs.findings import Verdict
-from knouds_harness.runs.results import finding_format
+from knouds_harness.runs.run_file import finding_format
 
 DOCUMENT = shipped_document()
 USER = {"id": "usr_ada", "email": "a@example.com", "role": "user", "tier": "pro", "approved": True}

@@ -10,7 +10,7 @@ from knouds_harness.exchange.evidence import NO_SUCH_WORKFLOW
 from knouds_harness.judging.claim import is_answer
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import judge
-from knouds_harness.runs.header import RunPersona
+from knouds_harness.runs.run_file import RunPersona
 from knouds_harness.suite.recorded.verification import KnownKeys
 
 REFUSED = {"error": "No.", "code": "UNAUTHORIZED"}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from knouds_harness.runs.counts import RunCounts
-from knouds_harness.runs.results import UntestedFact
+from knouds_harness.runs.run_file import UntestedFact
 
 
 @pytest.fixture

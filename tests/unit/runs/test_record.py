@@ -9,7 +9,7 @@ from run_records import CHECKS, DOCUMENT, TARGET, broken, empty, exchange, findi
 from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.results import Cell, UntestedFact
+from knouds_harness.runs.run_file import Cell, UntestedFact
 
 
 def test_record_is_read_back(tmp_path):

@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 
-from knouds_harness.runs.results import UntestedFact
+from knouds_harness.runs.run_file import UntestedFact
 from knouds_harness.suite import plugin
 from knouds_harness.suite.untested import Untested
 

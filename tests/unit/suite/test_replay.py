@@ -23,8 +23,8 @@ from knouds_harness.judging.claim import Claim, RuleCheck
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import claims_of
 from knouds_harness.runs.findings import Verdict
-from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.record import read_run
+from knouds_harness.runs.run_file import run_setup
 from knouds_harness.suite import replay as replaying
 from knouds_harness.suite import replayer as replayer_module
 from knouds_harness.suite.recorder import FindingRecorder

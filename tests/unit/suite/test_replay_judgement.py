@@ -11,8 +11,8 @@ from run_records import exchange, start
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.judging.checks import all_checks, executions
 from knouds_harness.judging.claim import Claim
-from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.record import read_run
+from knouds_harness.runs.run_file import run_setup
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.replay_judgement import CannotTell, RepeatedTests, ReplayStatus
 from knouds_harness.suite.replayer import Replayer

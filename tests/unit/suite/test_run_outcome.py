@@ -8,7 +8,7 @@ from example_targets import make_target
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ProfileError, UsageError
 from knouds_harness.judging.checks import all_checks
-from knouds_harness.runs.results import UntestedFact
+from knouds_harness.runs.run_file import UntestedFact
 from knouds_harness.suite.run_outcome import VerifiedFacts, expected_facts, least_verified, shortfall
 from knouds_harness.targets.profile import Expect
 

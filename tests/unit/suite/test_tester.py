@@ -17,7 +17,7 @@ from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.runs.findings import Verdict
-from knouds_harness.runs.header import run_setup
+from knouds_harness.runs.run_file import run_setup
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested

@@ -17,10 +17,10 @@ from knouds_harness.load.collection.seconds import Second, now_unix_s
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
 from knouds_harness.runs.findings import OUTCOME_BY_EXIT_CODE
-from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.operation_load import SecondRow
+from knouds_harness.runs.run_file import run_setup
 from knouds_harness.runs.unsettled import note_usage
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target

@@ -13,7 +13,7 @@ from knouds_harness.printable import counted
 from knouds_harness.reporting.report import FindingGroup, Link, Tone, Words
 from knouds_harness.runs.findings import Finding, Verdict, verdict_for
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.results import CheckTests
+from knouds_harness.runs.run_file import CheckTests
 from knouds_harness.targets.resources import Waiver
 
 Place = tuple[str, str | None]

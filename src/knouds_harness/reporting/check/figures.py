@@ -8,9 +8,8 @@ from itertools import groupby
 from knouds_harness.printable import counted
 from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, status_counts
 from knouds_harness.reporting.report import HTML, MARKDOWN, Block, Column, Figure, Section, Table, Text
-from knouds_harness.runs.header import RunPersona
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.results import Cell
+from knouds_harness.runs.run_file import Cell, RunPersona
 
 
 @dataclass(frozen=True, kw_only=True)

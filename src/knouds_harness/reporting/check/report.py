@@ -36,10 +36,9 @@ from knouds_harness.reporting.report import (
     Words,
     badge,
 )
-from knouds_harness.reporting.run_section import evidence_section, run_section
+from knouds_harness.reporting.run_section import cost_words, evidence_section, run_section
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.results import cost_words
 
 _MOST_FINDINGS_WITH_EVIDENCE: Final = 200
 _MOST_CONTRADICTIONS_WITH_EVIDENCE: Final = 50

@@ -10,7 +10,7 @@ from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows
 from knouds_harness.reporting.run_section import chosen_options
 from knouds_harness.runs.findings import Finding, RunOutcome, Verdict
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.results import MORE_CREDITS
+from knouds_harness.runs.run_file import MORE_CREDITS
 
 _CHOICES: Final = ("--family", "--operation", "--fact")
 

@@ -39,13 +39,12 @@ from knouds_harness.reporting.report import (
     badge,
     numbers,
 )
-from knouds_harness.reporting.run_section import evidence_section, run_section
+from knouds_harness.reporting.run_section import cost_words, evidence_section, run_section
 from knouds_harness.runs.load_capacity import Capacity
 from knouds_harness.runs.load_record import LoadRecord
 from knouds_harness.runs.load_results import Cycles, LoadResults
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, RequestStatus, time_ms
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.results import cost_words
 
 _MOST_EVIDENCE: Final = 300
 _EVIDENCE_SAYS: Final = "Exchanges that did not succeed, a few of each kind; secrets are replaced by names."

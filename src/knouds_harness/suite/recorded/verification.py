@@ -24,8 +24,8 @@ from knouds_harness.judging.engine import finding_of, judge
 from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.locations import recordings_path
 from knouds_harness.runs.findings import RunOutcome
-from knouds_harness.runs.header import RunPersona, run_setup
 from knouds_harness.runs.record import read_run
+from knouds_harness.runs.run_file import RunPersona, run_setup
 from knouds_harness.runs.writer import EXCHANGES_FILE, RunWriter
 from knouds_harness.suite.recorded.captured_traffic import read_captured
 from knouds_harness.suite.recorder import FindingRecorder

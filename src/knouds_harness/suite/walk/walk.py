@@ -18,7 +18,7 @@ from knouds_harness.exchange.evidence import Call, Exchange, effectless_call
 from knouds_harness.judging.checks import authentication, capabilities
 from knouds_harness.judging.rule.reasons import CAPABILITY
 from knouds_harness.printable import first_few
-from knouds_harness.runs.results import Cell
+from knouds_harness.runs.run_file import Cell
 from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.untested import Untested
 from knouds_harness.suite.walk.dimensions import (

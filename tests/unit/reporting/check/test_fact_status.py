@@ -14,9 +14,8 @@ from knouds_harness.reporting.check.fact_status import (
 )
 from knouds_harness.reporting.check.headline import headline
 from knouds_harness.runs.findings import RunOutcome, Verdict
-from knouds_harness.runs.header import RunCheck
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.results import UntestedFact
+from knouds_harness.runs.run_file import RunCheck, UntestedFact
 
 
 @pytest.fixture(scope="module")

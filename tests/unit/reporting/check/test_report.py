@@ -10,7 +10,7 @@ from knouds_harness.reporting.check.figures import matrix_of
 from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.results import Cell, CheckTests, Result
+from knouds_harness.runs.run_file import Cell, CheckTests, Result
 from knouds_harness.targets.budget import Budget
 
 

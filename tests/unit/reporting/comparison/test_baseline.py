@@ -25,7 +25,7 @@ from knouds_harness.reporting.comparison.sides import (
 from knouds_harness.reporting.render import annotations_of, render_all, workflow_command
 from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.results import UntestedFact
+from knouds_harness.runs.run_file import UntestedFact
 from knouds_harness.suite import running as suite
 
 SCHEMA = Path(__file__).parents[4] / "docs" / "summary.schema.json"

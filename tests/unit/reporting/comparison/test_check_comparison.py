@@ -10,7 +10,7 @@ from knouds_harness.reporting.check.fact_status import FactStatus
 from knouds_harness.reporting.comparison.check_comparison import check_figures, compare_checks
 from knouds_harness.reporting.comparison.texts import headline
 from knouds_harness.runs.findings import Verdict
-from knouds_harness.runs.results import MORE_CREDITS
+from knouds_harness.runs.run_file import MORE_CREDITS
 
 FACT = "run.cost-is-credits"
 
