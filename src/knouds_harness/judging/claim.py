@@ -8,8 +8,8 @@ from typing import Concatenate, Generic, ParamSpec, cast
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import LIMIT_BY_TIER
-from knouds_harness.contract.shapes import Mismatch
-from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.contract.shapes import Mismatch, as_json
+from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.judging.context import Case
 from knouds_harness.judging.rule.allowed import read, why_expected
 from knouds_harness.judging.rule.reason import Reason
@@ -189,7 +189,7 @@ def answers_to(operation_id: str) -> Callable[[Case], bool]:
 
 def is_submit(case: Case) -> bool:
     """Whether an asynchronous run was accepted."""
-    return case.is_run and case.is_async and "executionId" in case.shown
+    return case.is_run and case.asked.is_async and "executionId" in case.shown
 
 
 def is_limited_run(case: Case) -> bool:
@@ -248,6 +248,12 @@ def status_is(exchange: Exchange, *statuses: int, fact: str = "") -> Claim:
         expected=" or ".join(str(status) for status in statuses),
         observed=exchange.answer,
     )
+
+
+def member_is(members: Mapping[str, JSON], name: str, expected: str, *, holds: bool, fact: str = "") -> Claim:
+    """Claim whether a member of a body is as expected, in words."""
+    observed = as_json(members[name]) if name in members else f"no {name}"
+    return Claim(fact=fact, holds=holds, expected=expected, observed=observed, where=f"/{name}")
 
 
 def mismatch_claim(mismatch: Mismatch) -> Claim:

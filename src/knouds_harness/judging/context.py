@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
+from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.contract.shapes import shipped_shapes
 from knouds_harness.exchange.evidence import JSON, Exchange, body_of
 from knouds_harness.judging.rule.allowed import Allowed, allowed
@@ -42,15 +42,10 @@ class Case:
     exchange: Exchange
     context: Context
 
-    @cached_property
-    def operation(self) -> Operation | None:
-        """The documented operation that the request addresses."""
-        return shipped_document().operation_by_id.get(self.exchange.request.operation_id or "")
-
     @property
     def operation_id(self) -> str:
-        """Its id; empty for a request to no documented operation."""
-        return self.operation.id if self.operation else ""
+        """The documented operation that the request addresses; empty for none."""
+        return self.asked.operation_id
 
     @property
     def is_run(self) -> bool:
@@ -98,21 +93,6 @@ class Case:
         found = resources.of(self.exchange)
         return allowed(self.asked, Known(**told, resource=found, asserted=self.context.applying))
 
-    @property
-    def query(self) -> Mapping[str, str]:
-        """The query parameters; of repeated ones the last."""
-        return self.asked.query
-
-    @property
-    def is_async(self) -> bool:
-        """Whether the query asks for an asynchronous run."""
-        return self.asked.is_async
-
-    @property
-    def sent(self) -> JSON:
-        """The request's body as JSON, ``NOT_JSON`` or ``EXTREME``; None without a body."""
-        return self.asked.sent
-
     @cached_property
     def shown(self) -> Mapping[str, JSON]:
         """The members of the response's body; empty if it is not an object."""
@@ -124,7 +104,7 @@ class Case:
         request, key = self.exchange.request, self.key
         own: dict[str, object] = {
             "catalogue": shipped_document().error_codes,
-            "operation": self.operation,
+            "operation": self.asked.operation,
             "path_values": self.asked.path_values,
             "shapes": shipped_shapes(),
             "slug": request.path_values.get("slug"),

@@ -23,6 +23,7 @@ from knouds_harness.targets.resources import Waiver
 
 PROFILE_CHECK: Final = "profile.is-borne-out"
 """The check id of findings about the profile, which is compared with the target before the first test."""
+_OF_PROFILE: Final[Check[[]]] = Check(id=PROFILE_CHECK, facts=(), judge=lambda _: iter(()))
 _OF_EVERY_ANSWER: Final = (is_answer, is_from_elsewhere)
 _CHOICE = re.compile(r"\b(code|example)=")
 _checks = cache(all_checks)
@@ -89,9 +90,13 @@ def finding_of(
     ``today`` (the current day in UTC by default) are ignored.
     """
     fact = (facts or shipped_document().facts)[claim.fact]
-    about = _about(check.id, fact, exchange)
-    if claim.cause:
-        about |= {"operation": None, "code": None}
+    about: dict[str, Any] = {
+        "check": check.id,
+        "fact": fact.id,
+        "operation": None if claim.cause else exchange.request.operation_id,
+        "status": exchange.status,
+        "code": None if claim.cause else exchange.code,
+    }
     mark = fingerprint(**about, where=claim.where or claim.cause)
     day = today or datetime.now(UTC).date()
     reasons = (
@@ -120,29 +125,12 @@ def finding_of(
 
 def contradiction_finding(contradiction: Contradiction, *, names: ShellNames | None = None) -> Finding:
     """Return the finding that a target contradicts its profile."""
-    fact, exchange = shipped_document().facts[contradiction.fact], contradiction.exchange
-    about = _about(PROFILE_CHECK, fact, exchange)
-    return Finding(
-        **about,
-        family="profile",
-        persona=exchange.request.persona,
-        verdict=Verdict.CONTRADICTION,
-        source=fact.source,
+    claim = Claim(
+        fact=contradiction.fact,
+        holds=False,
         expected=f"{contradiction.where}: {contradiction.profile_says}",
         observed=f"{contradiction.target_says}: {contradiction.either}",
-        exchange_id=exchange.id,
-        trace_id=exchange.trace_id,
-        curl=curl(exchange, names),
-        fingerprint=fingerprint(**about, where=contradiction.where),
+        where=contradiction.where,
     )
-
-
-def _about(check: str, fact: Fact, exchange: Exchange) -> dict[str, Any]:
-    """Return what, together with the place, makes the fingerprint of a finding."""
-    return {
-        "check": check,
-        "fact": fact.id,
-        "operation": exchange.request.operation_id,
-        "status": exchange.status,
-        "code": exchange.code,
-    }
+    found = finding_of(_OF_PROFILE, contradiction.exchange, claim, names=names)
+    return replace(found, verdict=Verdict.CONTRADICTION, where="")  # which is no place in a response

@@ -6,7 +6,7 @@ Source: docs, workflow CRUD.
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from knouds_harness.exchange.evidence import JSON
 from knouds_harness.judging.rule.values import as_kept
@@ -64,7 +64,7 @@ class KeptWorkflow:
 
     slug: str
     owner: str
-    members: Mapping[str, JSON]
+    members: dict[str, JSON]
 
     @property
     def is_public(self) -> bool | None:
@@ -102,21 +102,19 @@ class WorkflowModel:
                 return tuple(allowed)
             number += 1
 
-    def create(self, owner: str, slug: str, document: Mapping[str, JSON]) -> KeptWorkflow:
+    def create(self, owner: str, slug: str, document: Mapping[str, JSON]) -> None:
         """Note that a workflow was created from a document."""
-        members = {name: value for name, value in document.items() if name in WRITABLE_MEMBERS}
-        workflow = KeptWorkflow(slug=slug, owner=owner, members=members)
-        self._workflow_by_slug[slug] = workflow
-        return workflow
+        self._workflow_by_slug[slug] = KeptWorkflow(slug=slug, owner=owner, members={})
+        self.update(slug, document)
 
-    def update(self, slug: str, changes: Mapping[str, JSON]) -> KeptWorkflow:
+    def update(self, slug: str, changes: Mapping[str, JSON]) -> None:
         """Note an accepted update by the owner: the members it names change, the others and the slug stay."""
         written = {name: value for name, value in changes.items() if name in WRITABLE_MEMBERS}
-        return self._change(slug, written)
+        self[slug].members.update(written)
 
-    def move(self, slug: str, folder_id: str | None) -> KeptWorkflow:
+    def move(self, slug: str, folder_id: str | None) -> None:
         """Note an accepted move by the owner: the folder changes, the rest stays."""
-        return self._change(slug, {"folderId": folder_id})
+        self[slug].members["folderId"] = folder_id
 
     def delete(self, slug: str) -> None:
         """Note an accepted delete by the owner."""
@@ -151,9 +149,3 @@ class WorkflowModel:
     def other_creators(self, owner: str) -> frozenset[str | int]:
         """Return the known ids of all other owners in ``createdBy``."""
         return frozenset(creator for each, creator in self._creator_by_owner.items() if each != owner)
-
-    def _change(self, slug: str, written: Mapping[str, JSON]) -> KeptWorkflow:
-        kept = self._workflow_by_slug[slug]
-        changed = replace(kept, members={**kept.members, **written})
-        self._workflow_by_slug[slug] = changed
-        return changed

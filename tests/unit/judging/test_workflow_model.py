@@ -43,30 +43,18 @@ def test_slug_that_was_created_again_is_not_deleted(model):
     assert model.deleted() == frozenset()
 
 
-def test_update_keeps_the_other_members(model):
-    model.create("ada", "twin", {"name": "Twin", "tags": ["a"], "description": "x"})
+def test_write_changes_what_it_names(model):
+    """Only a move sets the folder."""
+    model.create("ada", "twin", {"name": "Twin", "tags": ["a"], "description": "x", "folderId": "f1"})
+    before = model["twin"].is_public
 
-    model.update("twin", {"description": "y", "slug": "other", "createdBy": "sam"})
-
-    assert model["twin"].members == {"name": "Twin", "tags": ["a"], "description": "y"}
-    assert model["twin"].slug == "twin"
-
-
-def test_only_move_sets_the_folder(model):
-    model.create("ada", "twin", {"name": "Twin", "folderId": "f1"})
-    model.update("twin", {"folderId": "f2"})
-    assert "folderId" not in model["twin"].members
+    model.update("twin", {"description": "y", "publicPlayground": False, "slug": "other", "folderId": "f2"})
+    changed = {"name": "Twin", "tags": ["a"], "description": "y", "publicPlayground": False}
+    assert (model["twin"].members, model["twin"].slug) == (changed, "twin")
+    assert (before, model["twin"].is_public) == (None, False)
 
     model.move("twin", None)
-
-    assert model["twin"].members["folderId"] is None
-
-
-@pytest.mark.parametrize(("changes", "is_public"), [({}, None), ({"publicPlayground": False}, False)])
-def test_workflow_is_public_only_if_an_update_says_so(model, changes, is_public):
-    model.create("ada", "twin", {"name": "Twin"})
-
-    assert model.update("twin", changes).is_public is is_public
+    assert model["twin"].members == {**changed, "folderId": None}
 
 
 def test_each_user_has_their_own_workflows(model):

@@ -8,7 +8,7 @@ from knouds_harness.body_bounds import whole_number
 from knouds_harness.contract.operations import RUN_OPERATIONS, ErrorCode, Source
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.judging.claim import Claim, by_rule, check, is_answer, is_from_elsewhere
+from knouds_harness.judging.claim import Claim, by_rule, check, is_answer, is_from_elsewhere, member_is
 from knouds_harness.judging.rule import reasons
 from knouds_harness.judging.rule.reason import Reason
 from knouds_harness.judging.rule.values import documented_body
@@ -128,21 +128,12 @@ def envelope(exchange: Exchange) -> Iterator[Claim]:
     )
     if not isinstance(body, dict):
         return
-    yield Claim(
-        fact="envelope.error-has-text",
-        holds=isinstance(body.get("error"), str) and bool(body["error"].strip()),
-        expected="a text for people",
-        observed=_shown(body, "error"),
-        where="/error",
+    has_text, has_code = (
+        isinstance(body.get(name), str) and body[name].strip() for name in ("error", "code")
     )
+    yield member_is(body, "error", "a text for people", holds=bool(has_text), fact="envelope.error-has-text")
     for fact in _code_facts(exchange, body):
-        yield Claim(
-            fact=fact,
-            holds=isinstance(body.get("code"), str) and bool(body["code"]),
-            expected="a constant for programs",
-            observed=_shown(body, "code"),
-            where="/code",
-        )
+        yield member_is(body, "code", "a constant for programs", holds=bool(has_code), fact=fact)
 
 
 def _code_facts(exchange: Exchange, body: Mapping[str, object]) -> Iterator[str]:
@@ -159,10 +150,6 @@ def _code_facts(exchange: Exchange, body: Mapping[str, object]) -> Iterator[str]
         yield "envelope.unknown-workflow-404-has-code"
     if "code" in body or not (is_plain_401 or is_plain_404):
         yield "envelope.error-has-code"
-
-
-def _shown(body: Mapping[str, object], member: str) -> str:
-    return as_json(body[member]) if member in body else f"no {member}"
 
 
 @check("envelope.no-internals", applies=is_answer)
@@ -204,35 +191,20 @@ def context_fields(exchange: Exchange) -> Iterator[Claim]:
         return
     if exchange.code == "CAPABILITY_DENIED":
         required = body.get("required")
-        yield Claim(
-            fact="capability.denied-names-required",
-            holds=bool(required),
-            expected="`required`, naming what would have passed",
-            observed=_shown(body, "required"),
-            where="/required",
-        )
+        expected, fact = "`required`, naming what would have passed", "capability.denied-names-required"
+        yield member_is(body, "required", expected, holds=bool(required), fact=fact)
         if required:
-            yield Claim(
-                fact="capability.required-form",
-                holds=isinstance(required, str)
-                or (isinstance(required, list) and all(isinstance(item, str) for item in required)),
-                expected="a string or a list of strings",
-                observed=_shown(body, "required"),
-                where="/required",
-            )
+            is_list = isinstance(required, list) and all(isinstance(item, str) for item in required)
+            holds, expected = isinstance(required, str) or is_list, "a string or a list of strings"
+            yield member_is(body, "required", expected, holds=holds, fact="capability.required-form")
     if exchange.code == "RATE_LIMIT_EXCEEDED":
         for member, kind, words in (
             ("tier", str, "text"),
             ("limit", int, "a number"),
             ("retryAfter", int, "seconds"),
         ):
-            yield Claim(
-                fact="rate.refusal-fields",
-                holds=isinstance(body.get(member), kind) and not isinstance(body.get(member), bool),
-                expected=f"{member}, {words}",
-                observed=_shown(body, member),
-                where=f"/{member}",
-            )
+            holds = isinstance(body.get(member), kind) and not isinstance(body.get(member), bool)
+            yield member_is(body, member, f"{member}, {words}", holds=holds, fact="rate.refusal-fields")
 
 
 @check("rate.refusal-headers", "rate.headers-are-integers", "rate.body-and-headers-agree", applies=is_answer)
@@ -263,13 +235,8 @@ def throttled_headers(exchange: Exchange) -> Iterator[Claim]:
     for member, name in (("retryAfter", "Retry-After"), ("limit", "X-RateLimit-Limit")):
         value = exchange.header(name)
         if member in body and value is not None:
-            yield Claim(
-                fact="rate.body-and-headers-agree",
-                holds=str(body[member]) == value,
-                expected=f"{member} equal to {name}: {value}",
-                observed=as_json(body[member]),
-                where=f"/{member}",
-            )
+            expected, fact = f"{member} equal to {name}: {value}", "rate.body-and-headers-agree"
+            yield member_is(body, member, expected, holds=str(body[member]) == value, fact=fact)
 
 
 @check("ground.no-undocumented-server-error", applies=is_answer)

@@ -9,7 +9,7 @@ from knouds_harness.contract.operations import FINAL, IN_FLIGHT, NEXT_BY_STATUS
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange, body_of, status_in
 from knouds_harness.judging.checks.runs import amount
-from knouds_harness.judging.claim import Claim, admitting, check, is_submit, status_is
+from knouds_harness.judging.claim import Claim, admitting, check, is_submit, member_is, status_is
 from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
     ASYNC_RUN_IN_TIME,
@@ -74,8 +74,8 @@ def poll_url(exchange: Exchange, *, submitted: Exchange) -> Iterator[Claim]:
 def workflow_submit(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     """The response to a submit of a workflow run names the workflow's slug."""
     if "executionId" in body_of(exchange):
-        named = body_of(exchange).get("workflowSlug")
-        yield Claim(holds=named == slug, expected=slug, observed=as_json(named), where="/workflowSlug")
+        shown = body_of(exchange)
+        yield member_is(shown, "workflowSlug", slug, holds=shown.get("workflowSlug") == slug)
 
 
 @check(
@@ -91,15 +91,11 @@ def edges(exchange: Exchange, *, statuses: Sequence[str]) -> Iterator[Claim]:
 
     ``statuses`` are those that one execution showed, in order; the exchange showed the last of them.
     """
-    asked, named = exchange.request.path_values.get("id"), body_of(exchange).get("executionId")
+    asked, shown = exchange.request.path_values.get("id"), body_of(exchange)
+    named = shown.get("executionId")
     if exchange.request.operation_id == "getExecution" and asked and isinstance(named, str):
-        yield Claim(
-            fact="execution.poll-shape",
-            holds=named.lower() == asked.lower(),
-            expected=f"executionId {asked}, as asked for",
-            observed=as_json(named),
-            where="/executionId",
-        )
+        expected, holds = f"executionId {asked}, as asked for", named.lower() == asked.lower()
+        yield member_is(shown, "executionId", expected, holds=holds, fact="execution.poll-shape")
     yield from steps_are_documented(statuses)
 
 

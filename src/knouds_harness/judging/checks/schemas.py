@@ -15,6 +15,7 @@ from knouds_harness.judging.claim import (
     is_answer,
     is_limited_run,
     is_submit,
+    member_is,
     mismatch_claim,
     status_is,
 )
@@ -201,12 +202,7 @@ def no_request_input(exchange: Exchange) -> Iterator[Claim]:
     """The schema of a workflow without a Request Input node has no fields."""
     document = exchange.json_or_none()
     if exchange.status == 200 and isinstance(document, dict):
-        yield Claim(
-            holds=document.get("fields") == [],
-            expected="an empty array",
-            observed=as_json(document.get("fields")),
-            where="/fields",
-        )
+        yield member_is(document, "fields", "an empty array", holds=document.get("fields") == [])
 
 
 def _served_to_all(exchange: Exchange, fact: str) -> Claim:
@@ -248,13 +244,8 @@ def public_schema(exchange: Exchange) -> Iterator[Claim]:
     )
     document = exchange.json_or_none()
     if exchange.status == 200 and isinstance(document, dict):
-        yield Claim(
-            fact="schema.public-shape-without-cost",
-            holds="estimatedCreditCost" not in document,
-            expected="no estimatedCreditCost",
-            observed=as_json(document.get("estimatedCreditCost")),
-            where="/estimatedCreditCost",
-        )
+        name, fact = "estimatedCreditCost", "schema.public-shape-without-cost"
+        yield member_is(document, name, f"no {name}", holds=name not in document, fact=fact)
 
 
 @check("workflows.get-round-trips", needs=(workflows.EDITED_WORKFLOW,))
@@ -282,35 +273,15 @@ def submitted(exchange: Exchange) -> Iterator[Claim]:
     document = exchange.json_or_none()
     if exchange.status not in (200, 202) or not isinstance(document, dict):
         return
-    yield Claim(
-        fact="async.submit-shape",
-        holds=document.get("_async") is True,
-        expected="_async: true",
-        observed=as_json(document["_async"]) if "_async" in document else "no such member",
-        where="/_async",
-    )
     execution_id = document.get("executionId")
-    yield Claim(
-        fact="async.execution-id-is-uuid",
-        holds=_is_uuid(execution_id),
-        expected="a UUID",
-        observed=as_json(execution_id),
-        where="/executionId",
-    )
-    yield Claim(
-        fact="async.poll-url-leads-to-execution",
-        holds=document.get("pollUrl") == f"/api/executions/{execution_id}",
-        expected="/api/executions/<executionId>",
-        observed=as_json(document.get("pollUrl")),
-        where="/pollUrl",
-    )
-    yield Claim(
-        fact="async.submit-is-processing",
-        holds=document.get("status") == "processing",
-        expected="processing",
-        observed=as_json(document.get("status")),
-        where="/status",
-    )
+    poll_url = f"/api/executions/{execution_id}"
+    for fact, name, expected, holds in (
+        ("async.submit-shape", "_async", "true", document.get("_async") is True),
+        ("async.execution-id-is-uuid", "executionId", "a UUID", _is_uuid(execution_id)),
+        ("async.poll-url-leads-to-execution", "pollUrl", poll_url, document.get("pollUrl") == poll_url),
+        ("async.submit-is-processing", "status", "processing", document.get("status") == "processing"),
+    ):
+        yield member_is(document, name, expected, holds=holds, fact=fact)
 
 
 def _is_uuid(value: object) -> bool:
@@ -332,22 +303,13 @@ def ended(exchange: Exchange) -> Iterator[Claim]:
     if exchange.status != 200 or not isinstance(document, dict):
         return
     if document.get("status") == "completed":
-        yield Claim(
-            fact="execution.completed-has-result",
-            holds=document.get("result") is not None,
-            expected="a result",
-            observed="no result",
-            where="/result",
-        )
+        fact, is_there = "execution.completed-has-result", document.get("result") is not None
+        yield member_is(document, "result", "a result", holds=is_there, fact=fact)
     if document.get("status") == "failed":
         error = document.get("error")
-        yield Claim(
-            fact="execution.failed-has-error",
-            holds=isinstance(error, dict) and all(isinstance(error.get(m), str) for m in ("code", "message")),
-            expected="error {code, message}",
-            observed=as_json(error),
-            where="/error",
-        )
+        holds = isinstance(error, dict) and all(isinstance(error.get(m), str) for m in ("code", "message"))
+        fact, expected = "execution.failed-has-error", "error {code, message}"
+        yield member_is(document, "error", expected, holds=holds, fact=fact)
 
 
 @check("schema.public-shape-without-cost", needs=(AUTHOR,))

@@ -12,7 +12,7 @@ from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, WRITER
 
 
 def _has_garbled_limit(case: Case) -> bool:
-    is_asked = case.operation_id == "listUsage" and bool(case.query.get("limit"))
+    is_asked = case.operation_id == "listUsage" and bool(case.asked.query.get("limit"))
     return case.is_answered and is_asked and asked_limit(case) is None
 
 

@@ -10,7 +10,7 @@ from knouds_harness.contract.operations import FINAL
 from knouds_harness.contract.shapes import ShapeJudge, as_json
 from knouds_harness.exchange.evidence import JSON, Exchange, body_of, is_final, members_of, status_in
 from knouds_harness.exchange.webhooks import HEADER, WINDOW_S, Signature, payload_of
-from knouds_harness.judging.claim import Claim, check, mismatch_claim
+from knouds_harness.judging.claim import Claim, check, member_is, mismatch_claim
 from knouds_harness.targets.needs.webhooks import NOT_RECEIVING, RECEIVING
 
 _NEEDS = (RECEIVING,)
@@ -129,14 +129,10 @@ def event(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
 
     ``ending`` is the final status that polling showed.
     """
-    named = exchange.request.members.get("event")
-    if ending is not None and named is not None:
-        yield Claim(
-            holds=named == f"execution.{ending}",
-            expected=f"execution.{ending}, as polling says",
-            observed=as_json(named),
-            where="/event",
-        )
+    delivered = exchange.request.members
+    if ending is not None and delivered.get("event") is not None:
+        wanted = f"execution.{ending}"
+        yield member_is(delivered, "event", f"{wanted}, as polling says", holds=delivered["event"] == wanted)
 
 
 @check("webhook.agrees-with-poll", needs=_NEEDS)
@@ -178,27 +174,15 @@ def describes(
     """A delivery names the account as whoami does, and the workflow or model that was run."""
     delivered = exchange.request.members
     if user_id is not None and isinstance(delivered.get("userId"), str):
-        yield Claim(
-            holds=delivered["userId"] == user_id,
-            expected=f"{user_id}, as whoami says",
-            observed=as_json(delivered["userId"]),
-            where="/userId",
-        )
+        is_same = delivered["userId"] == user_id
+        yield member_is(delivered, "userId", f"{user_id}, as whoami says", holds=is_same)
     if workflow_slug is not None and "workflowSlug" in delivered:
-        yield Claim(
-            holds=delivered["workflowSlug"] == workflow_slug,
-            expected=f"{workflow_slug}: it was run",
-            observed=as_json(delivered["workflowSlug"]),
-            where="/workflowSlug",
-        )
+        is_same = delivered["workflowSlug"] == workflow_slug
+        yield member_is(delivered, "workflowSlug", f"{workflow_slug}: it was run", holds=is_same)
     model_ids = delivered.get("modelIds")
     if model_id is not None and isinstance(model_ids, list):
-        yield Claim(
-            holds=model_id in model_ids,
-            expected=f"{model_id} among them: it was run",
-            observed=as_json(model_ids),
-            where="/modelIds",
-        )
+        expected = f"{model_id} among them: it was run"
+        yield member_is(delivered, "modelIds", expected, holds=model_id in model_ids)
 
 
 @check("webhook.needs-receive-capability", needs=(*_NEEDS, NOT_RECEIVING))

@@ -40,7 +40,7 @@ def kept_members(document: JSON) -> dict[str, JSON]:
 
 def _name_and_slug(case: Case) -> tuple[str, str] | None:
     """Return the name and the slug of a create with a plain name; None for anything else."""
-    sent, slug = case.sent, case.shown.get("slug")
+    sent, slug = case.asked.sent, case.shown.get("slug")
     name = sent.get("name") if isinstance(sent, dict) else None
     if case.operation_id != "createWorkflow" or not case.is_answered or not isinstance(slug, str):
         return None

@@ -43,20 +43,22 @@ _shows_models = answers_to("listUsageModels")
 
 def asked_limit(case: Case) -> int | None:
     """Return the limit in the query; None unless it is a positive whole number."""
-    limit = case.query.get("limit", "")
+    limit = case.asked.query.get("limit", "")
     return int(limit) if _WHOLE.fullmatch(limit) else None
 
 
 def _total(case: Case) -> int | None:
     """Return the total that a page requested without parameters tells."""
     total = case.shown.get("total")
-    return total if type(total) is int and not case.query else None
+    return total if type(total) is int and not case.asked.query else None
 
 
 def _filters(case: Case) -> Mapping[str, str]:
     """Return the filters in the query; empty if it is undocumented whether they filter."""
     filters = {
-        name: case.query[name] for name in ("status", "modelId", "workflowSlug") if case.query.get(name)
+        name: case.asked.query[name]
+        for name in ("status", "modelId", "workflowSlug")
+        if case.asked.query.get(name)
     }
     is_documented = filters.get("status", "failed") in ("processing", "completed", "failed")
     return filters if is_documented else {}
