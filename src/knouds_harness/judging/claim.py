@@ -240,18 +240,26 @@ def _about(
     return judged
 
 
+def answer_is(exchange: Exchange, expected: str, *, holds: bool, fact: str = "") -> Claim:
+    """Claim whether an answer is as expected, by its status and code."""
+    return Claim(fact=fact, holds=holds, expected=expected, observed=exchange.answer)
+
+
 def status_is(exchange: Exchange, *statuses: int, fact: str = "") -> Claim:
     """Claim that the response has one of the statuses."""
-    return Claim(
-        fact=fact,
-        holds=exchange.status in statuses,
-        expected=" or ".join(str(status) for status in statuses),
-        observed=exchange.answer,
-    )
+    expected = " or ".join(map(str, statuses))
+    return answer_is(exchange, expected, holds=exchange.status in statuses, fact=fact)
+
+
+def header_is(exchange: Exchange, name: str, expected: str, *, holds: bool, fact: str = "") -> Claim:
+    """Claim whether a header of the response is as expected."""
+    observed, where = exchange.header(name), f"header {name}"
+    observed = "no such header" if observed is None else observed
+    return Claim(fact=fact, holds=holds, expected=expected, observed=observed, where=where)
 
 
 def member_is(members: Mapping[str, JSON], name: str, expected: str, *, holds: bool, fact: str = "") -> Claim:
-    """Claim whether a member of a body is as expected, in words."""
+    """Claim whether a member of a body is as expected."""
     observed = as_json(members[name]) if name in members else f"no {name}"
     return Claim(fact=fact, holds=holds, expected=expected, observed=observed, where=f"/{name}")
 

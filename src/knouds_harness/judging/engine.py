@@ -133,4 +133,4 @@ def contradiction_finding(contradiction: Contradiction, *, names: ShellNames | N
         where=contradiction.where,
     )
     found = finding_of(_OF_PROFILE, contradiction.exchange, claim, names=names)
-    return replace(found, verdict=Verdict.CONTRADICTION, where="")  # which is no place in a response
+    return replace(found, verdict=Verdict.CONTRADICTION, where="")  # it is a place in the profile

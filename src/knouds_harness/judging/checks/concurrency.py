@@ -16,7 +16,7 @@ from knouds_harness.exchange.evidence import Exchange, body_of, status_in
 from knouds_harness.judging.checks.rate_limits import is_same_window, window_headers_of
 from knouds_harness.judging.checks.runs import amount
 from knouds_harness.judging.checks.workflows import summaries_of
-from knouds_harness.judging.claim import Claim, check
+from knouds_harness.judging.claim import Claim, check, header_is
 from knouds_harness.judging.serial_order import Access, SerialModel, judge_history, register, steps_of
 from knouds_harness.judging.workflow_model import accesses_of
 from knouds_harness.targets.needs.keys import AUTHOR
@@ -246,12 +246,9 @@ def all_counted(exchange: Exchange, *, earlier: Exchange, between: Sequence[Exch
     if not is_same_window(exchange, earlier) or before is None or now is None or not all_admitted:
         return
     if before > len(between):
-        yield Claim(
-            holds=now == before - len(between) - 1,
-            expected=f"{before - len(between) - 1}: {before} before, {len(between)} at once, and this one",
-            observed=f"{now}",
-            where="header X-RateLimit-Remaining",
-        )
+        left = before - len(between) - 1
+        expected = f"{left}: {before} before, {len(between)} at once, and this one"
+        yield header_is(exchange, "X-RateLimit-Remaining", expected, holds=now == left)
 
 
 def _order_claims(

@@ -8,7 +8,16 @@ from knouds_harness.body_bounds import whole_number
 from knouds_harness.contract.operations import RUN_OPERATIONS, ErrorCode, Source
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.judging.claim import Claim, by_rule, check, is_answer, is_from_elsewhere, member_is
+from knouds_harness.judging.claim import (
+    Claim,
+    answer_is,
+    by_rule,
+    check,
+    header_is,
+    is_answer,
+    is_from_elsewhere,
+    member_is,
+)
 from knouds_harness.judging.rule import reasons
 from knouds_harness.judging.rule.reason import Reason
 from knouds_harness.judging.rule.values import documented_body
@@ -174,11 +183,7 @@ def code_fits_status(
     holds = status in code.statuses
     if not holds and code.code in _INPUT_CODES and any(status in each.open_statuses for each in possible):
         return  # such as 413 INVALID_BODY: no source says which status and code a large body gets
-    yield Claim(
-        holds=holds,
-        expected=f"{code.code} with {' or '.join(map(str, code.statuses))}",
-        observed=exchange.answer,
-    )
+    yield answer_is(exchange, f"{code.code} with {' or '.join(map(str, code.statuses))}", holds=holds)
 
 
 @check(
@@ -214,23 +219,12 @@ def throttled_headers(exchange: Exchange) -> Iterator[Claim]:
         return
     for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After"):
         value = exchange.header(name)
-        yield Claim(
-            fact="rate.refusal-headers",
-            holds=whole_number(value) is not None,
-            expected="a whole number",
-            observed=value or "no such header",
-            where=f"header {name}",
-        )
-    reset = exchange.header("X-RateLimit-Reset")
-    reset_unix_s = whole_number(reset)
-    if reset is not None and reset_unix_s is not None:
-        yield Claim(
-            fact="rate.headers-are-integers",
-            holds=reset_unix_s < _FIRST_NO_UNIX_S,
-            expected="unix seconds",
-            observed=reset,
-            where="header X-RateLimit-Reset",
-        )
+        is_whole = whole_number(value) is not None
+        yield header_is(exchange, name, "a whole number", holds=is_whole, fact="rate.refusal-headers")
+    reset_unix_s = whole_number(exchange.header("X-RateLimit-Reset"))
+    if reset_unix_s is not None:
+        holds, fact = reset_unix_s < _FIRST_NO_UNIX_S, "rate.headers-are-integers"
+        yield header_is(exchange, "X-RateLimit-Reset", "unix seconds", holds=holds, fact=fact)
     body = exchange.members
     for member, name in (("retryAfter", "Retry-After"), ("limit", "X-RateLimit-Limit")):
         value = exchange.header(name)
@@ -250,11 +244,8 @@ def no_server_error(exchange: Exchange) -> Iterator[Claim]:
         and exchange.code == "EXECUTION_FAILED"
         and exchange.request.operation_id in RUN_OPERATIONS
     )
-    yield Claim(
-        holds=exchange.status < 500 or is_documented,
-        expected="no 5xx but EXECUTION_FAILED",
-        observed=exchange.answer,
-    )
+    holds = exchange.status < 500 or is_documented
+    yield answer_is(exchange, "no 5xx but EXECUTION_FAILED", holds=holds)
 
 
 # --- which cause gets which refusal

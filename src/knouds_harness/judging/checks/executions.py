@@ -9,7 +9,7 @@ from knouds_harness.contract.operations import FINAL, IN_FLIGHT, NEXT_BY_STATUS
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange, body_of, status_in
 from knouds_harness.judging.checks.runs import amount
-from knouds_harness.judging.claim import Claim, admitting, check, is_submit, member_is, status_is
+from knouds_harness.judging.claim import Claim, admitting, answer_is, check, is_submit, member_is, status_is
 from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
     ASYNC_RUN_IN_TIME,
@@ -57,9 +57,7 @@ def poll_url(exchange: Exchange, *, submitted: Exchange) -> Iterator[Claim]:
     execution_id = body_of(submitted).get("executionId")
     if exchange.status in (None, 429):
         return
-    yield Claim(
-        holds=exchange.status == 200, expected=f"200 with execution {execution_id}", observed=exchange.answer
-    )
+    yield answer_is(exchange, f"200 with execution {execution_id}", holds=exchange.status == 200)
     shown = body_of(exchange).get("executionId", execution_id)
     if exchange.status == 200:
         yield Claim(
@@ -125,14 +123,9 @@ def ends_in_time(exchange: Exchange, *, deadline_s: float | None) -> Iterator[Cl
 
     The exchange is the last poll, sent when the execution had ended or the deadline was over.
     """
-    status = status_in(exchange)
-    if deadline_s is not None and status is not None:
-        yield Claim(
-            holds=status in FINAL,
-            expected=f"an end within {deadline_s:g} s",
-            observed=status,
-            where="/status",
-        )
+    if deadline_s is not None and status_in(exchange) is not None:
+        has_ended = status_in(exchange) in FINAL
+        yield member_is(body_of(exchange), "status", f"an end within {deadline_s:g} s", holds=has_ended)
 
 
 @check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
@@ -181,11 +174,8 @@ def cancelled_again(exchange: Exchange, *, before: str, after: str) -> Iterator[
     undocumented.
     """
     if exchange.status not in (None, 429) and before in IN_FLIGHT and after in IN_FLIGHT:
-        yield Claim(
-            holds=exchange.status != 404,
-            expected=f"no 404, as the execution is the key's own and {before}",
-            observed=exchange.answer,
-        )
+        expected = f"no 404, as the execution is the key's own and {before}"
+        yield answer_is(exchange, expected, holds=exchange.status != 404)
 
 
 @check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
@@ -213,12 +203,8 @@ def fails(exchange: Exchange) -> Iterator[Claim]:
     The exchange is its last poll.
     """
     if status_in(exchange) in FINAL:
-        yield Claim(
-            holds=status_in(exchange) == "failed",
-            expected="failed: its provider fails each time, by the profile",
-            observed=str(status_in(exchange)),
-            where="/status",
-        )
+        expected, has_failed = "failed: its provider fails each time", status_in(exchange) == "failed"
+        yield member_is(body_of(exchange), "status", expected, holds=has_failed)
 
 
 @check("execution.cancelled-is-charged", "usage.run-has-a-row", needs=(CHARGED_CANCELLED_RUN,))
@@ -273,11 +259,6 @@ def end_stands(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
 
     ``ending`` is the final status that a poll showed before the cancel; the exchange is the poll after it.
     """
-    status = status_in(exchange)
-    if ending is not None and status is not None:
-        yield Claim(
-            holds=status == ending,
-            expected=f"{ending}, as before the cancel",
-            observed=status,
-            where="/status",
-        )
+    if ending is not None and status_in(exchange) is not None:
+        is_same = status_in(exchange) == ending
+        yield member_is(body_of(exchange), "status", f"{ending}, as before the cancel", holds=is_same)

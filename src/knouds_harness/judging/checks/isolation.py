@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
-from knouds_harness.exchange.evidence import Exchange, status_in
+from knouds_harness.exchange.evidence import Exchange, body_of, status_in
 from knouds_harness.exchange.usage import listed_models, rows_in
 from knouds_harness.judging.checks.workflows import summaries_of
-from knouds_harness.judging.claim import Claim, check
+from knouds_harness.judging.claim import Claim, check, member_is
 from knouds_harness.judging.rule import reasons
 from knouds_harness.judging.rule.reason import Reason
 from knouds_harness.targets.needs import CONTROL
@@ -38,12 +38,9 @@ def not_cancelled(exchange: Exchange) -> Iterator[Claim]:
     """An execution that only another account tried to cancel is not cancelled, as its owner sees."""
     status = status_in(exchange)
     if status is not None:
-        yield Claim(
-            holds=status not in ("cancel_requested", "cancelled"),
-            expected="not cancelled, as its owner did not cancel it",
-            observed=status,
-            where="/status",
-        )
+        holds = status not in ("cancel_requested", "cancelled")
+        expected = "not cancelled, as its owner did not cancel it"
+        yield member_is(body_of(exchange), "status", expected, holds=holds)
 
 
 @check("workflows.list-own-and-templates", needs=(FILED_AND_STRANGER,))

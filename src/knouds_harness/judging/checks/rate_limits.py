@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from knouds_harness.body_bounds import whole_number
 from knouds_harness.contract.operations import LIMIT_BY_TIER, WINDOW_S
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.judging.claim import Claim, check, is_limited_run
+from knouds_harness.judging.claim import Claim, answer_is, check, header_is, is_limited_run
 from knouds_harness.judging.context import Case
 from knouds_harness.targets.needs import CONTROL, MAY_RUN, MAY_WRITE, rate_limits
 from knouds_harness.targets.needs.keys import ADMIN_KEY, PRO_MODEL_KEY
@@ -19,6 +19,7 @@ from knouds_harness.targets.needs.keys import ADMIN_KEY, PRO_MODEL_KEY
 ROUNDING_S = 2  # Date and Reset are whole seconds, each rounded its own way
 MILLISECONDS = 10**11
 """Larger numbers in ``X-RateLimit-Reset`` are milliseconds."""
+_REMAINING, _RESET = "X-RateLimit-Remaining", "X-RateLimit-Reset"
 _FACT_BY_TIER = {"pro": "tier.rate-limit-pro", "business": "tier.rate-limit-business"}
 _LIMITED = (rate_limits.LIMITED_KEY,)
 _FILLED = (rate_limits.FILLABLE_WINDOW,)
@@ -82,7 +83,7 @@ def _falls_by_one(exchange: Exchange, earlier: Exchange, *, fact: str = "", expe
             holds=now == before - 1,
             expected=f"{expected}: {before - 1}",
             observed=f"{now}, {before} before",
-            where="header X-RateLimit-Remaining",
+            where=f"header {_REMAINING}",
         )
 
 
@@ -102,14 +103,9 @@ def remaining_never_rises(exchange: Exchange, *, earlier_runs: Sequence[Exchange
     lowest = min((each for each in in_window if each is not None), default=None)
     now = window_headers_of(exchange).remaining
     if now is not None and lowest is not None:
-        yield Claim(
-            holds=now < lowest,
-            expected=f"less than {lowest}, which an earlier run of the window left"
-            if lowest
-            else "429, as an earlier run left nothing of the window",
-            observed=f"{now}",
-            where="header X-RateLimit-Remaining",
-        )
+        of_some = f"less than {lowest}, which an earlier run of the window left"
+        expected = of_some if lowest else "429, as an earlier run left nothing of the window"
+        yield header_is(exchange, _REMAINING, expected, holds=now < lowest)
 
 
 @check("rate.remaining-falls", needs=_LIMITED)
@@ -122,12 +118,9 @@ def remaining_counts(exchange: Exchange, *, admitted: int, is_alone: bool) -> It
     told = window_headers_of(exchange)
     if exchange.is_success and told.limit is not None and told.remaining is not None:
         left = told.limit - admitted
-        yield Claim(
-            holds=told.remaining == left or (told.remaining < left and not is_alone),
-            expected=f"{'' if is_alone else 'at most '}{left}: {admitted} of {told.limit} are admitted",
-            observed=f"{told.remaining}",
-            where="header X-RateLimit-Remaining",
-        )
+        holds = told.remaining == left or (told.remaining < left and not is_alone)
+        expected = f"{'' if is_alone else 'at most '}{left}: {admitted} of {told.limit} are admitted"
+        yield header_is(exchange, _REMAINING, expected, holds=holds)
 
 
 @check("rate.separate-per-route", needs=(rate_limits.BUSINESS_KEY_FOR_BOTH,))
@@ -148,13 +141,8 @@ def shared_by_keys(exchange: Exchange, *, earlier: Exchange, advanced_s: float) 
     if left is not None and passed_s < left - ROUNDING_S:
         ends = window_headers_of(exchange).reset_unix_s, window_headers_of(earlier).reset_unix_s
         if exchange.is_success and ends[0] is not None:
-            yield Claim(
-                fact=fact,
-                holds=is_same_window(exchange, earlier),
-                expected=f"{ends[1]}, as the first key was told",
-                observed=f"{ends[0]}",
-                where="header X-RateLimit-Reset",
-            )
+            is_same, expected = is_same_window(exchange, earlier), f"{ends[1]}, as the first key was told"
+            yield header_is(exchange, _RESET, expected, holds=is_same, fact=fact)
     yield from _falls_by_one(exchange, earlier, fact=fact, expected="one less than the first key was left")
 
 
@@ -215,7 +203,7 @@ def window_ends(exchange: Exchange, *, advanced_s: float) -> Iterator[Claim]:
             holds=-ROUNDING_S - took_s <= left <= WINDOW_S + ROUNDING_S + took_s,
             expected=f"0 to {WINDOW_S} s from now, give or take the {took_s:.0f} s that the run took",
             observed=f"{left:.0f} s from now",
-            where="header X-RateLimit-Reset",
+            where=f"header {_RESET}",
         )
 
 
@@ -254,7 +242,7 @@ def is_same_or_later(end_unix_s: int, earlier_unix_s: Collection[int]) -> Claim:
         holds=not too_near,
         expected=f"{max(too_near or earlier_unix_s)} as before, or {WINDOW_S} s later",
         observed=f"{end_unix_s}",
-        where="header X-RateLimit-Reset",
+        where=f"header {_RESET}",
     )
 
 
@@ -268,21 +256,12 @@ def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     yield _unthrottled(exchange, "admitted: the window is over")
     now = window_headers_of(exchange)
     if exchange.is_success and now.limit is not None and now.remaining is not None:
-        yield Claim(
-            fact="rate.window-is-fixed-60-s",
-            holds=now.remaining >= now.limit - 1,  # more is a wrong count, and judged as that
-            expected=f"{now.limit - 1}: all but this request",
-            observed=f"{now.remaining}",
-            where="header X-RateLimit-Remaining",
-        )
+        holds = now.remaining >= now.limit - 1  # more is a wrong count, and judged as that
+        yield header_is(exchange, _REMAINING, f"{now.limit - 1}: all but this request", holds=holds)
     end, end_before = now.reset_unix_s, window_headers_of(earlier).reset_unix_s
     if exchange.is_success and end is not None and end_before is not None:
-        yield Claim(
-            holds=end - end_before >= WINDOW_S - ROUNDING_S,
-            expected=f"{end_before + WINDOW_S} or later: {WINDOW_S} s after the window before",
-            observed=f"{end}",
-            where="header X-RateLimit-Reset",
-        )
+        expected = f"{end_before + WINDOW_S} or later: {WINDOW_S} s after the window before"
+        yield header_is(exchange, _RESET, expected, holds=end - end_before >= WINDOW_S - ROUNDING_S)
 
 
 @check("rate.window-is-fixed-60-s", needs=_FILLED)
@@ -311,9 +290,7 @@ def refused_for_every_key(exchange: Exchange, *, over: Exchange) -> Iterator[Cla
     ``over`` is the refusal that the first key got.
     """
     if _is_full_still(exchange, over):
-        yield Claim(
-            holds=exchange.status == 429, expected="429, as for the first key", observed=exchange.answer
-        )
+        yield answer_is(exchange, "429, as for the first key", holds=exchange.status == 429)
 
 
 @check("rate.per-user-not-per-key", needs=(*_FILLED, rate_limits.LIMITED_KEY_AND_STRANGER))
@@ -360,4 +337,4 @@ def administrator(exchange: Exchange) -> Iterator[Claim]:
 
 
 def _unthrottled(exchange: Exchange, expected: str) -> Claim:
-    return Claim(holds=exchange.status != 429, expected=expected, observed=exchange.answer)
+    return answer_is(exchange, expected, holds=exchange.status != 429)

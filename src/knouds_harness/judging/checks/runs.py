@@ -5,7 +5,7 @@ from typing import Any
 
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of, status_in
-from knouds_harness.judging.claim import Claim, admitting, check
+from knouds_harness.judging.claim import Claim, admitting, answer_is, check
 from knouds_harness.targets.needs import runs
 from knouds_harness.targets.needs.keys import ADMIN_MODEL_RUNNER
 from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
@@ -30,9 +30,7 @@ def fields_left_out(exchange: Exchange, *, with_all: Exchange, is_alike: bool) -
     if with_all.status != 200 or exchange.status is None or exchange.status in _UNRELATED_REFUSALS:
         return
     if exchange.code != "EXECUTION_FAILED":
-        yield Claim(
-            holds=exchange.status == 200, expected="200, as with every field", observed=exchange.answer
-        )
+        yield answer_is(exchange, "200, as with every field", holds=exchange.status == 200)
     if is_alike:
         default_credits, fact = reported_credits(with_all), "run.defaults-for-left-out-fields"
         yield from _costs(exchange, default_credits, "as with the defaults sent", fact=fact)

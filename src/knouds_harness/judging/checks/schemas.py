@@ -10,8 +10,10 @@ from knouds_harness.contract.shapes import ShapeJudge, as_json
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.judging.claim import (
     Claim,
+    answer_is,
     answers_to,
     check,
+    header_is,
     is_answer,
     is_limited_run,
     is_submit,
@@ -96,12 +98,7 @@ def status_is_documented(exchange: Exchange, *, operation: Operation) -> Iterato
     assumption = operation.assumption_about(exchange.status)
     if _is_waited_for(exchange, operation):
         documented, assumption = [200], None
-    yield Claim(
-        fact=assumption or "ground.status-is-documented",
-        holds=exchange.status in documented,
-        expected=" or ".join(str(status) for status in documented),
-        observed=exchange.answer,
-    )
+    yield status_is(exchange, *documented, fact=assumption or "ground.status-is-documented")
 
 
 def _is_waited_for(exchange: Exchange, operation: Operation) -> bool:
@@ -141,21 +138,10 @@ def limited_run_headers(exchange: Exchange) -> Iterator[Claim]:
         return
     for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"):
         value = exchange.header(name)
-        yield Claim(
-            fact="rate.headers-on-success",
-            holds=value is not None,
-            expected="present",
-            observed="no such header",
-            where=f"header {name}",
-        )
+        yield header_is(exchange, name, "present", holds=value is not None, fact="rate.headers-on-success")
         if value is not None:
-            yield Claim(
-                fact="rate.headers-are-integers",
-                holds=whole_number(value) is not None,
-                expected="a whole number: the account's tier is limited",
-                observed=value,
-                where=f"header {name}",
-            )
+            expected, is_whole = "a whole number: the tier is limited", whole_number(value) is not None
+            yield header_is(exchange, name, expected, holds=is_whole, fact="rate.headers-are-integers")
 
 
 def _summaries(exchange: Exchange) -> Iterator[tuple[int, dict[str, JSON]]]:
@@ -236,12 +222,8 @@ def public_health(exchange: Exchange) -> Iterator[Claim]:
 )
 def public_schema(exchange: Exchange) -> Iterator[Claim]:
     """The public schema of a public workflow is served, without the cost."""
-    yield Claim(
-        fact="schema.public-only-when-public",
-        holds=exchange.status == 200,
-        expected="200: the workflow is public",
-        observed=exchange.answer,
-    )
+    is_served, fact = exchange.status == 200, "schema.public-only-when-public"
+    yield answer_is(exchange, "200: the workflow is public", holds=is_served, fact=fact)
     document = exchange.json_or_none()
     if exchange.status == 200 and isinstance(document, dict):
         name, fact = "estimatedCreditCost", "schema.public-shape-without-cost"
@@ -251,7 +233,7 @@ def public_schema(exchange: Exchange) -> Iterator[Claim]:
 @check("workflows.get-round-trips", needs=(workflows.EDITED_WORKFLOW,))
 def round_trip(exchange: Exchange) -> Iterator[Claim]:
     """A workflow as it was read can be sent to create."""
-    yield Claim(holds=exchange.is_success, expected="created", observed=exchange.answer)
+    yield answer_is(exchange, "created", holds=exchange.is_success)
 
 
 _ASYNC_NEEDS = (ASYNC_RUN,)

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.checks.isolation import ON_WORKFLOWS
-from knouds_harness.judging.claim import Claim, check
+from knouds_harness.judging.claim import Claim, answer_is, check
 from knouds_harness.targets.needs.keys import ANY_KEY
 
 WITHOUT_KEY = "auth.missing-key-is-401"
@@ -51,12 +51,8 @@ def guarded(exchange: Exchange, *, refused_by: str, elsewhere: Exchange | None) 
     if elsewhere is not None and (elsewhere.status in (None, 429) or elsewhere.is_from_outside):
         return
     is_answered_alike = elsewhere is not None and elsewhere.status == exchange.status
-    yield Claim(
-        fact=refused_by,
-        holds=is_answered_alike or not lets_in(exchange),
-        expected="refused, as the plain request was",
-        observed=exchange.answer,
-    )
+    holds = is_answered_alike or not lets_in(exchange)
+    yield answer_is(exchange, "refused, as the plain request was", holds=holds, fact=refused_by)
 
 
 @check(HEADERS, _KEY, _JSON, _STATUS, needs=(ANY_KEY,))

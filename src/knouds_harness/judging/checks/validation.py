@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.usage import MAX_LIMIT
 from knouds_harness.judging.checks.usage.pages import asked_limit, at_most
-from knouds_harness.judging.claim import Claim, admitting, by_rule, check
+from knouds_harness.judging.claim import Claim, admitting, answer_is, by_rule, check
 from knouds_harness.judging.context import Case
 from knouds_harness.judging.rule import reasons
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, WRITER
@@ -29,13 +29,8 @@ misshapen_move = by_rule(reasons.MISSHAPEN_MOVE, AUTHOR)
 @check("usage.garbled-query", "usage.limit-at-most-500", needs=(ANY_KEY,), applies=_has_garbled_limit)
 def garbled_usage_query(exchange: Exchange) -> Iterator[Claim]:
     """A garbled limit, offset or status never gets a 5xx or more than 500 rows."""
-    status = exchange.status or 0
-    yield Claim(
-        fact="usage.garbled-query",
-        holds=200 <= status < 300 or 400 <= status < 500,
-        expected="clamped, ignored or refused",
-        observed=exchange.answer,
-    )
+    holds = (exchange.status or 0) // 100 in (2, 4)
+    yield answer_is(exchange, "clamped, ignored or refused", holds=holds, fact="usage.garbled-query")
     yield from at_most(exchange, MAX_LIMIT, fact="usage.limit-at-most-500")
 
 

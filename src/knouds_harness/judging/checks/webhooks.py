@@ -220,12 +220,8 @@ def shown_at_once(exchange: Exchange, *, delivered: Exchange) -> Iterator[Claim]
     """
     told, shown = delivered.request.members.get("status"), status_in(exchange)
     if is_final(told) and shown is not None:
-        yield Claim(
-            holds=shown == told,
-            expected=f"{told}, as its delivery said before",
-            observed=shown,
-            where="/status",
-        )
+        expected = f"{told}, as its delivery said before"
+        yield member_is(body_of(exchange), "status", expected, holds=shown == told)
 
 
 @check("webhook.retries-refused-delivery", needs=_NEEDS)

@@ -8,7 +8,7 @@ from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of, objects_in
 from knouds_harness.judging import workflow_model
 from knouds_harness.judging.checks.schemas import same_fields
-from knouds_harness.judging.claim import Claim, admitting, answers_to, by_rule, check, status_is
+from knouds_harness.judging.claim import Claim, admitting, answer_is, answers_to, by_rule, check, status_is
 from knouds_harness.judging.context import Case
 from knouds_harness.judging.rule import reasons
 from knouds_harness.judging.rule.values import documented_body, first_difference, is_same_text
@@ -120,7 +120,7 @@ second_of_free_account = by_rule(reasons.SECOND_OF_FREE_ACCOUNT, keys.FREE_KEY)
 @check("workflows.update-takes-subset", needs=_WRITE_NEEDS)
 def update_accepted(exchange: Exchange) -> Iterator[Claim]:
     """An update with any subset of the document's fields is accepted."""
-    yield _accepted(exchange, "workflows.update-takes-subset", "accepted: any subset of the fields will do")
+    yield answer_is(exchange, "accepted: any subset of the fields will do", holds=exchange.is_success)
 
 
 @check("workflows.update-takes-subset", needs=_WRITE_NEEDS)
@@ -142,7 +142,7 @@ def slug_stays(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
 @check("workflows.move-sets-folder", needs=(FILED_WORKFLOW,))
 def move_accepted(exchange: Exchange) -> Iterator[Claim]:
     """The owner may move a workflow to a folder that exists, or to the root."""
-    yield _accepted(exchange, "workflows.move-sets-folder", "accepted: the folder exists")
+    yield answer_is(exchange, "accepted: the folder exists", holds=exchange.is_success)
 
 
 @check("workflows.move-sets-folder", needs=_WRITE_NEEDS)
@@ -287,10 +287,6 @@ def schema_describes(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Ite
 
 
 # --- how documents are compared
-
-
-def _accepted(exchange: Exchange, fact: str, expected: str) -> Claim:
-    return Claim(fact=fact, holds=exchange.is_success, expected=expected, observed=exchange.answer)
 
 
 def as_written(exchange: Exchange, expected: Mapping[str, JSON]) -> Iterator[Claim]:
