@@ -54,10 +54,6 @@ def test_metrics_of_ones_own_are_served():
     assert ("custom_time_seconds", "0.99", "cache hits") not in found
 
 
-def test_no_metrics_before_the_load_begins():
-    assert live_openmetrics(None, None) == "# EOF\n"
-
-
 def test_dashboard_uses_only_served_metrics(record_of):
     results = record_of(loaded).load.results
     served = {f"knouds_harness_{name}" for name, *_ in samples(live_openmetrics(LIVE_PROGRESS, results))}

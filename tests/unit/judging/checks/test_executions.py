@@ -1,7 +1,7 @@
 """The checks of executions: what breaks them, and when they make no claim."""
 
 import pytest
-from exchanges import broken, claimed, exchange, refusal
+from exchanges import broken, exchange, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -131,40 +131,29 @@ def test_submit_must_be_quick(elapsed_ms, is_broken):
     assert bool(broken(executions.submit_is_quick, exchange(202, {}), elapsed_ms=elapsed_ms)) == is_broken
 
 
+CHARGED, ROW = "execution.cancelled-is-charged", "usage.run-has-a-row"
+
+
 @pytest.mark.parametrize(
-    ("row", "is_claimed", "is_broken"),
+    ("ended", "row", "is_missing", "held", "broken_facts"),
     [
-        ({"status": "cancelled", "creditsCost": 15}, True, False),
-        ({"status": "cancelled", "creditsCost": 0}, True, True),
-        ({"status": "processing", "creditsCost": 0}, False, False),
-        ({"status": "cancelled"}, True, False),
-        ({"status": "failed", "creditsCost": 15}, True, True),
-        (None, False, False),
+        ("cancelled", {"status": "cancelled", "creditsCost": 15}, False, {CHARGED, ROW}, set()),
+        ("cancelled", {"status": "cancelled", "creditsCost": 0}, False, {ROW}, {CHARGED}),
+        ("cancelled", {"status": "processing", "creditsCost": 0}, False, set(), set()),
+        ("cancelled", {"status": "cancelled"}, False, {ROW}, set()),
+        ("cancelled", {"status": "failed", "creditsCost": 15}, False, set(), {ROW}),
+        ("failed", {"status": "cancelled", "creditsCost": 0}, False, set(), set()),
+        ("cancelled", None, False, set(), set()),
+        ("cancelled", None, True, set(), {ROW}),
+        ("completed", None, True, set(), set()),
     ],
 )
-def test_cancelled_run_is_charged(row, is_claimed, is_broken):
-    """A cancelled run with a price costs something, and its row has the status ``cancelled``."""
-    answer = shown("cancelled")
+def test_cancelled_run_is_charged(ended, row, is_missing, held, broken_facts):
+    """It costs something if it has a price, and its row says so; no claim if the row was just not found."""
+    claims = list(executions.cancelled_is_charged.judge(shown(ended), row=row, is_missing=is_missing))
 
-    assert bool(claimed(executions.cancelled_is_charged, answer, row=row)) == is_claimed
-    assert bool(broken(executions.cancelled_is_charged, answer, row=row)) == is_broken
-
-
-@pytest.mark.parametrize(
-    ("is_missing", "status", "facts"),
-    [(True, "cancelled", {"usage.run-has-a-row"}), (False, "cancelled", set()), (True, "completed", set())],
-)
-def test_cancelled_run_must_have_a_row(is_missing, status, facts):
-    """No claim if the row was just not found."""
-    check = executions.cancelled_is_charged
-
-    assert broken(check, shown(status), row=None, is_missing=is_missing) == facts
-
-
-def test_failed_run_with_a_cancelled_row_may_be_free():
-    row = {"status": "cancelled", "creditsCost": 0}
-
-    assert claimed(executions.cancelled_is_charged, shown("failed"), row=row) == set()
+    assert {each.fact for each in claims if each.holds} == held
+    assert {each.fact for each in claims if not each.holds} == broken_facts
 
 
 @pytest.mark.parametrize("status", [200, 400, 409])

@@ -122,36 +122,23 @@ def test_total_counts_all_rows(said, after, facts):
 
 
 @pytest.mark.parametrize(
-    ("rows", "request_id", "facts"),
+    ("rows", "request_id", "ending", "facts"),
     [
-        ([row(5), row(1)], None, set()),
-        ([row(5)], "req_5", set()),
-        ([row(1)], None, {"usage.run-has-a-row"}),
-        ([row(5, workflowSlug="other")], None, {"usage.run-has-a-row"}),
-        ([row(5)], "req_6", {"usage.run-has-a-row"}),
-        ([row(5), row(6, requestId="req_5")], "req_5", {"usage.run-has-a-row"}),
+        ([row(5), row(1)], None, None, set()),
+        ([row(5)], "req_5", None, set()),
+        ([row(5)], None, "completed", set()),
+        ([row(5)], None, "failed", {"usage.run-has-a-row"}),
+        ([row(1)], None, None, {"usage.run-has-a-row"}),
+        ([row(5, workflowSlug="other")], None, None, {"usage.run-has-a-row"}),
+        ([row(5)], "req_6", None, {"usage.run-has-a-row"}),
+        ([row(5), row(6, requestId="req_5")], "req_5", None, {"usage.run-has-a-row"}),
     ],
 )
-def test_run_has_one_row(rows, request_id, facts):
-    known = {
-        "known": {"req_1"},
-        "workflow_slug": "harbour",
-        "model_id": None,
-        "request_id": request_id,
-        "ending": None,
-    }
+def test_run_has_one_row_that_says_how_it_ended(rows, request_id, ending, facts):
+    """If it is known how the run ended, and which request it was."""
+    known = {"known": {"req_1"}, "workflow_slug": "harbour", "model_id": None, "request_id": request_id}
 
-    assert broken(run_rows.row_of_run, exchange(200, {}), rows=rows, **known) == facts
-
-
-@pytest.mark.parametrize(("ending", "is_kept"), [("completed", True), ("failed", False), (None, True)])
-def test_row_of_run_says_how_it_ended(ending, is_kept):
-    """Its status is the end of the run, if that is known."""
-    known = {"known": (), "workflow_slug": "harbour", "model_id": None, "request_id": None, "ending": ending}
-
-    found = broken(run_rows.row_of_run, exchange(200, {}), rows=[row(5, status="completed")], **known)
-
-    assert found == (set() if is_kept else {"usage.run-has-a-row"})
+    assert broken(run_rows.row_of_run, exchange(200, {}), rows=rows, ending=ending, **known) == facts
 
 
 @pytest.mark.parametrize(
