@@ -204,7 +204,7 @@ def _run(
     scenario, target = command.scenario.stem, command.target
     with LiveView(CommandConsole(stderr=True, quiet=quiet), title=f"{scenario} on {target}") as live:
         if not isinstance(run, SearchOptions):
-            return lead(run, environ(), on_progress=show)
+            return lead(run, environ(), on_progress=show, say=live.say)
         from knouds_harness.commands.load_capacity import search_capacity
 
         return search_capacity(command, run, options=asked, environ=environ(), say=live.say, on_progress=show)

@@ -168,7 +168,7 @@ class LoadOptions:
         metavar="TEXT",
     )
     abort_on: tuple[str, ...] = option(
-        "Abort when this objective is missed for ten seconds: '* p99 < 5s' (repeatable)",
+        "Abort when this objective is missed for 10 s, or sure to be: '* p99 < 5s' (repeatable)",
         default=(),
         metavar="TEXT",
     )

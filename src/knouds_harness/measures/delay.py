@@ -23,11 +23,15 @@ from knouds_harness.measures.histograms import Histogram, middle_of
 from knouds_harness.runs.load_results import DelayedFigure, Validity
 from knouds_harness.runs.operation_load import TIME_MEASURES, percent_of
 
+EARLY_S: Final = 2.0
+"""A stall before this time is one of the start, when code runs for the first time."""
 BEAT_S: Final = 0.005
 """Time between two heartbeats."""
 LEAST_MS: Final = 0.5
 """A figure counts as moved only by more than this: it is about what the client itself needs for a request."""
 _LEAST_CAUSE: Final = 0.05
+_BUSY_SHARE: Final = 0.25
+"""A process that uses less of its core is late now and then, and two of them would be as often."""
 _LAG_PERCENTS: Final = (*range(0, 90, 5), *range(90, 100), 99.5, 99.8, 99.9, 99.95, 99.98, 99.99, 100.0)
 
 
@@ -111,15 +115,18 @@ class Delay:
 
 
 def causes(seen: Validity) -> list[tuple[float, str, str]]:
-    """Return what kept the generator's event loops: the share of each cause, its name and what helps.
+    """Return what kept the generator's event loops: the share of each cause, its name and what helps, if any.
 
     The largest comes first; what is under 5 % is left out.
     """
     if not seen.stalled_s:
         return []
     rest_s = max(0.0, seen.stalled_s - seen.own_s - seen.queued_s)
+    of_own = "use more processes" if seen.cpu_share >= _BUSY_SHARE else ""
+    if seen.early_s > seen.stalled_s / 2:
+        of_own = f"--warm-up {EARLY_S:g} leaves most of it out"
     found = [
-        (seen.own_s, "its own work", "use more processes"),
+        (seen.own_s, "its own work", of_own),
         (seen.queued_s, "other work of this machine", "use a quieter machine"),
         (rest_s, "the host of this virtual machine, or its disk", "use a machine of its own"),
     ]
@@ -128,7 +135,7 @@ def causes(seen: Validity) -> list[tuple[float, str, str]]:
 
 
 def remedy(seen: Validity) -> str:
-    """Return what helps most against the delay of a generator."""
+    """Return what helps against the largest cause of a generator's delay; empty if nothing does."""
     return next((helps for _, _, helps in causes(seen)), "use more processes, or a quieter machine")
 
 

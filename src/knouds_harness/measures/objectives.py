@@ -1,5 +1,6 @@
 """Objectives: bounds on the metrics of a scenario, from ``load/objectives.toml`` and the command line."""
 
+import difflib
 import fnmatch
 import math
 import re
@@ -195,6 +196,8 @@ def describe(objective: JudgedObjective) -> str:
     if objective.observed is not None and not objective.is_met and found == bound:
         found, bound = (_exact_text(measure, number) for number in (objective.observed, objective.bound))
     doubt = f"; {objective.doubt}" if objective.doubt else ""
+    if objective.nearest:
+        doubt += f" (did you mean {' or '.join(objective.nearest)}?)"
     return f"{objective.operation} {short_name(measure)} {found}, {kind} {bound}{doubt}"
 
 
@@ -207,7 +210,7 @@ def observed_text(objective: JudgedObjective) -> str:
         return found
     in_all = objective.observed_in_all
     whole = "" if in_all is None else f" ({figure_text(objective.measure, in_all)} over the whole run)"
-    return f"{found} over ten seconds{whole}"
+    return f"{found} over {objective.over_s} s{whole}"
 
 
 def short_name(measure: str) -> str:
@@ -300,7 +303,10 @@ def judge_objectives(
             found = _meant_by(meant, stage.named)
         else:
             found = _meant_by(objective, measured if number is None else ())
-        judged += (_judged(objective, name, each) for name, each in found)
+        for name, each in found:
+            judged.append(_judged(objective, name, each))
+            if each is None:
+                judged[-1] = replace(judged[-1], nearest=_nearest(name, measured))
     return tuple(judged)
 
 
@@ -319,6 +325,13 @@ def _meant_by(
     if not named and EVERY_OPERATION not in meant:
         return [(meant, None)]
     return [(each.operation, each) for each in named]
+
+
+def _nearest(name: str, measured: Sequence[OperationLoad | CustomMetric]) -> tuple[str, ...]:
+    """Return the names that are this one with a label before it, or else the one that is most like it."""
+    known = [each.operation for each in measured]
+    labelled_so = [each for each in known if each.endswith(labelled("", name))]
+    return tuple(labelled_so or difflib.get_close_matches(name, known, n=1))
 
 
 def _judged(

@@ -20,6 +20,8 @@ INTERMEDIARY: Final = "envelopes.intermediary"
 """The check of answers that never came from the API."""
 CUT_SHORT: Final = "Cut short"
 """Begins the note of a run that tested less than its profile and limits had promised."""
+MOST_OUTSIDE: Final = 0.2
+"""The share of answers from something in front of the API above which a headline names it first."""
 NOT_SETTLED: Final = "Usage is not settled yet"
 """Begins the note on charges that usage may still show."""
 LESS_VERIFIED: Final = "Less verified than"

@@ -77,6 +77,7 @@ class Validity:
         cpu_share: Share of one core that the busiest process used, from 0 to 1.
         stalled_s: How long event loops stood still, over a millisecond at a time; for ``own_s`` of it their
             process computed, for ``queued_s`` it waited for a processor that other work had.
+        early_s: How much of that was in the first two seconds of the load.
     """
 
     is_valid: bool
@@ -91,6 +92,7 @@ class Validity:
     stalled_s: Amount = 0.0
     own_s: Amount = 0.0
     queued_s: Amount = 0.0
+    early_s: Amount = 0.0
     unsent: int = 0
     doubts: tuple[Doubt, ...] = ()
     accuracy: float = 0.05
@@ -128,8 +130,10 @@ class JudgedObjective:
     Attributes:
         bound: At most this; ``at_least`` and for requests and throughput at least.
         observed: The figure; None if nothing was measured, which misses the objective.
+        nearest: Names of what was measured that are like one that was not.
         doubt: Why a miss may be the generator's and not the target's, in a sentence; empty if it cannot be.
-        ended_run: Whether the miss ended the run early: a bound of ``--abort-on``, judged over ten seconds.
+        ended_run: Whether the miss ended the run early: a bound of ``--abort-on``.
+        over_s: Over how many seconds that was judged.
         observed_in_all: The figure over the whole run, if ``observed`` is not that.
     """
 
@@ -139,8 +143,10 @@ class JudgedObjective:
     observed: float | None
     is_met: bool
     fact: str = ""
+    nearest: tuple[str, ...] = ()
     doubt: str = ""
     ended_run: bool = False
+    over_s: int = 10
     observed_in_all: float | None = None
     at_least: bool = False
 

@@ -16,6 +16,10 @@ TASK: Final = "task "
 """Prefix of a task's name in place of an operation, under which its exceptions are counted."""
 
 
+OUTSIDE: Final = "in front of the API: "
+"""Begins the code of an error that never came from the API, such as the page of a gateway."""
+
+
 def labelled(label: str, operation: str) -> str:
     """Return the name under which an operation is counted with a label, such as that of its scenario."""
     return f"{label}{_LABEL}{operation}"
@@ -165,7 +169,7 @@ class ErrorCount:
     Attributes:
         status: A ``RequestStatus``.
         status_code: None if there was no response.
-        code: The envelope's code, or the name of the exception.
+        code: The envelope's code, or the name of the exception, or ``OUTSIDE`` with what answered.
         exchanges: Ids of some of these exchanges in ``exchanges.har``.
     """
 

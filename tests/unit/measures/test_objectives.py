@@ -160,6 +160,25 @@ def test_objective_is_judged_by_a_metric_of_ones_own(text, observed, is_met):
     assert ("at least" in describe(judged)) is (">" in text)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("cache hits count > 1", "(did you mean Readers: cache hits or Writers: cache hits?)"),
+        ("Reader: cache hits count > 1", "(did you mean Readers: cache hits?)"),
+        ("getWhoam p99 < 1s", "(did you mean getWhoami?)"),
+        ("something else count > 1", "not measured, at least 1"),
+    ],
+)
+def test_objective_of_what_was_not_measured_names_the_nearest(text, says):
+    """A counter of several scenarios is one of each, under the name of the scenario."""
+    counters = [CustomMetric(name=f"{each}: cache hits", count=5, per_s=1) for each in ("Readers", "Writers")]
+
+    (judged,) = judge_objectives(parse_objectives([text]), [measured(), *counters])
+
+    assert not judged.is_met
+    assert describe(judged).endswith(says)
+
+
 def test_star_stands_for_no_metric_of_ones_own():
     judged = judge_objectives(parse_objectives(["* p99 < 6ms"]), [measured(), *CUSTOM])
 

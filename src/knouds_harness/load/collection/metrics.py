@@ -185,9 +185,14 @@ class RunMetrics:
         over = [each for each in self._recent if newest - length_s <= each.unix_s < newest]
         return sum(each.requests() for each in over) / length_s if over else self.recent(1).requests()
 
-    def measured_for_s(self) -> float:
-        """Return how many whole seconds were measured up to the newest."""
-        return self._newest_unix_s + 2 - self.measured_from_unix_s
+    @property
+    def whole_seconds(self) -> int:
+        """The number of seconds that were measured, with the newest; 0 in the warm-up."""
+        return (
+            0
+            if math.isinf(self.measured_from_unix_s)
+            else self._newest_unix_s + 1 - int(self.measured_from_unix_s)
+        )
 
     def stages(self, planned: Sequence[PlannedStage]) -> tuple[StageLoad, ...]:
         """Return the metrics of each stage in which something was measured, if there are several."""

@@ -203,6 +203,7 @@ class GeneratingRun:
             "arrivals": [sum(counts) for counts in zip(*(each.counts() for each in arrivals), strict=True)],
             "timer": arrivals[0].timer if arrivals else "",
             "spent_credits": self._limits.budget.spent_credits if self._limits else 0.0,
+            "runs": self._limits.runs if self._limits else 0,
             "workflows": self.workflow_log.take(),
         }
 
@@ -265,14 +266,11 @@ class GeneratingRun:
 
 
 def place_of(tb: TracebackType) -> str:
-    """Return file and line of an exception: the last frame outside Python and other packages."""
+    """Return file and line of an exception: the last in the user's own code, or else in ours."""
     frames = traceback.extract_tb(tb)
-    own = [
-        frame
-        for frame in frames
-        if frame.filename.startswith(_OWN_FOLDER) or not frame.filename.startswith(_OTHERS_FOLDERS)
-    ]
-    frame = (own or frames)[-1]
+    ours = [each for each in frames if each.filename.startswith(_OWN_FOLDER)]
+    users = [each for each in frames if not each.filename.startswith((_OWN_FOLDER, *_OTHERS_FOLDERS))]
+    frame = (users or ours or frames)[-1]
     path = Path(frame.filename)
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     return f"{shown}:{frame.lineno}"

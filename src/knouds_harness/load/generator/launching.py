@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 _LOCUST: Final = "knouds_harness.load.generator.locust_process"
 _LOOK_EVERY_S: Final = 0.25
+_ENDING: Final = (
+    "Ending: requests in flight get up to 10 s, then there is a report. Ctrl-C again ends at once, with a "
+    "report of what was written by then."
+)
 _ENDING_SIGNALS: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
@@ -156,6 +160,7 @@ def lead(
     environ: Mapping[str, str],
     *,
     on_progress: Callable[[LoadProgress], object] = lambda _: None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Launched:
     """Let a process begin with this environment, and wait for its end.
 
@@ -168,7 +173,7 @@ def lead(
     with signals_counted(process.asked):
         process.give(environ)
         try:
-            status = _ended(process, lambda: _show(listener.hear(), on_progress))
+            status = _ended(process, lambda: _show(listener.hear(), on_progress), say)
         except BaseException:  # such as a closed output
             process.end()
             _ended(process, listener.hear)
@@ -209,11 +214,15 @@ def _show(told: ProgressMessage, on_progress: Callable[[LoadProgress], object]) 
         on_progress(told.progress)
 
 
-def _ended(process: StartedProcess, on_look: Callable[[], object]) -> int:
+def _ended(
+    process: StartedProcess, on_look: Callable[[], object], say: Callable[[str], object] = lambda _: None
+) -> int:
     passed_on = 0
     while (status := process.wait(_LOOK_EVERY_S)) is None:
         if len(process.asked) > passed_on:
-            process.end(at_once=bool(passed_on))
             passed_on = len(process.asked)
+            process.end(at_once=passed_on > 1)
+            if passed_on == 1:
+                say(_ENDING)
         on_look()
     return status

@@ -52,7 +52,12 @@ class _Form:
 
 @dataclass(kw_only=True, slots=True)
 class _AnswerKind:
-    """Responses of one operation with one status; ``headers`` are those that the document has."""
+    """Responses of one operation with one status.
+
+    Attributes:
+        headers: Those that the document has.
+        outside: What answered the last that was judged, in front of the API; empty if the API itself did.
+    """
 
     operation: Operation
     status: int
@@ -62,6 +67,7 @@ class _AnswerKind:
     first_left: int = _JUDGED_FIRST
     seen: int = 0
     verified: int = 0
+    outside: str = ""
 
 
 class Verifier:
@@ -109,6 +115,11 @@ class Verifier:
         if kind is not None:
             kind.seen += 1
 
+    def outside(self, name: str, status: int) -> str:
+        """Return what answered in front of the API, such as ``text/html from nginx``; empty if it did."""
+        kind = self._kind(name, status)
+        return kind.outside if kind else ""
+
     def add_up(self) -> None:
         """Add what was seen since the last call to the tallies."""
         for kind in filter(None, self._kinds.values()):
@@ -147,6 +158,7 @@ class Verifier:
         claims = list(judge(exchange, context))
         facts = frozenset(claim.fact for _, claim in claims)
         unkept = {claim.fact: (check, claim) for check, claim in claims if not claim.holds}
+        kind.outside = next((claim.cause.partition(" ")[2] for _, claim in claims if claim.cause), "")
         for fact in facts:
             self._tallies.see(fact, self._says(fact))
         first: ContractBroken | None = None

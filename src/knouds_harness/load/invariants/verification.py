@@ -29,7 +29,7 @@ from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.load.workload.workload import HasTasks
 from knouds_harness.runs.load_results import Invariant, LimitWindow
-from knouds_harness.runs.operation_load import RequestStatus
+from knouds_harness.runs.operation_load import OUTSIDE, RequestStatus
 from knouds_harness.targets.profile import Target
 
 _SAMPLED_SHARE: Final = 0.01
@@ -83,7 +83,7 @@ class LoadVerification:
         if answer is None or answer.sender is None:
             if row.wire is not None:
                 self._verifier.pass_by(row.name, row.failure[0] if row.failure else 200)
-            return row
+            return self._attributed(row)
         response = answer.response()
         sender = self._personas.get(answer.sender)
         body = None
@@ -92,9 +92,17 @@ class LoadVerification:
             self._observations.observe(row.name, response, sender, body, at_unix_s=row.ended_s + epoch_s)
         broken = self._verifier.judge(row.name, response)
         if broken is None or row.status != RequestStatus.OK:
-            return row
+            return self._attributed(row)
         failure = answer.status_code, broken.fact, f"{broken.fact}: {broken.shown}"
         return row._replace(status=RequestStatus.WRONG, failure=failure)
+
+    def _attributed(self, row: RequestRow) -> RequestRow:
+        """Name what answered in front of the API in place of an error code, which such an answer has not."""
+        if row.failure is None or row.failure[1]:
+            return row
+        status_code, _, text = row.failure
+        outside = self._verifier.outside(row.name, status_code)
+        return row._replace(failure=(status_code, OUTSIDE + outside, text)) if outside else row
 
     def follow(self, worker: str, entries: Sequence[Sequence[Any]], epoch_s: float) -> None:
         for kind, *about in entries:

@@ -32,7 +32,7 @@ from knouds_harness.load.leader.workflow_cleanup import WorkflowCleanup
 from knouds_harness.load.messages import FINISH_WITHIN_S
 from knouds_harness.load.workload.limits import LoadLimits
 from knouds_harness.load.workload.preflight import LoadSetup
-from knouds_harness.load.workload.workload import has_runs, may_write, scenarios_in
+from knouds_harness.load.workload.workload import may_write, scenarios_in
 from knouds_harness.runs.findings import LEFT_BEHIND
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.operation_load import TASK, RequestStatus, unlabelled
@@ -299,9 +299,9 @@ class LeadingRun:
         with suppress(HarnessError):  # usage that cannot be read shows nothing
             try:
                 if self._limits:
-                    shown = self._limits.conclude(has_just_ended=any(map(has_runs, self._scenarios)))
-                    if self._record and self._target:
-                        counted = self.health().spent_credits
+                    runs, counted = self.health().runs, self.health().spent_credits
+                    shown = self._limits.conclude(has_just_ended=runs > 0)
+                    if self._record and self._target and (runs or shown.credits):
                         for line in self._record.note_usage(self._target, shown, counted_credits=counted):
                             self.note(line)
             except GuardStop as stop:

@@ -81,11 +81,11 @@ class RunResults:
 
     def missed_bound(self) -> str | None:
         """Return the first bound of ``--abort-on`` that is missed, in words; None if none is."""
-        missed = None if self._aborted_for else missed_bound(self._abort_bounds, self._metrics)
-        if missed is None:
-            return None
-        self._aborted_for = replace(missed, ended_run=True)
-        return describe(self._aborted_for)
+        if self._aborted_for is None:
+            shape = self._options.load_shape
+            self._aborted_for = missed_bound(self._abort_bounds, self._metrics, shape)
+            return describe(self._aborted_for) if self._aborted_for else None
+        return None
 
     def so_far(self) -> LoadResults:
         options, metrics, verification = self._options, self._metrics, self.verification

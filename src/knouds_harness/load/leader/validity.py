@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Final
 
 from knouds_harness.errors import ExitCode
+from knouds_harness.load.arrivals.schedule import Shape
 from knouds_harness.load.collection.metrics import (
     RECENT_S,
     RunMetrics,
@@ -15,10 +18,13 @@ from knouds_harness.load.collection.metrics import (
     overall_by_label,
     times,
 )
+from knouds_harness.load.collection.seconds import RESPONSE, SERVICE, Second, SeriesKey
 from knouds_harness.load.leader.workers import Health
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay, OkTimes, remedy
+from knouds_harness.measures.histograms import Histogram
 from knouds_harness.measures.objectives import Objective, describe, is_least, judge_objectives
+from knouds_harness.runs.custom_metrics import TIME
 from knouds_harness.runs.load_results import (
     Doubt,
     JudgedObjective,
@@ -29,7 +35,7 @@ from knouds_harness.runs.load_results import (
     describe_backlog,
     totals_of,
 )
-from knouds_harness.runs.operation_load import OperationLoad
+from knouds_harness.runs.operation_load import OperationLoad, RequestStatus
 
 MOST_DROPPED_SHARE: Final = 0.001
 MOST_UNSENT_SHARE: Final = 0.01
@@ -75,6 +81,7 @@ def judge_generator(
         stalled_s=health.stalled_s,
         own_s=health.own_s,
         queued_s=health.queued_s,
+        early_s=health.early_s,
         accuracy=accuracy,
         delayed=tuple(chain.from_iterable(delay.figures_moved(each, accuracy=accuracy) for each in ok)),
     )
@@ -102,7 +109,7 @@ def _reasons(judged: Validity, longest_ms: float, backlog: str) -> Iterator[tupl
         yield Doubt.BUSY, f"{unsent}: ask for more users, or a lower rate.{stalled if longest_ms else ''}"
     elif judged.not_sent > MOST_UNSENT_SHARE * judged.arrivals:
         unsent = f"{judged.not_sent} of {judged.arrivals} tasks were due and not sent in time"
-        yield Doubt.UNSENT, f"{unsent}: {remedy(judged)}."
+        yield Doubt.UNSENT, f"{unsent}: {remedy(judged) or 'try again, or use more processes'}."
     if judged.asked_per_s is None and judged.cpu_share > MOST_CPU_SHARE:
         # At a rate, only a process that sends less, or reads late, moves a figure.
         yield (
@@ -180,16 +187,59 @@ def validity_of(
     )
 
 
-def missed_bound(bounds: Sequence[Objective], metrics: RunMetrics) -> JudgedObjective | None:
-    """Return the first ``--abort-on`` bound missed over the last ten seconds; None before so many."""
-    if not bounds or metrics.measured_for_s() <= RECENT_S:
+def missed_bound(bounds: Sequence[Objective], metrics: RunMetrics, shape: Shape) -> JudgedObjective | None:
+    """Return the first ``--abort-on`` bound that is missed over the last ten seconds; None if none is.
+
+    Before ten seconds were measured, one is missed if it will be even if all that is still due in them is
+    answered at once and ok: ``shape`` says how much that is.
+    """
+    if not bounds:
         return None
-    recent = metrics.recent(RECENT_S)
-    operations = operations_of(recent, RECENT_S)
-    totals = totals_of(operations, times(recent.ok()), overall_by_label(recent))
-    custom = metrics.custom_metrics(recent, RECENT_S)
+    over_s = metrics.whole_seconds
+    if over_s >= RECENT_S:
+        return _missed(bounds, metrics, metrics.recent(RECENT_S), RECENT_S)
+    from_s = metrics.measured_from_s
+    # The newest second may have only begun, so of it only the requests count and not the time.
+    until_now = shape.area(from_s, from_s + over_s - 1)
+    most = [each for each in bounds if not is_least(each)]
+    if not most or not until_now:
+        return None
+    as_long = shape.area(from_s, from_s + RECENT_S) / until_now
+    sure = _missed(most, metrics, _at_best(metrics.measured, as_long), RECENT_S)
+    if sure is None:
+        return None
+    same = [each for each in most if each.measure == sure.measure and each.bound == sure.bound]
+    return _missed(same, metrics, metrics.measured, over_s)
+
+
+def _missed(
+    bounds: Sequence[Objective], metrics: RunMetrics, counted: Second, over_s: int
+) -> JudgedObjective | None:
+    operations = operations_of(counted, over_s)
+    totals = totals_of(operations, times(counted.ok()), overall_by_label(counted))
+    custom = metrics.custom_metrics(counted, over_s)
     judged = judge_objectives(bounds, [*operations, *totals, *custom])
-    return next((each for each in judged if not each.is_met and each.observed is not None), None)
+    missed = (each for each in judged if not each.is_met and each.observed is not None)
+    return next((replace(each, ended_run=True, over_s=over_s) for each in missed), None)
+
+
+def _at_best(measured: Second, as_long: float) -> Second:
+    """Add what is still due if the load goes on so many times as long, as ok and answered at once.
+
+    How many requests come is known only so far; four standard deviations more are added.
+    """
+    best, counts = Second(unix_s=0), Counter[tuple[str, str]]()
+    best.add(measured)
+    for series, histogram in measured.histograms.items():
+        if series.measure in {RESPONSE, TIME}:
+            counts[series.operation, series.measure] += len(histogram)
+    for (name, measure), count in counts.items():
+        more = math.ceil((count + 4 * math.sqrt(count)) * as_long) - count
+        for each in (measure, SERVICE):
+            series = SeriesKey(name, RequestStatus.OK, each)
+            if each == measure or series in best.histograms:
+                best.histograms.setdefault(series, Histogram()).record(0.0, more)
+    return best
 
 
 def exit_code_of(results: LoadResults, *, was_interrupted: bool) -> ExitCode:

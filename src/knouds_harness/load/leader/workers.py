@@ -15,13 +15,25 @@ from knouds_harness.errors import ExitCode, GuardStop
 from knouds_harness.load import messages
 from knouds_harness.load.collection.seconds import ROUNDING_S, now_unix_s
 from knouds_harness.load.messages import FinalReports
+from knouds_harness.measures.delay import EARLY_S
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.targets.budget import Budget, credits_of
 
 _ASSEMBLE_WITHIN_S: Final = 15.0
 _LARGEST_CLOCK_ERROR_S: Final = 0.5
 _LOOK_EVERY_S: Final = 0.5
-_SUMS: Final = ("stalled_s", "own_s", "queued_s", "due", "handed", "dropped", "spent_credits", "in_flight")
+_SUMS: Final = (
+    "stalled_s",
+    "own_s",
+    "queued_s",
+    "early_s",
+    "due",
+    "handed",
+    "dropped",
+    "runs",
+    "spent_credits",
+    "in_flight",
+)
 
 
 @dataclass(kw_only=True)
@@ -34,6 +46,8 @@ class Health:
         stalled_s: How long it stood still, over a millisecond at a time.
         own_s: For how much of that the process computed.
         queued_s: For how much of that other work of the machine kept it from a processor.
+        early_s: How much of it was in the first seconds of the load, in which code runs for the first time.
+        runs: How many runs it has sent since it began.
         spent_credits: What was charged, or may have been, since the process began.
     """
 
@@ -42,10 +56,12 @@ class Health:
     stalled_s: float = 0.0
     own_s: float = 0.0
     queued_s: float = 0.0
+    early_s: float = 0.0
     due: int = 0
     handed: int = 0
     dropped: int = 0
     cpu_share: float = 0.0
+    runs: int = 0
     spent_credits: float = 0.0
     in_flight: int = 0
     timer: str = ""
@@ -92,6 +108,7 @@ class _Worker:
         *,
         epoch_s: float,
         measured: tuple[float, float],
+        begun_unix_s: float,
         now_s: float,
     ) -> None:
         """Count what came at a time; what was due before or after the ``measured`` time is left out."""
@@ -116,9 +133,10 @@ class _Worker:
                 health.stalled_s += stalled_s
                 health.own_s += own_s
                 health.queued_s += queued_s
+                health.early_s += stalled_s if due_s + epoch_s < begun_unix_s + EARLY_S else 0.0
         if told["arrivals"]:
             health.due, health.handed, health.dropped, health.in_flight = told["arrivals"]
-        health.spent_credits, health.timer = told["spent_credits"], told["timer"]
+        health.runs, health.spent_credits, health.timer = told["runs"], told["spent_credits"], told["timer"]
         if not measured[0] <= sent_unix_s <= measured[1]:
             return
         first_unix_s, first_cpu_s = self._first_cpu = self._first_cpu or (sent_unix_s, cpu_s)
@@ -188,7 +206,10 @@ class Workers:
         measured: tuple[float, float],
     ) -> None:
         now_s = self._clock()
-        self._by_id[worker].take(told, rows, epoch_s=epoch_s, measured=measured, now_s=now_s)
+        begun_unix_s = self._start_unix_s or 0.0
+        self._by_id[worker].take(
+            told, rows, epoch_s=epoch_s, measured=measured, begun_unix_s=begun_unix_s, now_s=now_s
+        )
 
     def end(self) -> None:
         """Let the workers finish, wait for their final reports, and note what is missing."""

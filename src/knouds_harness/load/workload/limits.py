@@ -72,7 +72,11 @@ class LeasedCredits:
 
 
 class LoadLimits:
-    """Enforces a profile's limits during the load; all users of a process share one."""
+    """Enforces a profile's limits during the load; all users of a process share one.
+
+    Attributes:
+        runs: How many runs this process has sent, or has wanted to.
+    """
 
     def __init__(
         self, target: Target, *, lease: LeasedCredits | None = None, ahead: Preflight = NOT_LOOKED
@@ -87,6 +91,7 @@ class LoadLimits:
         self._is_paced = Event()
         if lease is None:
             self._is_paced.set()
+        self.runs = 0
         self.budget = lease.budget if lease else Budget(target.limits.credits)
         self.budget.settle(0, ahead.spent_credits, what="what was sent before the load")
         self._client = Client(target=target, guard=Guard(target, yes_production=True))  # checked before
@@ -165,6 +170,7 @@ class LoadLimits:
             GuardStop: Too few credits are left, or an earlier run cost more than it could.
         """
         lease = self._lease
+        self.runs += 1
         cost_credits, what = run_request.cost_credits, run_request.operation
         if self.budget.is_usage_due(cost_credits):
             with self._reading:

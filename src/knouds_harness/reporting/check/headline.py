@@ -12,6 +12,7 @@ from knouds_harness.runs.findings import (
     CUT_SHORT,
     LEFT_BEHIND,
     LESS_VERIFIED,
+    MOST_OUTSIDE,
     NOT_SETTLED,
     OWN_CODE_FAILED,
     RunOutcome,
@@ -22,8 +23,6 @@ from knouds_harness.runs.record import RunRecord
 
 VERIFY_KIND = "verify"
 _LEAST_SHARE: Final = 0.5
-_MOST_OUTSIDE: Final = 0.2
-"""The share of answers from something in front of the API above which the headline names it first."""
 _MOST_NAMED: Final = 5
 _KEPT: Final = "Contract kept"
 _NOTHING: Final = "Nothing was tested"
@@ -35,7 +34,7 @@ def headline(record: RunRecord, rows: Sequence[FactRow], change: CheckComparison
     verdict = _headline(record, rows)
     outside = [each for each in record.findings if each.is_about_intermediary]
     count = sum(each.count for each in outside)
-    if count > record.counts.exchanges * _MOST_OUTSIDE:
+    if count > record.counts.exchanges * MOST_OUTSIDE:
         share = f"{count:,} of {record.counts.exchanges:,} answers never came from the API"
         causes = ", ".join(f"{each.observed} {counted(each.count, 'time')}" for each in outside)
         return Headline(tone="bad", title=share, detail=f"{causes}. {verdict.title}: {verdict.detail}")

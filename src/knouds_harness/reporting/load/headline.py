@@ -10,10 +10,16 @@ from knouds_harness.measures.objectives import describe, figure_text, millisecon
 from knouds_harness.printable import counted, first_few
 from knouds_harness.reporting.load.columns import point_times
 from knouds_harness.reporting.report import Headline, Tone
-from knouds_harness.runs.findings import NOT_SETTLED, RunOutcome
+from knouds_harness.runs.findings import MOST_OUTSIDE, NOT_SETTLED, RunOutcome
 from knouds_harness.runs.load_capacity import Capacity, CapacityPoint
 from knouds_harness.runs.load_results import Invariant, LoadResults, LoadVerdict, describe_backlog, lags
-from knouds_harness.runs.operation_load import OperationLoad, RequestStatus, percentile_measure, time_ms
+from knouds_harness.runs.operation_load import (
+    OUTSIDE,
+    OperationLoad,
+    RequestStatus,
+    percentile_measure,
+    time_ms,
+)
 from knouds_harness.runs.record import RunRecord
 
 _NO_OBJECTIVES: Final = (
@@ -40,6 +46,11 @@ def load_headline(record: RunRecord, load: LoadResults) -> Headline:
         tone, title, detail = "warn", "Interrupted", figures
     else:
         tone, title, detail = _verdict(load, figures)
+        if outside := _outside(load):
+            title, detail = (
+                f"{outside[0]} answers never came from the API",
+                f"{outside[1]}. {title}: {detail}",
+            )
     usage = record.counts.usage
     if usage and not usage.is_settled:
         tone, detail = "warn" if tone == "good" else tone, f"{detail} {NOT_SETTLED}."
@@ -112,6 +123,23 @@ def _verdict(load: LoadResults, figures: str) -> tuple[Tone, str, str]:
             return "good", "Measured", f"{figures} {_NO_OBJECTIVES}"
         case LoadVerdict.MET:
             return "good", "Objectives met", figures
+
+
+def _outside(load: LoadResults) -> tuple[str, str] | None:
+    """Return how many answers came from something in front of the API, and what that was.
+
+    None if these are few and not all that was wrong.
+    """
+    counts = Counter[str]()
+    for each in (error for operation in load.operations for error in operation.errors):
+        if each.code.startswith(OUTSIDE):
+            counts[f"{each.status_code} {each.code.removeprefix(OUTSIDE)}"] += each.count
+    broken = [each for each in load.invariants if each.broken]
+    is_all = broken and all(any(cause in each.example for cause in counts) for each in broken)
+    if not counts or not (is_all or counts.total() > MOST_OUTSIDE * load.total.requests):
+        return None
+    causes = ", ".join(f"{cause} {counted(count, 'time')}" for cause, count in counts.items())
+    return f"{counts.total():,} of {load.total.requests:,}", causes
 
 
 def describe_steadiness(load: LoadResults) -> str:

@@ -95,7 +95,7 @@ def describe_delay(validity: Validity) -> str:
         for each in validity.delayed
     )
     named = ", ".join(f"{share:.0%} {cause}" for share, cause, _ in causes(validity))
-    why = f": {named}; {remedy(validity)}" if named else ""
+    why = f": {'; '.join(filter(None, [named, remedy(validity)]))}" if named else ""
     return f"Up to {moved_ms:.3g} ms of a time may be the generator's own delay (±){why}."
 
 

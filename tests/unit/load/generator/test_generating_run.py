@@ -6,6 +6,7 @@ import os
 import re
 import time
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +25,7 @@ from knouds_harness.load import messages
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.collection.metrics import SERVER
-from knouds_harness.load.collection.rows import RequestRow
+from knouds_harness.load.collection.rows import RequestRecorder, RequestRow
 from knouds_harness.load.collection.seconds import ROWS, now_unix_s
 from knouds_harness.load.generator import generating_run
 from knouds_harness.load.generator.generating_run import GeneratingRun, core_of, place_of
@@ -432,6 +433,14 @@ def test_tracebacks_logged_by_locust_are_hidden(there, caplog):
     logger.error("something else")
 
     assert [each.getMessage() for each in caplog.records] == ["something else"]
+
+
+def test_place_of_a_mistake_is_in_the_code_of_the_user():
+    """Not where the harness found it: a negative amount is the caller's."""
+    with pytest.raises(ValueError, match="hits") as caught:
+        RequestRecorder().add("hits", "count", -1)
+
+    assert Path(place_of(caught.tb).rpartition(":")[0]).name == Path(__file__).name
 
 
 def test_exception_outside_of_user_code_has_a_place():

@@ -126,6 +126,32 @@ def test_load_ends_if_its_progress_cannot_be_printed(monkeypatch, tmp_path):
         launched_endless(monkeypatch, tmp_path, fail)
 
 
+@pytest.mark.parametrize("signals", [1, 2])
+def test_first_signal_says_what_a_second_does_and_two_at_once_end_at_once(monkeypatch, tmp_path, signals):
+    """However quickly they come: a generator that is asked to end in order may wait for answers."""
+    ended, said = list[bool](), list[str]()
+
+    def end(process, *, at_once=False):
+        ended.append(at_once)
+        kill(process, at_once=True)
+
+    kill = launching.StartedProcess.end
+    monkeypatch.setattr(launching.StartedProcess, "end", end)
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    monkeypatch.setattr(launching, "_LOCUST", "endless")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    with started(
+        tmp_path / "mine.py", runs_folder=tmp_path, options=[], environ=os.environ, command=""
+    ) as process:
+        process.asked += [signal.SIGINT] * signals
+        ending = lead(process, {}, say=said.append)
+
+    assert ended == [signals > 1]
+    assert ["Ctrl-C again ends at once" in each for each in said] == [True] * (signals == 1)
+    assert ending.exit_code is ExitCode.INTERRUPTED
+
+
 def test_signal_during_the_start_of_the_generator_ends_it(monkeypatch, tmp_path):
     start = subprocess.Popen
 

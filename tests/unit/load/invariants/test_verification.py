@@ -153,6 +153,21 @@ def test_success_that_breaks_the_contract_counts_as_wrong():
     assert (row.status, row.failure[:2]) == (RequestStatus.WRONG, (200, "run.success-is-true"))
 
 
+def test_page_of_a_gateway_is_named_in_place_of_an_error_code():
+    """Also of those that were not copied; an answer of the API has a code."""
+    one = verification(share=0.0)
+    page = {"content-type": "text/html", "server": "nginx"}
+
+    copied = look(one, "getHealth", Said(b"<html>", path="/api/health", status=502, headers=page))
+    not_copied = one.look(copied._replace(answer=None, failure=(502, "", "502")), epoch_s=0.0)
+    ours = one.look(copied._replace(answer=None, failure=(502, "X", "502")), epoch_s=0.0)
+
+    assert [each.failure[1] for each in (copied, not_copied, ours)] == [
+        *["in front of the API: text/html from nginx"] * 2,
+        "X",
+    ]
+
+
 def test_answers_that_were_not_copied_count_as_not_verified():
     one = verification(share=0.0)
     looked_at(one, WHOAMI)

@@ -10,6 +10,7 @@ from load_records import histogram_of, missed, validity
 from knouds_harness.load.leader.validity import judge_generator, with_doubts
 from knouds_harness.load.leader.workers import Health
 from knouds_harness.measures.delay import Delay, OkTimes
+from knouds_harness.reporting.load.tables import describe_delay
 from knouds_harness.runs.load_results import Doubt, JudgedObjective, Validity
 
 PROMPT_LAGS = histogram_of([0.1] * 1000)
@@ -91,6 +92,24 @@ def test_advice_follows_from_what_kept_the_generator(own_s, queued_s, helps):
     judged = judged_with(unsent=151, stalled_s=1.0, own_s=own_s, queued_s=queued_s)
 
     assert judged.reasons[0].endswith(f"not sent in time: use {helps}.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "helps"),
+    [
+        ({"early_s": 0.9}, "; --warm-up 2 leaves most of it out"),
+        ({"cpu_share": 0.03}, ""),
+        ({}, "; use more processes"),
+    ],
+)
+def test_more_processes_are_advised_only_to_a_process_that_is_busy(changes, helps):
+    """Not for the first submit of a run, which is late as its code runs for the first time."""
+    judged = judged_with(
+        ok=[kept(30)], loop_lag=LATE_LAGS, stalled_s=1.0, own_s=0.9, queued_s=0.04, **changes
+    )
+
+    (_, why) = describe_delay(judged).split(" (±): ")
+    assert why == f"90% its own work, 6% the host of this virtual machine, or its disk{helps}."
 
 
 @pytest.mark.parametrize("change", [{"ok": [kept(20, late_ms=3)]}, {"ok": [kept(30)], "loop_lag": LATE_LAGS}])

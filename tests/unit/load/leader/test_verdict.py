@@ -8,6 +8,7 @@ import pytest
 from load_records import load_results, missed, operation, validity
 
 from knouds_harness.errors import ExitCode
+from knouds_harness.load.arrivals.schedule import Shape
 from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics
 from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.load.leader.validity import exit_code_of, exit_summary, missed_bound
@@ -24,6 +25,9 @@ BROKEN = Invariant(fact="async.status-edges", says="Statuses go forward.", seen=
 KEPT = Invariant(fact="async.status-edges", says="Statuses go forward.", seen=5, broken=0, excused=1)
 
 
+CONSTANT = Shape.of("constant", 50.0, 60.0)
+
+
 def second(unix_s, *, ok=0, failed=0, took_s=0.001):
     histograms = {}
     for status, count in ((RequestStatus.OK, ok), (RequestStatus.FAILED, failed)):
@@ -33,22 +37,50 @@ def second(unix_s, *, ok=0, failed=0, took_s=0.001):
     return Second(unix_s=unix_s, histograms=histograms)
 
 
-def first_miss(bound, seconds, *, warm_up_s=0.0):
+def first_miss(bound, seconds, *, warm_up_s=0.0, shape=CONSTANT):
     """Return when a load that began at 100 first missed a bound, and the judged bound; or None."""
     metrics = RunMetrics(warm_up_s=warm_up_s)
     metrics.begin(100)
     for each in seconds:
         metrics.add(each)
-        if judged := missed_bound(parse_bounds([bound]), metrics):
+        if judged := missed_bound(parse_bounds([bound]), metrics, shape):
             return each.unix_s, judged
     return None
 
 
 def test_miss_over_the_whole_window_is_found():
-    at, judged = first_miss("error_rate=0.2", [second(100 + i, ok=1, failed=1) for i in range(20)])
+    at, judged = first_miss("error_rate=0.4", [second(100 + i, ok=1, failed=1) for i in range(20)])
 
     assert at == 100 + RECENT_S - 1
     assert (judged.operation, judged.measure, judged.observed) == ("getWhoami", "error_rate", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("bound", "each", "first_s"),
+    [
+        pytest.param("error_rate < 20%", {"failed": 100}, 3, id="every request fails"),
+        pytest.param("* error_rate < 1%", {"failed": 100}, 1, id="far more than the bound"),
+        pytest.param("error_rate < 20%", {"ok": 75, "failed": 25}, 9, id="some more"),
+        pytest.param("error_rate < 20%", {"ok": 85, "failed": 15}, None, id="fewer"),
+        pytest.param("error_rate < 20%", {"failed": 1}, 6, id="few requests"),
+        pytest.param("p50 < 100ms", {"ok": 100, "took_s": 3.0}, 6, id="half of all take long"),
+        pytest.param("* max < 100ms", {"ok": 100, "took_s": 3.0}, 1, id="the longest is too long"),
+        pytest.param("requests_per_s > 200", {"ok": 100}, 9, id="a rate may still rise"),
+    ],
+)
+def test_bound_that_can_only_be_missed_ends_the_run_before_the_window_is_over(bound, each, first_s):
+    """Whatever comes in the rest of the ten seconds: as many requests again, all ok and at once."""
+    found = first_miss(bound, [second(100 + at_s, **each) for at_s in range(30)])
+
+    assert found and found[0] - 100 == first_s if first_s else found is None
+    assert found is None or found[1].over_s == first_s + 1
+
+
+def test_bound_is_not_missed_while_the_load_rises_and_may_answer_better():
+    """Half of the first requests fail; ten times as many are due in the rest of the ten seconds."""
+    seconds = [second(100 + at_s, ok=10 * at_s, failed=5 * (at_s < 2)) for at_s in range(30)]
+
+    assert first_miss("error_rate < 5%", seconds, shape=Shape.of("ramp", 100.0, 10.0)) is None
 
 
 def test_short_outage_is_tolerated():
@@ -75,7 +107,7 @@ def test_slowdown_that_begins_late_is_found():
 @pytest.mark.parametrize("gap", [1, 3])
 def test_seconds_without_a_response_are_part_of_the_window(gap):
     """The window is ten seconds long, however few of them had a response."""
-    at, _ = first_miss("error_rate=0", [second(unix_s, failed=1) for unix_s in range(100, 140, gap)])
+    at, _ = first_miss("requests_per_s=9", [second(unix_s, failed=1) for unix_s in range(100, 140, gap)])
 
     assert at - 100 in range(RECENT_S - 1, RECENT_S + gap)
 

@@ -25,6 +25,7 @@ TOLD: dict[str, Any] = {
     "stalls": [],
     "arrivals": None,
     "timer": "timerfd",
+    "runs": 0,
     "spent_credits": 0.0,
 }
 

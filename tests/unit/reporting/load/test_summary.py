@@ -10,8 +10,8 @@ from rendering import printed
 from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.custom_metrics import CustomMetric
 from knouds_harness.runs.load_plan import PlannedStage
-from knouds_harness.runs.load_results import LOAD_FILE, StageLoad
-from knouds_harness.runs.operation_load import TaskError
+from knouds_harness.runs.load_results import LOAD_FILE, Invariant, StageLoad
+from knouds_harness.runs.operation_load import ErrorCount, TaskError
 
 SECONDS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 
@@ -64,6 +64,30 @@ def test_backlog_of_an_overloaded_target_is_in_the_verdict(
 
     says = f"Answers came at {throughput_per_s}/s of 600.0/s due: the backlog grew by {backlog:,} requests."
     assert (says in headline) is bool(backlog)
+
+
+@pytest.mark.parametrize(
+    ("count", "example", "is_first"),
+    [
+        (30, "getWhoami 200: a key is missing", True),
+        (5, "getHealth 502: expected an answer of the API, observed 502 text/html from nginx", True),
+        (5, "getWhoami 200: a key is missing", False),
+    ],
+)
+def test_answers_that_never_came_from_the_api_are_told_first(tmp_path, count, example, is_first):
+    """If they are many, or all that is wrong: then it is no fault of the API."""
+    error = ErrorCount(
+        status="failed", status_code=502, code="in front of the API: text/html from nginx", count=count
+    )
+    load = replace(operation("getHealth", requests=100, failed=count), errors=(error,))
+    broken = Invariant(fact="ground.no-5xx", says="No 5xx.", seen=9, broken=3, example=example)
+    folder = load_run(tmp_path, {}, outcome="broken", operations=(load,), invariants=(broken,))
+
+    headline, *_ = printed(folder).strip().splitlines()
+
+    says = f"{count} of 100 answers never came from the API  502 text/html from nginx {count} times."
+    assert headline.startswith(says if is_first else "Contract broken under load  ground.no-5xx.")
+    assert "Contract broken under load: ground.no-5xx" in headline or not is_first
 
 
 def test_time_of_a_load_that_ended_early_is_what_it_lasted(tmp_path):
