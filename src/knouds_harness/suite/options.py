@@ -36,7 +36,7 @@ class RunOptions:
         "Most credits to spend", type=FiniteRange(0), metavar="N", default_text="the profile's limit"
     )
     rotate: Path | None = option(
-        "Pay first for what was not paid for longest by this file, and update it", metavar="FILE"
+        "Pay first for what was not verified for longest by this file, and update it", metavar="FILE"
     )
     alarm_after: int = option(
         "With --rotate: fail only when a fact is in breach in so many nights in a row",

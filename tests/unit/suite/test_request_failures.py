@@ -42,15 +42,6 @@ def test_refused_request_is_sent_until_it_is_admitted():
     assert waits == [60, 60, 3]
 
 
-def test_retrying_ends():
-    waits: list[float] = []
-
-    last = RateLimitRetry(pass_time=waits.append).retry(throttled("60"), lambda: throttled("60"))
-
-    assert last.status == 429
-    assert sum(waits) == 240
-
-
 def test_target_that_never_admits_is_not_waited_for_again():
     """A target that throttles without end costs a few windows once, not for each test."""
     waits: list[float] = []
