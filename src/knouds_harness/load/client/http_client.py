@@ -32,8 +32,6 @@ _BODYLESS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 class TlsStream:
     """Encrypts between a connection and its socket; OpenSSL works in memory and never touches the socket."""
 
-    __slots__ = ("_from_server", "_pending", "_socket", "_taken", "_tls", "_to_server")
-
     def __init__(self, raw_socket: socket.socket, context: ssl.SSLContext, host: str) -> None:
         self._socket = raw_socket
         self._from_server, self._to_server = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -51,32 +51,6 @@ class ByteStream(Protocol):
 class Connection:
     """Sends one request at a time over an open stream, and waits for the response."""
 
-    __slots__ = (
-        "_arrived_at",
-        "_awaits_head_only",
-        "_body",
-        "_deadline",
-        "_failure",
-        "_fileno",
-        "_first_at",
-        "_head",
-        "_hub",
-        "_interim",
-        "_is_done",
-        "_later_bytes",
-        "_more_body",
-        "_parser",
-        "_status",
-        "_stays_open",
-        "_stream",
-        "_timer",
-        "_timer_at",
-        "_waiting",
-        "_watcher",
-        "idle_since",
-        "is_open",
-    )
-
     def __init__(self, stream: ByteStream, fileno: int) -> None:
         self.is_open = False  # until the end of this method: before it, there is nothing to close
         self._stream = stream

@@ -25,7 +25,7 @@ from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST
 from locust.user.users import User
 
 import knouds_harness
-from knouds_harness.contract.operations import RUN_OPERATIONS
+from knouds_harness.contract.operations import LIMIT_BY_TIER, RUN_OPERATIONS
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
@@ -106,7 +106,10 @@ class GeneratingRun:
         share = verified_share(options, scenarios) if target else 0.0
         self._is_verified = target is not None and bool(share or scenarios)
         named = {labelled(label, each) for label in rates_of(scenarios) for each in OBSERVED}
-        recorder.copies_all, recorder.always_copied = share > 0, OBSERVED | named
+        accounts = setup.workload.accounts if setup.workload else ()
+        if share > 0 or any(each.tier in LIMIT_BY_TIER for each in accounts):  # else none is observed
+            recorder.always_copied = OBSERVED | named
+        recorder.copies_all = share > 0
         self.workflow_log = WorkflowLog(is_followed=share > 0)
         if target:
             recorder.hide([*{each.secret for each in target.personas.values()}, *target.http.secrets])

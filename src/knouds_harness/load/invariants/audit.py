@@ -15,6 +15,7 @@ import gevent
 from knouds_harness.errors import HarnessError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request, status_in
+from knouds_harness.exchange.pricing import amount_of
 from knouds_harness.exchange.usage import await_usage, usage_rows
 from knouds_harness.judging.checks import executions
 from knouds_harness.load.invariants.observations import Ended, Observations, ObservedRun
@@ -23,7 +24,6 @@ from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Persona
 
-_MOST_CREDITS: Final = 1e15
 _PAGE_ROWS: Final = 500
 _MOST_ROWS: Final = 100_000
 _USAGE_WAIT_S: Final = 5.0
@@ -44,10 +44,8 @@ class UsageRows:
             if row_id in known or row_id in self.ids:
                 continue
             self.ids.add(row_id)
-            cost = row.get("creditsCost")
-            if not isinstance(cost, int | float) or abs(cost) >= _MOST_CREDITS:
-                cost = -1.0
-            amount = round(float(cost), 6)
+            cost = amount_of(row.get("creditsCost"))
+            amount = -1.0 if cost is None else round(cost, 6)
             for resource in _resources(row):
                 self.costs.setdefault(resource, Counter())[amount] += 1
 

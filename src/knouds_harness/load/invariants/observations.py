@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from knouds_harness.contract.operations import FINAL, IN_FLIGHT, RUN_OPERATIONS
+from knouds_harness.exchange.pricing import amount_of
 from knouds_harness.judging.checks import executions
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.rate_limits import RateLimits
@@ -23,8 +24,6 @@ _RESOURCE: Final = re.compile(r"/api/(workflows|models|executions)/([^/?]+)")
 _MOST_IDS: Final = 200_000
 _MOST_IN_FLIGHT: Final = 100_000
 _MOST_ENDED: Final = 100
-_MOST_CREDITS: Final = 1e15
-"""Larger amounts are ignored: sums would lose digits, or overflow."""
 
 
 class ObservedRun(NamedTuple):
@@ -83,8 +82,9 @@ class Observations:
     ) -> None:
         is_success = 200 <= response.status_code < 300
         if is_success or (response.status_code == 500 and body.get("code") == "EXECUTION_FAILED"):
-            cost = _amount(body.get("cost")) if is_success and not is_async else None
-            self.runs[ObservedRun(sender.user, _resource_in(response.url or ""), cost)] += 1
+            cost = amount_of(body.get("cost")) if is_success and not is_async else None
+            told = None if cost is None else round(cost, 6)
+            self.runs[ObservedRun(sender.user, _resource_in(response.url or ""), told)] += 1
         execution_id = body.get("executionId") if is_async and is_success else None
         if isinstance(execution_id, str):
             is_fresh = execution_id not in self._execution_ids
@@ -125,9 +125,3 @@ class Observations:
 def _resource_in(url: str) -> str:
     found = _RESOURCE.search(url)
     return f"{found[1]}/{found[2]}" if found else ""
-
-
-def _amount(value: object) -> float | None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < _MOST_CREDITS:
-        return None
-    return round(float(value), 6)

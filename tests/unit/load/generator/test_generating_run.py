@@ -174,6 +174,20 @@ def test_time_reported_by_the_server_is_recorded(there):
     assert measure[:4] == ("runWorkflow", "ok", SERVER, 12)
 
 
+@pytest.mark.parametrize(
+    ("tier", "arguments", "is_copied"),
+    [("enterprise", (), False), ("pro", (), True), ("enterprise", ("--verify", "0.1"), True)],
+)
+def test_each_answer_to_a_run_is_copied_if_it_is_observed(there, tier, arguments, is_copied):
+    """For its rate limit, or as the user asks: other runs are a sample, of bounded size."""
+    FakeWorker(there)
+    own = target(persona(tier=tier))
+
+    run = GeneratingRun(there, LoadSetup(options=options(*arguments), target=own, workload=workload_of(own)))
+
+    assert ("runModel" in run.seconds.recorder.always_copied) is is_copied
+
+
 def test_users_are_stopped_after_the_last_answer(there, monkeypatch):
     """To stop them keeps the process busy, and answers would be read late."""
     stopped_with: list[int] = []
