@@ -245,11 +245,13 @@ class Tester:
         """Have a check judge an exchange, and record its claims; returns the findings that fail the run.
 
         A check of the rule reads the answer once more, now that its reason is known to apply. Nothing is
-        claimed about an answer that never came from the API, or that is beyond the harness's own bounds.
+        claimed about an answer that never came from the API, or that is beyond the harness's own bounds, nor
+        by comparing with one.
 
         A property test asserts that there are none, so that Hypothesis shrinks its input.
         """
-        if exchange.is_from_outside or exchange.is_beyond_bounds:
+        compared = compared_with(check.family, kwargs)
+        if any(each.is_from_outside or each.is_beyond_bounds for each in (exchange, *(compared or ()))):
             return []
         if isinstance(check, RuleCheck):
             claims: Collection[Claim] = claims_of(check.id, exchange, self.context(exchange)) or ()
@@ -259,7 +261,7 @@ class Tester:
                 user = self.client.persona(exchange.request.persona or "").user
                 if self.has_more_rows_than_runs(user):  # those count, too
                     raise Untested(f"an account that only this run uses: {user} has runs that are not ours")
-        return self.recorder.record(check, exchange, claims, compared=compared_with(check.family, kwargs))
+        return self.recorder.record(check, exchange, claims, compared=compared)
 
     def has_more_rows_than_runs(self, user: str) -> bool | None:
         """Return whether usage has more rows of an account than this check has runs; None if unknown."""

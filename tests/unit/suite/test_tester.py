@@ -15,10 +15,11 @@ from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import check_profile
-from knouds_harness.judging.checks import all_checks
+from knouds_harness.judging.checks import all_checks, envelopes
 from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.run_file import run_setup
 from knouds_harness.suite.recorder import FindingRecorder
+from knouds_harness.suite.support.usage_rows import read_page
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.resources import Waiver, Workflow
@@ -56,6 +57,21 @@ def make_tester(tmp_path):
 
 def full(tester):
     return tester.target.personas["full"]
+
+
+def test_nothing_is_claimed_by_comparing_with_a_gateways_page(make_tester):
+    page = httpx.Response(503, text="upstream connect error", headers={"server": "envoy"})
+    refusal = httpx.Response(404, json={"error": "No.", "code": "NOT_FOUND"})
+    answers = iter([page, refusal, page])
+    tester = make_tester(lambda _: next(answers))
+
+    earlier, later = (
+        tester.send("getWorkflow", full(tester), Call(path_values={"slug": slug})) for slug in ("one", "two")
+    )
+
+    assert tester.judge(envelopes.constant_code, later, earlier=earlier) == []
+    with pytest.raises(Untested, match="a page of usage: it was answered 503"):
+        read_page(tester, full(tester))
 
 
 @pytest.mark.parametrize(("more", "is_kept"), [("", True), ("x" * 100_000, False)])
