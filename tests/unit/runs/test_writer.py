@@ -12,7 +12,7 @@ from run_records import SETUP, START, TARGET, SteppingClock, add_finding, empty,
 from knouds_harness import files
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.har import HarWriter
-from knouds_harness.runs.findings import RunOutcome, script_file
+from knouds_harness.runs.findings import INTERMEDIARY, RunOutcome, script_file
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.writer import FINDINGS_FILE, RunWriter, make_run_folder
 from knouds_harness.targets.budget import Budget
@@ -38,6 +38,18 @@ def test_repeated_finding_is_written_once_and_counted(tmp_path):
 
     (found,) = read_run(writer.folder).findings
     assert (found.count, found.exchange_id) == (1000, "x00001")
+
+
+@pytest.mark.parametrize(
+    ("check", "observed"), [(INTERMEDIARY, "a 503"), ("envelopes.form", "a 503, in each of 2")]
+)
+def test_finding_says_which_requests_show_it_but_for_a_gateways(tmp_path, check, observed):
+    found = replace(finding(exchange(1, "runWorkflow"), "whoami.user-object"), check=check, observed="a 503")
+    with start(tmp_path) as writer:
+        writer.add_finding(found)
+        writer.explain(found.fingerprint, "in each of 2")
+
+    assert [each.observed for each in read_run(writer.folder).findings] == [observed]
 
 
 @pytest.mark.parametrize(("lines", "is_file"), [(10, False), (12, True)])
