@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,10 +46,6 @@ class OutgoingAnswer:
         return f"{self.request.method} {self.request.scope['raw_path'].decode('latin-1')}"
 
     @property
-    def query(self) -> Mapping[str, str]:
-        return dict(parse_qsl(self.request.scope["query_string"].decode("latin-1"), keep_blank_values=True))
-
-    @property
     def store(self) -> Store:
         return self.services.store
 
@@ -81,12 +76,6 @@ class OutgoingAnswer:
 
     def refuse(self, status: int, code: str, error: str = "Refused.", **context: Any) -> None:
         self.status, self.body = status, {"error": error, "code": code, **context}
-
-    def send_as(self, content: bytes, media_type: str | None) -> None:
-        self.content = content
-        self.headers.pop("content-type", None)
-        if media_type is not None:
-            self.headers["content-type"] = media_type
 
 
 def change_answers(

@@ -53,12 +53,7 @@ def refuse(refusal: Refusal) -> Response:
 
 MAX_SIZE_BYTES = 1024 * 1024
 MAX_DEPTH = 64
-BEYOND_DOUBLES = "The body holds a number that is too great."
-TOO_DEEP = "The body is nested too deeply."
-
-
-class _TooGreat(ValueError):
-    """A number too large for a double."""
+_TOO_DEEP = "The body is nested too deeply."
 
 
 async def read_json(request: Request, most_levels: int = MAX_DEPTH) -> Any:
@@ -81,13 +76,11 @@ async def read_json(request: Request, most_levels: int = MAX_DEPTH) -> Any:
     try:
         value = _DECODER.decode(content.decode("utf-8"))
     except RecursionError:
-        raise invalid_body(TOO_DEEP) from None
-    except _TooGreat:
-        raise invalid_body(BEYOND_DOUBLES) from None
+        raise invalid_body(_TOO_DEEP) from None
     except ValueError:
-        raise invalid_body("The body is no JSON.") from None
+        raise invalid_body("The body is no JSON, or holds a number that is too great.") from None
     if content.count(b"[") + content.count(b"{") > most_levels and _is_deeper_than(value, most_levels):
-        raise invalid_body(TOO_DEEP)
+        raise invalid_body(_TOO_DEEP)
     return value
 
 
@@ -113,7 +106,7 @@ def _too_large() -> Refusal:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise _TooGreat(text)
+        raise ValueError(text)
     return number
 
 
@@ -150,12 +143,9 @@ def mapped(value: Any, change: Callable[[Any], Any], *, but_for: Collection[str]
     return change(value)
 
 
-def holds(value: Any, is_odd: Callable[[Any], bool]) -> bool:
-    """Return whether a value, any value in it, or any name of a member is odd; for faults."""
-    if isinstance(value, dict):
-        return any(is_odd(name) or holds(member, is_odd) for name, member in value.items())
-    return any(holds(item, is_odd) for item in value) if isinstance(value, list) else is_odd(value)
-
-
-def is_half_character(value: Any) -> bool:
-    return isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value)
+def as_unicode(body: Any) -> bytes | None:
+    """Encode a body as JSON in UTF-8; None if it holds half of a surrogate pair, which has to be escaped."""
+    try:
+        return json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return None

@@ -6,61 +6,53 @@ Due times are in the store, so an engine that opens the file of a killed process
 import asyncio
 import heapq
 import time
+from dataclasses import dataclass, field
 
 from knouds_sandbox.fault_points import ActiveEdits, Point
-from knouds_sandbox.legal.points import OWN, Choices
+from knouds_sandbox.legal.points import Choices
 from knouds_sandbox.state.run_records import StoredRun, end_run, find_run, request_cancel, runs_in_flight
 from knouds_sandbox.state.store import Store
 from knouds_sandbox.webhooks import Deliverer, queue_delivery
 
 
+@dataclass(kw_only=True)
 class Engine:
-    """Ends executions; one per sandbox.
+    """Ends executions while ``serve`` runs; one per sandbox.
 
     A provider takes a while to stop, before ``time_scale``; its result may come earlier.
     """
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        deliverer: Deliverer,
-        time_scale: float,
-        edits: ActiveEdits,
-        choices: Choices = OWN,
-    ) -> None:
-        """Set up the engine; it does nothing until ``serve`` runs."""
-        self._store = store
-        self._deliverer = deliverer
-        self._time_scale = time_scale
-        self._edits = edits
-        self._choices = choices
-        self._due: list[tuple[float, int]] = []
-        self._woken = asyncio.Event()
+    store: Store
+    deliverer: Deliverer
+    time_scale: float
+    edits: ActiveEdits
+    choices: Choices
+    _due: list[tuple[float, int]] = field(default_factory=list)
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def _charges_failures(self) -> bool:
-        return self._choices["failed"] == "charged"
+        return self.choices["failed"] == "charged"
 
     def watch(self, run: StoredRun) -> None:
         self._push(run.due_unix_s, run.id)
 
     def cancel(self, run: StoredRun) -> None:
-        at_unix_s = time.time() + float(self._choices["stop"]) * self._time_scale
-        request_cancel(self._store, run, at_unix_s=at_unix_s)
+        at_unix_s = time.time() + float(self.choices["stop"]) * self.time_scale
+        request_cancel(self.store, run, at_unix_s=at_unix_s)
         self._push(at_unix_s, run.id)
 
     def deliver(self, run: StoredRun, status: str) -> bool:
         """Queue the delivery of an ended run, in the caller's transaction; return False if none is wanted."""
-        is_queued = queue_delivery(self._store, run, status, edits=self._edits)
+        is_queued = queue_delivery(self.store, run, status, edits=self.edits)
         if is_queued:
-            self._deliverer.wake()
+            self.deliverer.wake()
         return is_queued
 
     def forget(self) -> None:
         """Drop all executions and deliveries in flight, because the store is being emptied."""
         self._due.clear()
-        self._deliverer.forget()
+        self.deliverer.forget()
 
     async def serve(self) -> None:
         self._recover()
@@ -82,17 +74,17 @@ class Engine:
 
     def _recover(self) -> None:
         """Recover the runs of a killed process: executions continue, synchronous runs fail."""
-        for run in runs_in_flight(self._store):
+        for run in runs_in_flight(self.store):
             if run.execution_id is None:
-                with self._store.transaction():
-                    end_run(self._store, run, "failed", charges_failures=self._charges_failures)
+                with self.store.transaction():
+                    end_run(self.store, run, "failed", charges_failures=self._charges_failures)
                 continue
             self._push(run.due_unix_s, run.id)
             if run.cancel_unix_s is not None:
                 self._push(run.cancel_unix_s, run.id)
 
     def _end_if_due(self, run_id: int, now: float) -> None:
-        run = find_run(self._store, run_id)
+        run = find_run(self.store, run_id)
         if run is None or run.ended_unix_s is not None:
             return
         if run.cancel_unix_s is not None and run.cancel_unix_s <= min(now, run.due_unix_s):
@@ -101,12 +93,12 @@ class Engine:
             status = "failed" if run.is_failing else "completed"
         else:
             return
-        with self._store.transaction():
+        with self.store.transaction():
             end_run(
-                self._store,
+                self.store,
                 run,
                 status,
-                charged_credits=self._edits.changed(Point.END, "", run, status, value=None),
+                charged_credits=self.edits.changed(Point.END, "", run, status, value=None),
                 charges_failures=self._charges_failures,
             )
             self.deliver(run, status)

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -19,7 +19,7 @@ from knouds_sandbox.access.keys import meets
 from knouds_sandbox.access.network import ReceiverRefused, ReceiverRules
 from knouds_sandbox.bodies import as_json
 from knouds_sandbox.fault_points import ActiveEdits, Point
-from knouds_sandbox.legal.points import OWN, Choices
+from knouds_sandbox.legal.points import Choices
 from knouds_sandbox.state.run_records import StoredRun
 from knouds_sandbox.state.store import Store
 
@@ -75,25 +75,17 @@ def _payload(run: StoredRun, status: str) -> dict[str, Any]:
     return payload if status == "cancelled" else payload | run.outcome
 
 
+@dataclass(kw_only=True)
 class Deliverer:
     """Sends queued deliveries; one per sandbox."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        time_scale: float,
-        edits: ActiveEdits,
-        rules: ReceiverRules,
-        choices: Choices = OWN,
-    ) -> None:
-        self._store = store
-        self._time_scale = time_scale
-        self._edits = edits
-        self._rules = rules
-        self._retry_after_s = RETRY_AFTER_S[choices["retries"]]
-        self._woken = asyncio.Event()
-        self._task_by_delivery: dict[int, asyncio.Task[None]] = {}
+    store: Store
+    time_scale: float
+    edits: ActiveEdits
+    rules: ReceiverRules
+    choices: Choices
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+    _task_by_delivery: dict[int, asyncio.Task[None]] = field(default_factory=dict)
 
     def wake(self) -> None:
         self._woken.set()
@@ -122,7 +114,7 @@ class Deliverer:
                 await self._sleep_until(next_unix_s)
 
     def _waiting(self) -> list[tuple[int, float]]:
-        waiting = self._store.rows(
+        waiting = self.store.rows(
             "SELECT id, next_unix_s FROM deliveries WHERE next_unix_s IS NOT NULL"
             " ORDER BY next_unix_s LIMIT ?",
             _BATCH + len(self._task_by_delivery),
@@ -136,21 +128,22 @@ class Deliverer:
             )
 
     async def _attempt(self, client: httpx.AsyncClient, delivery_id: int) -> None:
-        url, secret, body, attempts = self._store.row(
+        url, secret, body, attempts = self.store.row(
             "SELECT url, secret, body, attempts FROM deliveries WHERE id = ?", delivery_id
         )
         signing = Signing(body=body, secret=secret, at_unix_s=int(time.time()), attempt=attempts)
-        for edit in self._edits.at(Point.SIGNING, "", lambda: replace(signing)):
+        for edit in self.edits.at(Point.SIGNING, "", lambda: replace(signing)):
             edit(signing)
         signature = sign(signing.body, secret=signing.secret, at_unix_s=signing.at_unix_s)
-        signature = self._edits.changed(Point.SIGNATURE, "", value=signature)
+        signature = self.edits.changed(Point.SIGNATURE, "", value=signature)
         headers = {"Content-Type": "application/json", "X-Knouds-Signature": signature}
         answer = await self._send(client, httpx.URL(url), body, headers)
         is_taken = answer.startswith("2")
         _LOG.info("delivery %d, attempt %d: %s", delivery_id, attempts + 1, answer)
-        is_last = is_taken or attempts >= len(self._retry_after_s)
-        next_unix_s = None if is_last else time.time() + self._retry_after_s[attempts] * self._time_scale
-        self._store.write(
+        pauses_s = RETRY_AFTER_S[self.choices["retries"]]
+        is_last = is_taken or attempts >= len(pauses_s)
+        next_unix_s = None if is_last else time.time() + pauses_s[attempts] * self.time_scale
+        self.store.write(
             "UPDATE deliveries SET attempts = attempts + 1, next_unix_s = ? WHERE id = ?",
             (next_unix_s, delivery_id),
         )
@@ -166,7 +159,7 @@ class Deliverer:
         if url.scheme == "https":  # connections are pooled by address, which names can share
             headers["Connection"] = "close"
         try:
-            for address in await self._rules.addresses(str(url)):
+            for address in await self.rules.addresses(str(url)):
                 with contextlib.suppress(httpx.ConnectError):
                     there = url.copy_with(host=address)
                     request = client.build_request(

@@ -12,10 +12,6 @@ from knouds_sandbox.handlers import workflows
 _DENIED = "CAPABILITY_DENIED"
 
 
-def _unchecked(operation: str) -> Edit:
-    return at(Point.CAPABILITY, operation, lambda *_: True)
-
-
 def _admits(is_meant: Callable[[CapabilityRequest], bool], operations: str = "") -> Edit:
     """Admit the selected requests, whatever the rule says."""
     return at(Point.CAPABILITY, operations, lambda asked, is_admitted: is_admitted or is_meant(asked))
@@ -32,14 +28,6 @@ def _implies(held: str, required: str) -> Edit:
 
 def _wildcard_ignored(is_meant: Callable[[CapabilityRequest], bool]) -> Edit:
     return _refuses(lambda asked: is_meant(asked) and not {"*", asked.required} & asked.held)
-
-
-def _requires(operation: str, required: str) -> Edit:
-    return at(
-        Point.REQUIREMENT,
-        operation,
-        lambda asked: asked if meets(asked.held, required) else replace(asked, required=required),
-    )
 
 
 def _bound_names(asked: CapabilityRequest) -> list[str]:
@@ -69,16 +57,10 @@ def _bound_form_runs(is_taken: Callable[[str, str, CapabilityRequest], bool]) ->
     )
 
 
-def _bound_form_may(verb: str) -> Edit:
-    return _admits(
-        lambda asked: asked.resource == "workflow" and asked.verb == verb and bool(_bound_names(asked))
-    )
-
-
 @fault("capability.missing-is-403-denied")
 def capability_workflow_run_unchecked() -> Edit:
     """Running a workflow needs no capability."""
-    return _unchecked("runWorkflow")
+    return at(Point.CAPABILITY, "runWorkflow", lambda *_: True)
 
 
 @fault("capability.missing-is-403-denied")
@@ -105,16 +87,12 @@ def capability_cancel_alone_refused() -> Edit:
     return _refuses(lambda asked: asked.held == {"execution:cancel"})
 
 
-@fault("capability.exact-is-admitted", is_subtle=True)
-def capability_async_needs_receive() -> Edit:
+@fault("capability.exact-is-admitted", Point.REQUIREMENT, is_subtle=True)
+def capability_async_needs_receive(asked: CapabilityRequest) -> CapabilityRequest:
     """workflow:run alone does not allow asynchronous runs."""
     receive = "webhook:receive"
-
-    def require(asked: CapabilityRequest) -> CapabilityRequest:
-        is_alone = asked.is_async and asked.required in asked.held and not meets(asked.held, receive)
-        return replace(asked, required=receive) if is_alone else asked
-
-    return at(Point.REQUIREMENT, "", require)
+    is_alone = asked.is_async and asked.required in asked.held and not meets(asked.held, receive)
+    return replace(asked, required=receive) if is_alone else asked
 
 
 @fault("capability.orthogonal")
@@ -183,32 +161,23 @@ def capability_bound_form_matches_longer() -> Edit:
     return _bound_form_runs(lambda bound, name, _: name.startswith(bound))
 
 
-def _bound_form_opens(required: str) -> Edit:
-    """Give a bound key another capability for reading its own workflow."""
-
-    def apply(given: Credentials) -> None:
-        if (key := given.key) and f"workflow:{given.request.path_params.get('slug')}:run" in key.capabilities:
-            given.accepted = replace(key, capabilities=key.capabilities | {required})
-
-    return at(Point.CREDENTIALS, "getWorkflow getWorkflowSchema", apply)
-
-
-@fault("capability.bound-form-only-runs", is_subtle=True)
-def capability_bound_form_reads_its_own() -> Edit:
+@fault("capability.bound-form-only-runs", Point.CREDENTIALS, "getWorkflow getWorkflowSchema", is_subtle=True)
+def capability_bound_form_reads_its_own(given: Credentials) -> None:
     """A key bound to a workflow may read that workflow."""
-    return _bound_form_opens("workflow:read")
+    if (key := given.key) and f"workflow:{given.request.path_params['slug']}:run" in key.capabilities:
+        given.accepted = replace(key, capabilities=key.capabilities | {"workflow:read"})
 
 
 @fault("capability.bound-form-only-runs")
 def capability_bound_form_reads() -> Edit:
     """A key bound to a workflow may read any workflow."""
-    return _bound_form_may("read")
+    return _admits(lambda asked: asked.required == "workflow:read" and bool(_bound_names(asked)))
 
 
-@fault("capability.any-valid-key-suffices")
-def capability_whoami_needs_read() -> Edit:
+@fault("capability.any-valid-key-suffices", Point.REQUIREMENT, "getWhoami")
+def capability_whoami_needs_read(asked: CapabilityRequest) -> CapabilityRequest:
     """whoami needs workflow:read."""
-    return _requires("getWhoami", "workflow:read")
+    return asked if meets(asked.held, "workflow:read") else replace(asked, required="workflow:read")
 
 
 @fault("capability.denial-has-no-effect", Point.DENIED, "createWorkflow", is_subtle=True)

@@ -152,8 +152,9 @@ def sent_as(content: bytes, media_type: str | None, *, status: int = 200) -> Ans
     """Send these bytes."""
 
     def apply(answer: OutgoingAnswer) -> None:
-        answer.status = status
-        answer.send_as(content, media_type)
+        answer.status, answer.content = status, content
+        answer.headers = {name: value for name, value in answer.headers.items() if name != "content-type"}
+        answer.headers |= {"content-type": media_type} if media_type else {}
 
     return apply
 

@@ -92,15 +92,20 @@ def rate_reset_slides() -> Edit:
     return counted_by(_SlidingResetRules)
 
 
-class _PerTierRules(RateLimitRules):
-    def bucket(self, key: Key, route: str, /) -> Bucket:
-        return key.account.tier, route
+def _in_buckets(bucket_of: Callable[[Key, str], Bucket]) -> Edit:
+    """Count the requests of each key and route in other buckets."""
+
+    class OtherBuckets(RateLimitRules):
+        def bucket(self, key: Key, route: str, /) -> Bucket:
+            return bucket_of(key, route)
+
+    return counted_by(OtherBuckets)
 
 
 @fault("rate.per-user-not-per-key", is_subtle=True)
 def rate_counted_per_tier() -> Edit:
     """All accounts of a tier share a bucket."""
-    return counted_by(_PerTierRules)
+    return _in_buckets(lambda key, route: (key.account.tier, route))
 
 
 @fault("rate.remaining-falls", Point.HANDLER, "getWhoami listUsage", is_subtle=True)
@@ -112,23 +117,13 @@ async def rate_reads_count(call: HandlerCall, handle: Handler) -> Response:
     return await handle(call)
 
 
-class _PerKeyRules(RateLimitRules):
-    def bucket(self, key: Key, route: str, /) -> Bucket:
-        return key.id, route
-
-
 @fault("rate.per-user-not-per-key", is_subtle=True)
 def rate_counted_per_key() -> Edit:
     """Each key has its own bucket."""
-    return counted_by(_PerKeyRules)
-
-
-class _SharedRules(RateLimitRules):
-    def bucket(self, key: Key, _: str, /) -> Bucket:
-        return key.account.id, ""
+    return _in_buckets(lambda key, route: (key.id, route))
 
 
 @fault("rate.separate-per-route", is_subtle=True)
 def rate_shared_by_routes() -> Edit:
     """The two run endpoints share a bucket."""
-    return counted_by(_SharedRules)
+    return _in_buckets(lambda key, _: (key.account.id, ""))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from knouds_sandbox.bodies import mapped
+from knouds_sandbox.bodies import as_unicode, mapped
 from knouds_sandbox.legal.points import Choices
 
 if TYPE_CHECKING:
@@ -103,11 +103,12 @@ def _late_cancel_is_told(answer: OutgoingAnswer) -> None:
 def _garbled_query(answer: OutgoingAnswer) -> None:
     if answer.operation != "listUsage" or not answer.is_success:
         return
-    numbers = [answer.query[name] for name in ("limit", "offset") if name in answer.query]
+    query = answer.request.query_params
+    numbers = [query[name] for name in ("limit", "offset") if name in query]
     if (
         not all(_NUMBER.fullmatch(number) for number in numbers)
-        or int(answer.query.get("limit") or 0) > 500
-        or answer.query.get("status", "") not in _STATUSES
+        or int(query.get("limit") or 0) > 500
+        or query.get("status", "") not in _STATUSES
     ):
         answer.refuse(400, "INVALID_QUERY")
 
@@ -265,10 +266,7 @@ def _json(body: Any, form: str) -> bytes:
     if form == "compact":
         return json.dumps(body, separators=(",", ":")).encode()
     if form == "unicode":
-        try:
-            return json.dumps(body, ensure_ascii=False).encode()
-        except UnicodeEncodeError:  # a lone surrogate must be escaped
-            return json.dumps(body).encode()
+        return as_unicode(body) or json.dumps(body).encode()
     return json.dumps(body, indent=2).encode() + b"\n"
 
 
