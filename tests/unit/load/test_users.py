@@ -137,6 +137,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "own headers": lambda client: client.post(
         "/a", json={}, headers={"content-type": "x/y", "X-Api-Key": "k"}
     ),
+    "400": lambda client: client.get("/400"),
     "404": lambda client: client.get("/404"),
     "500": lambda client: client.post("/500", json={"code": "EXECUTION_FAILED"}),
     "redirect": lambda client: client.get("/302", allow_redirects=False),

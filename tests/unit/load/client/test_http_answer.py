@@ -152,15 +152,5 @@ def test_headers_are_those_of_the_final_answer(interim):
     assert headers.get_all("x-c") == []
 
 
-@pytest.mark.parametrize(
-    ("status_code", "is_ok"), [(0, False), (200, True), (302, True), (400, False), (500, False)]
-)
-def test_ok_is_any_status_below_400(status_code, is_ok):
-    answer = Answer()
-    answer.fill(status_code, b"", 0, b"")
-
-    assert answer.ok is is_ok
-
-
 def test_headers_of_no_answer_are_empty():
     assert dict(Answer().headers) == dict(Headers(b"")) == {}

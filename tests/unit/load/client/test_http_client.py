@@ -115,18 +115,6 @@ def test_head_has_no_body_whatever_its_length(length):
     assert [(answer.status_code, answer.content) for answer in answers] == [(200, b"")] * 2
 
 
-def test_large_body_in_many_parts_is_whole():
-    body = bytes(range(256)) * 15_000
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-
-    with serving(always(answer)) as server, client_of(server) as client:
-        answers = [client.exchange(encode("POST", "/", "x", body=body)).content for _ in range(2)]
-
-    assert answers == [body, body]
-    assert all(request.endswith(body) for request in server.requests)
-    assert server.connections == 1
-
-
 def test_response_sent_before_the_body_was_read_counts():
     """A server that refuses by the head need not read the body; the connection is not used again."""
 
@@ -383,15 +371,18 @@ def trusting(authority, tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.usefixtures("trusting")
-def test_tls_with_a_certificate_of_ssl_cert_file(server_tls):
-    """Many requests over one encrypted connection, large ones too."""
-    body = bytes(range(256)) * 8_000
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_large_body_in_many_parts_is_whole(server_tls, is_encrypted):
+    """Several over one connection, encrypted too, with a certificate of SSL_CERT_FILE."""
+    body = bytes(range(256)) * 15_000
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    tls = server_tls if is_encrypted else None
 
-    with serving(always(answer), server_tls) as server, client_of(server, timeout_s=10) as client:
+    with serving(always(answer), tls) as server, client_of(server, timeout_s=10) as client:
         answers = [client.exchange(encode("POST", "/", "x", body=body)).content for _ in range(3)]
 
     assert answers == [body] * 3
+    assert all(request.endswith(body) for request in server.requests)
     assert server.connections == 1
 
 
