@@ -3,8 +3,7 @@
 import pytest
 
 from knouds_harness.judging.checks import capabilities, envelopes, schemas, workflows
-from knouds_harness.suite.generation.examples import drive_machine
-from knouds_harness.suite.generation.shortest_sequence import shorten_broken
+from knouds_harness.suite.generation.driving import drive_machine, shorten_broken
 from knouds_harness.suite.generation.workflow_sequences import SequenceSetup, SeveralKeys, reader_for
 from knouds_harness.suite.support.workflow_authoring import folder_of, known_graph
 from knouds_harness.targets.needs.keys import AUTHOR, AUTHOR_AND_LESSER, TWO_AUTHORS, TWO_AUTHORS_WHO_RUN

@@ -19,7 +19,7 @@ from knouds_harness.exchange.redaction import shown
 from knouds_harness.judging.user_checks import UserChecks, load_checks
 from knouds_harness.option_declarations import add_runner_options, options_from
 from knouds_harness.runs.run_file import UntestedFact
-from knouds_harness.suite.generation.examples import seed_properties
+from knouds_harness.suite.generation.driving import seed_properties
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.schedule import SuiteSchedule
 from knouds_harness.suite.selection import (

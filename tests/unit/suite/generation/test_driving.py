@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.suite.generation.shortest_sequence import shorten
+from knouds_harness.suite.generation.driving import shorten
 
 
 def never():
