@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from urllib.parse import quote
 
 from knouds_harness.exchange.evidence import TRACE_HEADER, Exchange, Request
 from knouds_harness.exchange.redaction import KEY_OF_NOBODY, PLACEHOLDER
@@ -13,7 +14,7 @@ from knouds_harness.targets.profile import Target
 
 _MAX_BODY_BYTES = 8_000
 _MARK = "\0"  # encloses a shell expression; sent text never contains it
-_PRINTABLE = range(0x20, 0x7F)
+_LITERAL = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\%")  # in single quotes and in printf's format
 _NO_PROXY = ("--noproxy", "*")
 _PLAIN = re.compile(r"[ -~]*")
 _SAFE_IN_DOUBLE_QUOTES = re.compile(r'[^"$`\\!]*')
@@ -159,19 +160,11 @@ def _with_secrets(text: str, names: ShellNames, *, are_declared: bool = False) -
 
 
 def _with_body(words: list[str], body: bytes, fill: Callable[[str], str]) -> str:
-    try:
-        text = body.decode("ascii")
-    except UnicodeDecodeError:
-        text = ""
-    if body and (not text or not _PLAIN.fullmatch(text)):
-        octal = "".join(chr(byte) if _is_literal(byte) else f"\\{byte:03o}" for byte in body)
+    text = body.decode("ascii", "replace")
+    if not _PLAIN.fullmatch(text):
+        octal = "".join(chr(byte) if byte in _LITERAL else f"\\{byte:03o}" for byte in body)
         return f"printf -- '{octal}' | {' '.join([*words, '--data-binary', '@-'])}"
     return " ".join([*words, "--data-raw", _quoted(fill(text))])
-
-
-def _is_literal(byte: int) -> bool:
-    """Return whether a byte is literal in single quotes as well as in printf's format."""
-    return byte in _PRINTABLE and byte not in b"'\\%"
 
 
 def _quoted(text: str) -> str:
@@ -193,8 +186,4 @@ def _expression(label: str, names: ShellNames) -> str:
 
 
 def _printable(text: str) -> str:
-    return "".join(char if _PLAIN.fullmatch(char) else _percent(char) for char in text)
-
-
-def _percent(char: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
+    return re.sub("[^ -~]", lambda found: quote(found[0], errors="surrogatepass"), text)

@@ -125,22 +125,26 @@ class Call:
         """Return the call with some attributes replaced."""
         return replace(self, **changes)
 
-    def request(self, operation: Operation, *, persona: str | None) -> Request:
-        """Turn the call into a request to one operation; without a ``persona``, no key is sent.
+    def encoded_body(self) -> bytes | None:
+        """Return the body as it is sent."""
+        if self.raw is not None or self.json is NO_BODY:
+            return self.raw
+        return json.dumps(self.json).encode()
 
-        A body is sent with the content type of JSON, unless the headers name another.
-        """
-        body, headers = self.raw, self.headers
-        if body is None and self.json is not NO_BODY:
-            body = json.dumps(self.json).encode()
-        if body is not None and all(name.lower() != "content-type" for name, _ in headers):
-            headers = (*headers, ("content-type", "application/json"))
+    def all_headers(self) -> tuple[tuple[str, str], ...]:
+        """Return the headers, with the content type of JSON if there is a body and no other type is given."""
+        is_typed = any(name.lower() == "content-type" for name, _ in self.headers)
+        is_complete = is_typed or self.encoded_body() is None
+        return self.headers if is_complete else (*self.headers, ("content-type", "application/json"))
+
+    def request(self, operation: Operation, *, persona: str | None) -> Request:
+        """Turn the call into a request to one operation; without a ``persona``, no key is sent."""
         return Request(
             method=operation.method,
             path=operation.url_path(self.path_values),
             query=self.query,
-            headers=headers,
-            body=body,
+            headers=self.all_headers(),
+            body=self.encoded_body(),
             operation_id=operation.id,
             persona=persona,
             path_values=self.path_values,
@@ -184,8 +188,7 @@ class Exchange:
         status: The status of the response; None if no complete response came.
         headers: The headers of the response, in order, with repetitions.
         body: The body of the response; if it is not complete, the part that came.
-        started_at: When sending began, UTC.
-        elapsed_ms: Time from then until the last byte, by a monotonic clock.
+        elapsed_ms: From ``started_at`` until the last byte, by a monotonic clock.
         failure: Why no complete response came, in words.
         is_lost: Whether no response came on a connection that had answered before, or to a body over 64 KB:
             the server may have closed it before it had the request, which is legal. Also True if the request

@@ -1,9 +1,11 @@
 """What a run may cost before it is sent, and what its response says it cost."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.effects import Effect, effect_of
@@ -20,6 +22,9 @@ from knouds_harness.exchange.evidence import (
 )
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Persona, Workflow
+
+if TYPE_CHECKING:
+    from knouds_harness.exchange.client import Client
 
 _BEYOND_REASON = 10**12
 _STRICT: Final = json.JSONDecoder(object_pairs_hook=members_once)  # json.loads would make one each time
@@ -158,16 +163,11 @@ def highest_price_credits(target: Target, estimates: Mapping[str, float]) -> flo
 class Pricing:
     """Finds the most that one run of a workflow or model costs, in the profile or from the server."""
 
-    def __init__(
-        self,
-        send: Callable[[Request], Exchange],
-        target: Target,
-        *,
-        estimates: dict[str, float] | None = None,
-    ) -> None:
-        self._send = send
-        self._target = target
-        self._estimates = {} if estimates is None else estimates
+    def __init__(self, client: Client, *, send: Callable[[Request], Exchange] | None = None) -> None:
+        """Ask with a client, which learns the estimates; ``send`` sends in its place."""
+        self._send = send or client.send
+        self._target = client.target
+        self._estimates = client.estimates
         self._asked: set[str] = set()
 
     def worst_case(self, resource: Workflow | Model) -> float | None:

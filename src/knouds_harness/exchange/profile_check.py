@@ -119,10 +119,6 @@ class _Comparison:
     working: dict[str, Persona] = field(default_factory=dict)
     lists_by_user: dict[str, tuple[Persona, Exchange]] = field(default_factory=dict)
     model_answers: dict[str, Exchange] = field(default_factory=dict)
-    pricing: Pricing = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.pricing = Pricing(self.client.send, self.client.target, estimates=self.client.estimates)
 
     @property
     def target(self) -> Target:
@@ -225,6 +221,7 @@ class _Comparison:
             )
 
     def _tries(self) -> Iterator[tuple[tuple[str, str], Request]]:
+        pricing = Pricing(self.client)
         models = iter([model.name for model in self.target.models.values() if self._may_name(model)])
         for key in self.working.values():
             if key.tier in WITHOUT_KEYS:  # no source says what such a key may do
@@ -239,7 +236,7 @@ class _Comparison:
                     resource = next(models, None)
                 request = _request(operation_id, key, resource)
                 if (named := resource_named(request.path, self.target)) is not None:
-                    self.pricing.worst_case(named)  # the client reserves this price
+                    pricing.worst_case(named)  # the client reserves this price
                 yield (key.name, capability), request
 
     def _compare_workflows(self) -> Iterator[Contradiction]:

@@ -263,7 +263,8 @@ def _handler(take: Callable[[str, Pairs, bytes], int]) -> type[BaseHTTPRequestHa
 
         def do_POST(self) -> None:
             with reading:
-                body = _chunks(self) if self._is_chunked() else self.rfile.read(self._length())
+                is_chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
+                body = _chunks(self) if is_chunked else self.rfile.read(self._length())
                 status = take(self.path, tuple(self.headers.items()), body)
             if len(body) >= MOST_BYTES:
                 self.close_connection = True  # the rest of the body is not a request
@@ -273,9 +274,6 @@ def _handler(take: Callable[[str, Pairs, bytes], int]) -> type[BaseHTTPRequestHa
 
         def log_message(self, *_: object) -> None:
             """Print nothing."""
-
-        def _is_chunked(self) -> bool:
-            return self.headers.get("transfer-encoding", "").lower() == "chunked"
 
         def _length(self) -> int:
             text = self.headers.get("content-length", "0")

@@ -308,8 +308,7 @@ class Replayer:
                 raise CannotTell("the profile does not have what it runs, so its cost is unknown")
             if not has_inputs(request.body, resource.inputs):
                 raise CannotTell("its inputs are not those of the profile, so its cost is unknown")
-        pricing = Pricing(client.send, client.target, estimates=client.estimates)
-        if resource is not None and pricing.worst_case(resource) is None:
+        if resource is not None and Pricing(client).worst_case(resource) is None:
             raise CannotTell("its cost is unknown")
 
     def _key(self, before: Exchange, client: Client) -> Secret | None:

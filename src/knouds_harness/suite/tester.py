@@ -83,9 +83,8 @@ class Tester:
         self.mint = KeyMint(client) if self.target.control else None
         self.rate_limit_retry = RateLimitRetry(pass_time=self.mint.advance_clock if self.mint else wait)
         self.pricing = Pricing(
-            lambda asked: self.rate_limit_retry.retry(client.send(asked), lambda: client.send(asked)),
-            self.target,
-            estimates=client.estimates,
+            client,
+            send=lambda asked: self.rate_limit_retry.retry(client.send(asked), lambda: client.send(asked)),
         )
         self.halted_by: errors.HarnessError | None = None
         self.sent = 0

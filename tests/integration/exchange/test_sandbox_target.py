@@ -40,7 +40,7 @@ def run(client: Client, path: str, persona: str, inputs: object, cost_credits: f
 
 
 def test_no_run_costs_more_than_announced(client: Client, target):
-    pricing = Pricing(client.send, target)
+    pricing = Pricing(client)
     users = {persona.user: persona.name for persona in target.personas.values() if persona.state == "active"}
     users["ada"] = "full"
 

@@ -20,7 +20,7 @@ def test_price_in_the_profile_wins(client_answering):
 
     client = client_answering(refuse)
 
-    assert Pricing(client.send, client.target).worst_case(replace(PORTRAIT, cost_credits=7.5)) == 7.5
+    assert Pricing(client).worst_case(replace(PORTRAIT, cost_credits=7.5)) == 7.5
 
 
 @pytest.mark.parametrize(
@@ -38,20 +38,20 @@ def test_price_in_the_profile_wins(client_answering):
 def test_server_estimate_counts_otherwise(client_answering, answer: httpx.Response, price: float | None):
     client = client_answering(answer)
 
-    assert Pricing(client.send, client.target).worst_case(PORTRAIT) == price
+    assert Pricing(client).worst_case(PORTRAIT) == price
 
 
 def test_null_is_a_price_of_0_without_a_generator(client_answering):
     client = client_answering(httpx.Response(200, json={"estimatedCreditCost": None}))
 
-    assert Pricing(client.send, client.target).worst_case(replace(PORTRAIT, has_generator=False)) == 0
+    assert Pricing(client).worst_case(replace(PORTRAIT, has_generator=False)) == 0
 
 
 def test_server_is_not_asked_if_reading_is_not_allowed(client_answering):
     target = make_target(allow=frozenset({Action.RUN}))
     client = client_answering(httpx.Response(200, json={"estimatedCreditCost": 8}), target=target)
 
-    assert Pricing(client.send, target).worst_case(PORTRAIT) is None
+    assert Pricing(client).worst_case(PORTRAIT) is None
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32-le"])

@@ -218,7 +218,7 @@ def refused_clip(make_tester):
         tester = make_tester(answered, credits=credits_left)
         clip = Workflow(slug="clip", owner="ada")
         tester.client.target = tester.target = replace(tester.target, workflows={"clip": clip})
-        tester.pricing = Pricing(tester.client.send, tester.target, estimates=tester.client.estimates)
+        tester.pricing = Pricing(tester.client)
         return tester, sent
 
     return refused_clip

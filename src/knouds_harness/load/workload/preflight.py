@@ -137,7 +137,7 @@ def sandbox_prices(target: Target) -> Mapping[str, float]:
 
 
 def _asked_prices(client: Client, target: Target) -> Mapping[str, float]:
-    pricing = Pricing(client.send, target)
+    pricing = Pricing(client)
     prices = {slug: pricing.worst_case(each) for slug, each in target.workflows.items() if not each.fails}
     return {slug: price for slug, price in prices.items() if price is not None}
 

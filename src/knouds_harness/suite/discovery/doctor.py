@@ -132,7 +132,7 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
             checked = check_profile(client)
             deliveries, can_receive = _deliveries(target)
             lacking = lacking_by_fact(target)
-            price = Pricing(client.send, target).worst_case
+            price = Pricing(client).worst_case
             suite = collect_suite()
             possible = possible_in(suite, target)
             paid = Spending.of(possible, target, price, limit_credits=target.limits.credits)
