@@ -45,16 +45,18 @@ inputs = { prompt = "x" }
 IMAGE = '[models.gpt-image-2]\npolled = true\ncost_credits = 20\ninputs = { prompt = "x" }\n'
 
 
+def make_key(name: str, user: str = "ada", secret: str = "", **more: Any) -> Persona:
+    """Make a key of a pro account that holds nothing; ``more`` says otherwise."""
+    whole = {"capabilities": frozenset(), "tier": "pro", **more}
+    return Persona(
+        name=name, secret=Secret(secret or f"knouds_live_{name}", f"key:{name}"), user=user, **whole
+    )
+
+
 def make_target(base_url: str = "https://staging.example.com", **limits: Any) -> Target:
     limits = {"credits": 100.0, "allow": ALL, "timeout_s": 2.0, **limits}
     personas = {
-        name: Persona(
-            name=name,
-            secret=Secret(value, f"key:{name}"),
-            capabilities=frozenset({"workflow:read"}),
-            user="ada",
-            tier="pro",
-        )
+        name: make_key(name, secret=value, capabilities=frozenset({"workflow:read"}))
         for name, value in SECRETS.items()
     }
     return Target(name="staging", base_url=base_url, limits=Limits(**limits), personas=personas)

@@ -189,7 +189,6 @@ def _examples(raw: Part, media: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 def _value(raw: Part, node: Part) -> Part:
-    """Return a value, or what it refers to if it is a reference object."""
     while "$ref" in node and node.keys() <= _REFERENCE_KEYS:
         node = resolve(raw, node["$ref"])
     return node

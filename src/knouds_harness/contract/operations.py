@@ -73,8 +73,6 @@ class Fact:
 
     Attributes:
         id: Such as ``auth.revoked-key-is-401``; waivers, faults and reports name it.
-        says: The promise in one sentence.
-        source: Who states it.
         conflict: What the losing source says instead, if sources disagree.
     """
 
@@ -128,7 +126,6 @@ class DocumentedResponse:
     """One status that an operation answers with.
 
     Attributes:
-        schema: Schema of the JSON body, with references unresolved.
         fact: The fact that names the status, if the response itself cites one.
         facts: Every fact that its headers or its schema cite, in order of appearance.
     """
@@ -149,9 +146,7 @@ class Operation:
     """One method on one path.
 
     Attributes:
-        path: A template such as ``/api/workflows/{slug}/run``.
         alternatives: Capabilities, any of which suffices, with placeholders; empty for any valid key.
-        request_schema: Schema of the JSON body, with references unresolved; None without a body.
     """
 
     id: str

@@ -166,7 +166,6 @@ class ShapeJudge:
 
 @cache
 def shipped_shapes() -> ShapeJudge:
-    """Return the judge of the shipped document; each schema is compiled once per process."""
     return ShapeJudge(shipped_document())
 
 
@@ -206,7 +205,6 @@ def _thinned(value: object, start: int, most: int) -> object:
 
 
 def _integer(text: str) -> int | str:
-    """Return a header's whole number, or the text if it is not one."""
     number = whole_number(text.removeprefix("-"))
     return text if number is None else -number if text.startswith("-") else number
 

@@ -251,7 +251,7 @@ class CreationRecord:
 
     Attributes:
         ledger: Has each event when a method returns.
-        header: The first line of the ledger, which says what ran where; empty until the first creation.
+        header: The first line of the ledger; empty until the first creation.
         accounts: The accounts with creations; None stands for any account of the profile.
         listed: The slugs that each account had before anything was created there.
         ours: The slugs of workflows that were proven to be ours, deleted ones included.

@@ -121,7 +121,6 @@ def command(
 
 
 def _left_out(request: Request) -> frozenset[str]:
-    """Return the headers that curl sends itself, in place of those that any client of HTTP sends."""
     return _ADDED_BY_THE_CLIENT | (_USUAL - {name.lower() for name, _ in request.headers})
 
 

@@ -238,7 +238,6 @@ class Redactor:
         return value if clean == kept else clean
 
     def pairs(self, pairs: Pairs, altered_key: bytes | None = None) -> Pairs:
-        """Redact names and values of headers or query parameters."""
         return tuple(
             [(self.text(name, altered_key), self._value(name, value, altered_key)) for name, value in pairs]
         )

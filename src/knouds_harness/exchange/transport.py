@@ -33,7 +33,6 @@ class Deadline(threading.local):
     Attributes:
         is_reused: Whether the exchange uses a connection on which a response came before.
         is_answered: Whether any byte of the response has come.
-        is_abandoned: Whether the exchange does not wait for a response.
         is_lost: Whether the exchange failed and the server may have closed the connection just before, or
             while a long body was sent, or the exchange was abandoned.
     """

@@ -134,7 +134,6 @@ class ShownCharges:
 
     @property
     def settled_rows(self) -> int | None:
-        """How many rows came; None if more may come."""
         return self.rows if self.is_settled else None
 
 

@@ -39,11 +39,6 @@ class HttpSettings:
 
     Attributes:
         headers: Sent with every request that does not set the header itself.
-        headers_env: Further headers: name to the environment variable that holds the value.
-        proxy: URL without credentials.
-        ca_file: Additional certificate authorities to trust, in PEM format.
-        client_key: Private key of ``client_certificate``; in the same file if not given.
-        traceparent: Send a new trace id with each request.
         via: The proxy of ``proxy`` or ``proxy_env``; None to connect directly.
     """
 
@@ -74,7 +69,6 @@ class HttpSettings:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """The secrets, which must not be kept or shown."""
         password = self.via.password if self.via else None
         return (*self.secret_headers.values(), *((password,) if password else ()))
 

@@ -62,11 +62,8 @@ class Target:
 
     Attributes:
         base_url: Scheme, host, port and perhaps a path, without a trailing slash.
-        production: Whether real users are on it; then each run also needs ``--yes-production``. None if the
-            profile does not say.
-        plain_http: Whether keys may be sent unencrypted to another machine.
+        production: Whether real users are on it; None if the profile does not say.
         personas: Keys by name, without those whose optional secret is missing.
-        redact: Names of JSON members whose values are never kept.
         missing: Optional parts of the profile whose secret is missing here: name (``keys.pro``) to reason.
     """
 

@@ -131,7 +131,6 @@ def profile_error(source: Path, problems: Iterable[Problem]) -> ProfileError:
 
 
 def shape_problems(error: ValidationError, shape: type) -> list[Problem]:
-    """Turn pydantic's errors into problems, in the words of the profile."""
     return [_shape_problem(details, shape) for details in error.errors(include_url=False)]
 
 

@@ -88,7 +88,6 @@ class Found:
 
     @property
     def refused(self) -> list[FoundKey]:
-        """The keys that the target refuses without saying why."""
         return [key for key in self.keys if key.refusal]
 
     def lines(self) -> Iterator[str]:

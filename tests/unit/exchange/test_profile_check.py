@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from example_targets import make_target
+from example_targets import make_key, make_target
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.profile_check import check_profile
-from knouds_harness.targets.resources import Model, Persona, Workflow
-from knouds_harness.targets.secrets import Secret
+from knouds_harness.targets.resources import Model, Workflow
 
 HELD = frozenset({"workflow:read", "workflow:run", "execution:read", "model:run", "workflow:portrait:run"})
 KEY = "knouds_live_Full-0123456789_abcdefghijklmnop"
@@ -17,8 +16,7 @@ OTHER = "knouds_live_Other-123456789_abcdefghijklmnop"
 
 
 def key(name="full", secret=KEY, **changes):
-    whole = {"capabilities": HELD, "user": "ada", "tier": "business", **changes}
-    return Persona(name=name, secret=Secret(secret, f"key:{name}"), **whole)
+    return make_key(name, secret=secret, **{"capabilities": HELD, "tier": "business", **changes})
 
 
 def target_with(*keys, **limits):

@@ -2,12 +2,11 @@
 
 import httpx
 import pytest
-from example_targets import ALL
+from example_targets import ALL, make_key
 
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Limits, Persona, Workflow
-from knouds_harness.targets.secrets import Secret
+from knouds_harness.targets.resources import Limits, Workflow
 
 NAME = "Harness 0123456789ab draft"
 SLUG = "harness-0123456789ab-draft"
@@ -41,18 +40,11 @@ class Server:
 
 
 def target(*capabilities):
-    key = Persona(
-        name="full",
-        secret=Secret("k" * 20, "key:full"),
-        capabilities=frozenset(capabilities),
-        user="ada",
-        tier="pro",
-    )
     return Target(
         name="mine",
         base_url="http://127.0.0.1:9",
         limits=Limits(credits=0.0, allow=ALL, timeout_s=2.0),
-        personas={"full": key},
+        personas={"full": make_key("full", capabilities=frozenset(capabilities))},
         workflows={"portrait": Workflow(slug="portrait", owner="ada")},
     )
 

@@ -53,7 +53,6 @@ class Need(Generic[T_co]):
 
 
 def missing_in(target: Target, needs: Iterable[Need[object]]) -> list[str]:
-    """Return what a profile lacks for several needs, in words, without repetition."""
     return list(dict.fromkeys(says for need in needs if (says := need.missing(target)) is not None))
 
 

@@ -68,7 +68,6 @@ def _key(*capabilities: str) -> Need[Persona]:
 
 
 def listed(words: Sequence[str]) -> str:
-    """Join words as in a sentence: ``a, b and c``."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
 

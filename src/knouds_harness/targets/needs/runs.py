@@ -76,7 +76,6 @@ def has_known_cost(target: Target, resource: Workflow | Model) -> bool:
 
 
 def cheapest_first(models: Iterable[Model]) -> list[Model]:
-    """Sort models by cost; an unknown cost comes last."""
     return sorted(models, key=_cost_of)
 
 
@@ -164,7 +163,6 @@ FAILING_RUN: Runs = key_that_runs(EITHER, having="with fails = true", fits=_fail
 
 
 def affordable(target: Target, key: Persona, resources: Iterable[R]) -> Iterator[R]:
-    """Yield the resources that a key may run at a known cost."""
     return (each for each in resources if may_run(key, each) and has_known_cost(target, each))
 
 
@@ -343,7 +341,6 @@ def own_workflows(target: Target, user: str) -> list[Workflow]:
 
 
 def usable_models(target: Target) -> list[Model]:
-    """Return the models whose runs succeed for any tier that may run models."""
     return [model for model in target.models.values() if is_runnable(model)]
 
 

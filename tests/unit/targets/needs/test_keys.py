@@ -3,28 +3,22 @@
 from dataclasses import replace
 
 import pytest
+from example_targets import make_key
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.targets.needs.keys import AUTHOR, PRO_MODEL_KEY, STAR_KEY, TWO_AUTHORS
 from knouds_harness.targets.needs.runs import BROKE_RUN, WORKFLOW_CALL, WORKFLOW_RUN
 from knouds_harness.targets.needs.webhooks import keys_with_another_secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Limits, Model, Persona, Webhook, Workflow
+from knouds_harness.targets.resources import Limits, Model, Webhook, Workflow
 from knouds_harness.targets.secrets import Secret
 
 EVERYTHING = frozenset(("workflow:*", "model:*", "execution:*"))
 NO_MODELS = frozenset(("workflow:*", "execution:*"))
 
 
-def key(name, user, *, capabilities=EVERYTHING, tier="business", **more):
-    return Persona(
-        name=name,
-        secret=Secret(value=f"knouds_live_{name}", label=name),
-        user=user,
-        capabilities=capabilities,
-        tier=tier,
-        **more,
-    )
+def key(name, user, **more):
+    return make_key(name, user, **{"capabilities": EVERYTHING, "tier": "business", **more})
 
 
 def target(*personas, workflows=()):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from example_targets import make_key
 
 from knouds_harness.targets.needs import KeyAndResource
 from knouds_harness.targets.needs.runs import (
@@ -14,15 +15,13 @@ from knouds_harness.targets.needs.runs import (
 )
 from knouds_harness.targets.needs.webhooks import runs_without_webhook
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Persona, Workflow
-from knouds_harness.targets.secrets import Secret
+from knouds_harness.targets.resources import Workflow
 
 EVERYTHING = frozenset(("workflow:*", "execution:*", "webhook:receive"))
 
 
-def key(name, *, capabilities=EVERYTHING, **more):
-    secret = Secret(value=f"knouds_live_{name}", label=name)
-    return Persona(name=name, secret=secret, user="ada", capabilities=capabilities, tier="pro", **more)
+def key(name, **more):
+    return make_key(name, **{"capabilities": EVERYTHING, **more})
 
 
 def target(*keys, **costs):
