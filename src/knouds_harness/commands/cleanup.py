@@ -138,7 +138,7 @@ def _remove(
 
     header = CreationRecord.of_events(content.events).header
     target = recorded_target(header.get("target"), header.get("base_url"), asked=target_name)
-    created = CreatedWorkflows.of_events(content.events, target, ledger)
+    created = CreatedWorkflows(target=target, events=content.events, ledger=ledger)
     guard = Guard(target, yes_production=yes_production)
     with Client(target=target, guard=guard, created=created) as client:
         first_contact(client)

@@ -9,7 +9,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import quote
 
 from knouds_harness.contract.effects import Pairs, effect_of
@@ -94,20 +94,14 @@ class CreatedWorkflows:
     """The workflows that one run creates on its target, and which of its requests may change them."""
 
     def __init__(
-        self, *, target: Target, ledger: Ledger | None = None, record: CreationRecord | None = None
+        self, *, target: Target, events: Iterable[Mapping[str, Any]] = (), ledger: Ledger | None = None
     ) -> None:
+        """Begin with what the ``events`` of a ledger say; later ones are added to ``ledger``."""
         self.target = target
-        self.record = record or CreationRecord(ledger=ledger or Ledger())
+        self.record = CreationRecord.of_events(events, ledger)
         self.proof = WorkflowProof(target=target, listed=self.record.listed)
         self._documents = ShownDocuments(target=target)
         self._renamed_to: defaultdict[str, list[JSON]] = defaultdict(list)
-
-    @classmethod
-    def of_events(
-        cls, events: Iterable[Mapping[str, Any]], target: Target, ledger: Ledger | None = None
-    ) -> Self:
-        """Return what the events of a ledger say; later events are added to ``ledger``, if it is given."""
-        return cls(target=target, record=CreationRecord.of_events(events, ledger))
 
     # --- before a request
 

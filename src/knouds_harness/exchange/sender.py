@@ -23,7 +23,7 @@ from knouds_harness.exchange.evidence import (
     parsed_json,
 )
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.exchange.transport import Transport, http_transport, text_pairs
+from knouds_harness.exchange.transport import Transport, text_pairs
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.secrets import Secret
 
@@ -61,14 +61,7 @@ class Sender:
         self._parsed_url = lru_cache(maxsize=256)(lambda path: base.copy_with(raw_path=path.encode()))
         self._origin = str(base.copy_with(raw_path=b"/")).removesuffix("/")
         self._base_path = base.raw_path.decode().rstrip("/")
-        self._transport = Transport(
-            lambda deadline: (
-                transport or http_transport(base.scheme, target.limits.concurrency, deadline, http)
-            ),
-            timeout_s=target.limits.timeout_s,
-            clock=clock,
-            proxy=http.via.authority if http.via else "",
-        )
+        self._transport = Transport(target, transport=transport, clock=clock)
         self._clock = clock
         self._now = now
         self._numbers = itertools.count(1)

@@ -24,7 +24,8 @@ from knouds_harness.body_bounds import (
 )
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.evidence import Pairs
-from knouds_harness.targets.http_settings import HttpSettings, Proxy
+from knouds_harness.targets.http_settings import Proxy
+from knouds_harness.targets.profile import Target
 
 
 class Deadline(threading.local):
@@ -151,20 +152,16 @@ class Transport:
     """A transport that limits the size of a response, and the time that it may take."""
 
     def __init__(
-        self,
-        make_transport: Callable[[Deadline], httpx.BaseTransport],
-        *,
-        timeout_s: float,
-        clock: Callable[[], float],
-        proxy: str = "",
+        self, target: Target, *, transport: httpx.BaseTransport | None, clock: Callable[[], float]
     ) -> None:
+        """Send to a target, by its proxy and with its certificates, unless a ``transport`` is given."""
         self._deadline = Deadline(clock)
-        self._transport = make_transport(self._deadline)
-        self._timeout_s = timeout_s
-        self._proxy = proxy
+        self._transport = transport or _http_transport(target, self._deadline)
+        self._timeout_s = target.limits.timeout_s
+        self._proxy = target.http.via.authority if target.http.via else ""
         # Once a server has closed a connection without notice, each request gets a new connection.
         self._is_reuse_unsafe = False
-        self._extensions = {"timeout": dict.fromkeys(("connect", "read", "write"), timeout_s)}
+        self._extensions = {"timeout": dict.fromkeys(("connect", "read", "write"), self._timeout_s)}
 
     def close(self) -> None:
         self._transport.close()
@@ -222,12 +219,13 @@ class Transport:
             return status, headers, bytes(body[:KEPT_BYTES]) if is_plain else b"", f"{failure}{answered}"
 
 
-def http_transport(
-    scheme: str, concurrency: int, deadline: Deadline, http: HttpSettings
-) -> httpx.BaseTransport:
+def _http_transport(target: Target, deadline: Deadline) -> httpx.BaseTransport:
     """Make a transport for HTTP/1.1 with keep-alive that verifies certificates and never retries."""
+    http, concurrency = target.http, target.limits.concurrency
     # Plain HTTP needs no certificates, and loading the trusted ones takes 20 ms.
-    is_plain = scheme == "http" and not (http.via and http.via.url.startswith("https"))
+    is_plain = httpx.URL(target.base_url).scheme == "http" and not (
+        http.via and http.via.url.startswith("https")
+    )
     verified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_plain else _trusting_context()
     if not is_plain:
         http.configure(verified)

@@ -84,7 +84,7 @@ def test_older_workflows_are_kept_in_the_ledger(created, lines):
     create(created, "w-18", status=502)
     created.note_listed("otto", [{"slug": "w-18"}])
 
-    read = CreatedWorkflows.of_events(lines, TARGET)
+    read = CreatedWorkflows(target=TARGET, events=lines)
     read.settle_by_list("ada", "full", [{"slug": f"w-{number}", "name": NAME} for number in (17, 18, 19)])
 
     assert [each.slug for each in read.ours] == ["w-19"]
@@ -155,7 +155,7 @@ def test_ledger_says_what_is_left(created, lines):
         create(created, slug, name=name)
     created.note_deleted(slugs[0])
 
-    read = CreatedWorkflows.of_events(lines, TARGET)
+    read = CreatedWorkflows(target=TARGET, events=lines)
 
     assert not read.record.is_done
     assert [each.slug for each in read.ours] == slugs[1:]
@@ -225,7 +225,7 @@ def test_name_in_a_body_that_is_not_read_as_json_finds_the_workflow(created, end
 )
 def test_no_ledger_lets_a_workflow_be_deleted_that_shows_no_sent_name(events):
     """Whatever a ledger says that its user trusts: only what shows a name with a token may be deleted."""
-    created = CreatedWorkflows.of_events(events, TARGET)
+    created = CreatedWorkflows(target=TARGET, events=events)
 
     for slug, name in (("prod-pipeline", "Production"), ("portrait", NAME), ("prod-pipeline", "portrait")):
         assert not created.may_delete(slug, {"slug": slug, "name": name})

@@ -55,7 +55,9 @@ def removed(client_answering):
 
     def removed(server, *events, capabilities=("workflow:read", "workflow:write"), is_dry=False):
         profile = target(*capabilities)
-        client = client_answering(server, target=profile, created=CreatedWorkflows.of_events(events, profile))
+        client = client_answering(
+            server, target=profile, created=CreatedWorkflows(target=profile, events=events)
+        )
         return client.remove_left(is_dry=is_dry, wait=lambda _: None)
 
     return removed
@@ -147,7 +149,7 @@ def test_list_that_shows_another_name_decides_for_what_cannot_be_read(removed):
 def test_without_a_key_that_reads_only_what_this_process_made_is_deleted(client_answering, is_read):
     """The token in the slug of a response proves that; a ledger's word does not."""
     server, profile = Server(**{SLUG: NAME}), target("workflow:write")
-    created = CreatedWorkflows.of_events([SENT, CREATED] if is_read else [], profile)
+    created = CreatedWorkflows(target=profile, events=[SENT, CREATED] if is_read else [])
     if not is_read:
         creation = created.admit("POST", "/api/workflows", {"name": NAME}, persona="full", user="ada")
         assert creation
