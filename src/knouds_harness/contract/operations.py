@@ -73,6 +73,8 @@ class Fact:
 
     Attributes:
         id: Such as ``auth.revoked-key-is-401``; waivers, faults and reports name it.
+        says: The promise in one sentence.
+        source: Who states it.
         conflict: What the losing source says instead, if sources disagree.
     """
 

@@ -171,6 +171,12 @@ class Limits:
     """The limits that the guards enforce: ``[limits]``.
 
     Attributes:
+        credits: The most that all runs of one session may cost together; 0 forbids paid runs.
+        requests_per_s: The most requests started per second, evenly spaced; None for no limit.
+        concurrency: The most requests in flight at once; in a load run, over all workers.
+        timeout_s: Seconds that one exchange may take, including connecting.
+        allow: The kinds of action that may be sent.
+        settle_s: Seconds until a charge shows in usage, at most; 0 if it is there at once.
         fill_rate_windows: Whether tests may fill rate-limit windows in real time; None fills them only if the
             runs cost nothing.
         credits_by: What set the credits, for messages: the key of the profile, or an option.
@@ -199,7 +205,13 @@ class Waiver:
     A waiver names a fingerprint, a fact, or a check with an operation; status and code narrow it further.
 
     Attributes:
+        reason: Why the finding is accepted, for readers of the report.
         expires: The last day on which it holds; after that, its findings fail the run again.
+        fingerprint: Fingerprint of one finding.
+        fact: The fact that does not hold.
+        check: The check that found it.
+        operation: The operationId of the exchange.
+        status: The HTTP status of the response.
         code: The ``code`` of the response; an empty string for a response without one.
     """
 
