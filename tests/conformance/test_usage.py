@@ -202,15 +202,15 @@ def test_page_without_a_limit_has_50_rows(tester, test_data):
 @pytest.mark.proves(pages.offset)
 @pytest.mark.parametrize("limit", [2, MAX_LIMIT])
 def test_offset_leaves_out_as_many_rows(tester, limit):
-    """A page with an offset is the list without as many rows; past its end there are none."""
+    """A page with an offset is the list without as many rows, up to its end and past it."""
     owner = tester.need(ANY_KEY)
     before = rows_of(read_page(tester, owner, limit=MAX_LIMIT))
-    offsets = (0, 1, 2, len(before) - 1, len(before), len(before) + 1)
+    offsets = {0, 1, 2, *(len(before) + each for each in (-limit, -1, 0, 1))}
     is_whole = len(before) < MAX_LIMIT
 
     page_by_offset = {
         offset: read_page(tester, owner, limit=limit, offset=offset)
-        for offset in offsets
+        for offset in sorted(offsets)
         if offset >= 0 and (is_whole or offset + limit <= len(before))
     }
 

@@ -57,7 +57,7 @@ class RateLimitWindow:
             counted = self._counted_alone(first)
             if counted is not None:
                 return first, counted
-            if first.is_success and rate_limits.seconds_left(first, advanced_s=0) is None:
+            if first.is_success and _left_s(first) is None:
                 raise Untested("headers that say when a window ends")
             self.tester.wait(self._until_next_s(first))
             first = self.run()
@@ -94,7 +94,7 @@ class RateLimitWindow:
 
     def require_open(self, first: Exchange, last: Exchange) -> None:
         """Skip the test unless the window is still open some seconds after its last response."""
-        left = rate_limits.seconds_left(last, advanced_s=self.tester.advanced_s)
+        left = _left_s(last)
         is_one = rate_limits.is_same_window(last, first) or not last.is_success
         if CONTROL.find(self.tester.target) is None and not (
             is_one and left is not None and left > _MARGIN_S
@@ -110,7 +110,7 @@ class RateLimitWindow:
 
         Whether refused requests count is undocumented, so either number may be our own.
         """
-        headers, left = rate_limits.window_headers_of(run), rate_limits.seconds_left(run, advanced_s=0)
+        headers, left = rate_limits.window_headers_of(run), _left_s(run)
         if not run.is_success or headers.limit is None or headers.remaining is None or left is None:
             return None
         counted = headers.limit - headers.remaining
@@ -141,7 +141,7 @@ class RateLimitWindow:
     def _until_next_s(self, exchange: Exchange) -> float:
         if exchange.status == 429:
             return exchange.retry_after_s + 1
-        left = rate_limits.seconds_left(exchange, advanced_s=0)
+        left = _left_s(exchange)
         return min(max(left, 0), WINDOW_S) + 1 if left is not None else WINDOW_S + 1
 
     def _require_credits(self, times: int) -> None:
@@ -153,10 +153,28 @@ class RateLimitWindow:
             )
 
 
+def _left_s(exchange: Exchange) -> float | None:
+    """Return how long a window that cannot be moved still lasts; None if that is not known.
+
+    A server that sends no Date is taken to have this machine's time, if its window then ends within its
+    length: no answer is judged by that.
+    """
+    if rate_limits.server_unix_s(exchange) is not None:
+        return rate_limits.seconds_left(exchange, advanced_s=0)
+    end = rate_limits.window_headers_of(exchange).reset_unix_s
+    left = None if end is None else end - _answered_unix_s(exchange)
+    return left if left is not None and 0 <= left <= WINDOW_S else None
+
+
+def _answered_unix_s(exchange: Exchange) -> float:
+    server = rate_limits.server_unix_s(exchange)
+    return exchange.started_at.timestamp() + exchange.elapsed_ms / 1000 if server is None else server
+
+
 def _is_since(exchange: Exchange, run: Exchange) -> bool:
     """Whether the response came after the begin of the window that a run was told of."""
-    answered, end = rate_limits.server_unix_s(exchange), rate_limits.window_headers_of(run).reset_unix_s
-    return answered is not None and end is not None and answered >= end - WINDOW_S - 1
+    end = rate_limits.window_headers_of(run).reset_unix_s
+    return end is not None and _answered_unix_s(exchange) >= end - WINDOW_S - 1
 
 
 def _told(exchange: Exchange) -> str:
