@@ -17,38 +17,29 @@ HarnessError
 import difflib
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Final
+from typing import Self
 
 
 class ExitCode(IntEnum):
-    KEPT = 0
-    BREACH = 1
-    USAGE = 2
-    UNREACHABLE = 3
-    GUARD = 4
-    INVALID_MEASUREMENT = 5
-    INTERRUPTED = 130
+    meaning: str
 
-    @property
-    def meaning(self) -> str:
-        """Describe the code, for help texts and documents."""
-        return _MEANINGS[self]
+    KEPT = 0, "contract kept, objectives met"
+    BREACH = 1, "breach, conflict, contradicted profile, missed objective or regression"
+    USAGE = 2, "wrong command line, profile or file, or nothing to judge"
+    UNREACHABLE = 3, "target unreachable"
+    GUARD = 4, "stopped by a guard"
+    INVALID_MEASUREMENT = 5, "measurement not valid"
+    INTERRUPTED = 130, "interrupted"
+
+    def __new__(cls, value: int, meaning: str = "") -> Self:
+        code = int.__new__(cls, value)
+        code._value_, code.meaning = value, meaning
+        return code
 
     @classmethod
     def explained(cls) -> str:
         """List all codes with their meanings in one line."""
         return "; ".join(f"{code.value} {code.meaning}" for code in cls)
-
-
-_MEANINGS: Final = {
-    ExitCode.KEPT: "contract kept, objectives met",
-    ExitCode.BREACH: "breach, conflict, contradicted profile, missed objective or regression",
-    ExitCode.USAGE: "wrong command line, profile or file, or nothing to judge",
-    ExitCode.UNREACHABLE: "target unreachable",
-    ExitCode.GUARD: "stopped by a guard",
-    ExitCode.INVALID_MEASUREMENT: "measurement not valid",
-    ExitCode.INTERRUPTED: "interrupted",
-}
 
 
 class HarnessError(Exception):

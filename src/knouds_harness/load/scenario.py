@@ -20,8 +20,7 @@ from knouds_harness.load.generator.generating_run import GeneratingRun
 from knouds_harness.load.invariants.verification import parsed
 from knouds_harness.load.workload.accounts import RUNS, AccountKeys, RunRequest
 from knouds_harness.load.workload.workload import Task, TaskAccount
-from knouds_harness.runs.custom_metrics import COUNT, TIME
-from knouds_harness.runs.operation_load import labelled
+from knouds_harness.runs.operation_load import COUNT, TIME, labelled
 from knouds_harness.targets.needs.runs import RunNeed
 from knouds_harness.targets.resources import Persona
 

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.files import file_text
-from knouds_harness.runs.custom_metrics import CustomMetric
 from knouds_harness.runs.load_results import JudgedObjective, StageLoad, stage_of
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     RECORDED_PERCENTS,
+    CustomMetric,
     OperationLoad,
     is_total,
     labelled,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Final, Literal
 
-from knouds_harness.runs.custom_metrics import CustomMetric
 from knouds_harness.runs.load_capacity import Capacity
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, PlannedStage
 from knouds_harness.runs.operation_load import (
@@ -16,6 +15,7 @@ from knouds_harness.runs.operation_load import (
     STATUSES,
     Amount,
     Count,
+    CustomMetric,
     OperationLoad,
     RequestStatus,
     TaskError,

@@ -1,4 +1,7 @@
-"""How requests of load ended, and how long they took: statuses, percentiles, one operation, one second."""
+"""How requests of load ended, and how long they took: statuses, percentiles, one operation, one second.
+
+And what a scenario's own tasks count and measure beside requests (k6: custom metrics).
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +21,10 @@ TASK: Final = "task "
 
 OUTSIDE: Final = "in front of the API: "
 """Begins the code of an error that never came from the API, such as the page of a gateway."""
+
+COUNT: Final = "count"
+TIME: Final = "time"
+"""Measures of counters and times of a scenario's own; those of requests are others."""
 
 
 def labelled(label: str, operation: str) -> str:
@@ -281,3 +288,24 @@ class SecondRow:
     p99_ms: float | None
     max_ms: float | None
     spread: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomMetric:
+    """A counter, or a time that tasks measured, after the warm-up.
+
+    Attributes:
+        count: The sum of what was added to the counter; of a time, how often it was measured.
+        per_s: The same per second.
+        times: None for a counter.
+    """
+
+    name: str
+    count: Amount
+    per_s: Amount
+    times: Times | None = None
+
+    @property
+    def operation(self) -> str:
+        """Its name, where objectives have that of an operation."""
+        return self.name

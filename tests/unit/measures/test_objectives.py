@@ -19,10 +19,16 @@ from knouds_harness.measures.objectives import (
     refuse_unknown_stages,
     with_stated,
 )
-from knouds_harness.runs.custom_metrics import CustomMetric
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_results import StageLoad
-from knouds_harness.runs.operation_load import ALL_OPERATIONS, STATUSES, TIME_MEASURES, OperationLoad, Times
+from knouds_harness.runs.operation_load import (
+    ALL_OPERATIONS,
+    STATUSES,
+    TIME_MEASURES,
+    CustomMetric,
+    OperationLoad,
+    Times,
+)
 
 RATES = ["error_rate", "throttled_rate", "requests_per_s", "throughput_per_s", "count", "per_s"]
 

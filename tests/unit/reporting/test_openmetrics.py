@@ -10,7 +10,7 @@ from loaded_runs import loaded
 from rendering import samples
 
 from knouds_harness.reporting.openmetrics import live_openmetrics, openmetrics
-from knouds_harness.runs.custom_metrics import CustomMetric
+from knouds_harness.runs.operation_load import CustomMetric
 
 DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana" / "load.json"
 _METRIC = re.compile(r"\bknouds_harness_\w+")

@@ -26,7 +26,6 @@ from knouds_harness.load.collection.seconds import (
 from knouds_harness.measures.delay import OkTimes
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
 from knouds_harness.measures.steadiness import Steadiness
-from knouds_harness.runs.custom_metrics import TIME, CustomMetric
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_record import spread_text
 from knouds_harness.runs.load_results import Cycles, StageLoad
@@ -34,6 +33,8 @@ from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     RECORDED_PERCENTS,
     TASK,
+    TIME,
+    CustomMetric,
     ErrorCount,
     OperationLoad,
     RequestStatus,

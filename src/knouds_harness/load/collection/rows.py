@@ -11,8 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from knouds_harness.load.client.http_answer import Opening, Wire
 from knouds_harness.load.client.response import Response, error_code
-from knouds_harness.runs.custom_metrics import TIME
-from knouds_harness.runs.operation_load import RequestStatus
+from knouds_harness.runs.operation_load import TIME, RequestStatus
 from knouds_harness.targets.secrets import Secret
 
 MOST_OF_A_KIND: Final = 3

@@ -30,8 +30,7 @@ from knouds_harness.load.client.http_answer import Wire
 from knouds_harness.load.collection.rows import AnswerCopy, RequestRecorder, RequestRow, Rows
 from knouds_harness.load.messages import FinalReporter, FinalReports
 from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of, merged
-from knouds_harness.runs.custom_metrics import COUNT
-from knouds_harness.runs.operation_load import RequestStatus
+from knouds_harness.runs.operation_load import COUNT, RequestStatus
 
 # Read once: NTP or an administrator may set the system's clock, but seconds must stay in order.
 _EPOCH_S: Final = time.time() - time.monotonic()

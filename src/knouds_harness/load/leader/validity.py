@@ -24,7 +24,6 @@ from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay, OkTimes, remedy
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.measures.objectives import Objective, describe, is_least, judge_objectives
-from knouds_harness.runs.custom_metrics import TIME
 from knouds_harness.runs.load_results import (
     Doubt,
     JudgedObjective,
@@ -35,7 +34,7 @@ from knouds_harness.runs.load_results import (
     describe_backlog,
     totals_of,
 )
-from knouds_harness.runs.operation_load import OperationLoad, RequestStatus
+from knouds_harness.runs.operation_load import TIME, OperationLoad, RequestStatus
 
 MOST_DROPPED_SHARE: Final = 0.001
 MOST_UNSENT_SHARE: Final = 0.01

@@ -17,13 +17,14 @@ from knouds_harness.measures.hdr_logs import Interval, read_hdr_log
 from knouds_harness.measures.histograms import Histogram, bucket_of, merged
 from knouds_harness.reporting.comparison.change import UNBOUNDED, RunFigure
 from knouds_harness.reporting.comparison.tolerances import RATE, SHARES, THROUGHPUT
-from knouds_harness.runs.custom_metrics import TIME, CustomMetric
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan
 from knouds_harness.runs.load_results import Doubt, LoadResults
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     ERRORS,
     PERCENTS,
+    TIME,
+    CustomMetric,
     OperationLoad,
     RequestStatus,
     Times,

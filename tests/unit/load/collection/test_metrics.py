@@ -15,13 +15,14 @@ from knouds_harness.load.collection.seconds import (
     now_unix_s,
 )
 from knouds_harness.measures.histograms import Histogram, merged
-from knouds_harness.runs.custom_metrics import TIME, CustomMetric
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     RECORDED_PERCENTS,
     TASK,
+    TIME,
     TIME_MEASURES,
+    CustomMetric,
     RequestStatus,
     TaskError,
     time_ms,

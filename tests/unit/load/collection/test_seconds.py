@@ -27,8 +27,7 @@ from knouds_harness.load.collection.seconds import (
     count_rows,
 )
 from knouds_harness.measures.histograms import Histogram
-from knouds_harness.runs.custom_metrics import COUNT, TIME
-from knouds_harness.runs.operation_load import RequestStatus
+from knouds_harness.runs.operation_load import COUNT, TIME, RequestStatus
 from knouds_harness.targets.secrets import Secret
 
 FAILURE = ValueError("not as expected")

@@ -14,9 +14,8 @@ from knouds_harness.reporting.comparison.load_comparison import compare_loads
 from knouds_harness.reporting.comparison.report import write_comparison
 from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
-from knouds_harness.runs.custom_metrics import CustomMetric
 from knouds_harness.runs.load_results import Doubt, Invariant
-from knouds_harness.runs.operation_load import PERCENTILES
+from knouds_harness.runs.operation_load import PERCENTILES, CustomMetric
 
 TOLERANCES = read_tolerances(None, "reads", [])
 OF_A_STAGE = ("stage 1: whoami p50 < 0ms",)  # load alone judges it

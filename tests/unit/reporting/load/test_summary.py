@@ -8,10 +8,9 @@ from load_records import load_run, missed, operation, times, validity
 from rendering import printed
 
 from knouds_harness.reporting.render import render_all
-from knouds_harness.runs.custom_metrics import CustomMetric
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_results import LOAD_FILE, Invariant, StageLoad
-from knouds_harness.runs.operation_load import ErrorCount, TaskError
+from knouds_harness.runs.operation_load import CustomMetric, ErrorCount, TaskError
 
 SECONDS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 
