@@ -4,6 +4,8 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
@@ -123,6 +125,9 @@ class ShownCharges:
         credits: The charges of all accounts together whose usage can be read; None if there is none.
         rows: How many rows came since.
         is_settled: No run was in progress, and the last one ended long enough ago.
+        later_credits: What of the charges is that of runs that were created after ``until``.
+        later_rows: How many rows are theirs.
+        read_at: When it was read, by the target's clock; None if it does not tell.
     """
 
     credits: float | None
@@ -131,6 +136,9 @@ class ShownCharges:
     marks: Marks = field(default_factory=dict)
     is_ended: bool = True
     is_settled: bool = True
+    later_credits: float = 0.0
+    later_rows: int = 0
+    read_at: datetime | None = None
 
     @property
     def settled_rows(self) -> int | None:
@@ -152,10 +160,22 @@ class ChargesShown:
         marks: Marks = {},  # noqa: B006 - copied
         *,
         settle_s: float = 0.0,
+        until: datetime | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Read nothing yet; charges may show up to ``settle_s`` after a run has ended."""
-        self._send = send
+        """Read nothing yet; charges may show up to ``settle_s`` after a run has ended.
+
+        Runs that were created after ``until``, by the target's clock, are told apart.
+        """
+
+        def noting(request: Request) -> Exchange:
+            exchange = send(request)
+            self._read_at = _instant(exchange.header("date"), parsedate_to_datetime)
+            return exchange
+
+        self._send = noting
+        self._until, self._read_at = until, None
+        self._later: set[tuple[str, str]] = set()
         self._settle_s = settle_s
         self._clock = clock
         self._last_run_s = -math.inf
@@ -196,6 +216,7 @@ class ChargesShown:
             self._charges[user] = self._charged(user, least_rows=_LAST_ROWS if is_last else 0)
         charges = dict(self._charges)
         known = [each for each in charges.values() if each is not None]
+        later = [self._charge_by_row[user].get(row) for user, row in self._later]
         is_ended = not any(row in self._charge_by_row[user] for user, row in self._processing)
         return ShownCharges(
             credits=sum(known) if known else None,
@@ -204,6 +225,9 @@ class ChargesShown:
             marks=self.marks,
             is_ended=is_ended,
             is_settled=is_ended and self._clock() - self._last_run_s >= self._settle_s,
+            later_credits=sum(each for each in later if each),
+            later_rows=sum(each is not None for each in later),
+            read_at=self._read_at,
         )
 
     def rows_since(self, user: str) -> int | None:
@@ -250,9 +274,20 @@ class ChargesShown:
                         is_processing = row.get("status") == "processing"
                         change = self._processing.add if is_processing else self._processing.discard
                         change((user, repr(row["id"])))
+                        created = _instant(row.get("createdAt"), datetime.fromisoformat)
+                        if self._until and created and created > self._until:
+                            self._later.add((user, repr(row["id"])))
                 charges = dict(filter(None, map(_charge_of, rows)))
                 return charges if len(charges) == len(rows) else None
         return None
+
+
+def _instant(text: JSON, parse: Callable[[str], datetime]) -> datetime | None:
+    try:
+        found = parse(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
 
 
 def _charge_of(row: JSON) -> tuple[str, float] | None:

@@ -60,7 +60,7 @@ def cost_words(cost_credits: float, usage: UsageShown | None) -> str:
         words = f"{max(shown, 0):,.10g} credits so far (usage, not settled yet)"
         return f"{words}, {cost_credits:,.10g} by the answers" if cost_credits > shown else words
     unread = max(0.0, cost_credits - shown)
-    words = f"charged {shown:,.10g} credits (usage)"
+    words = usage.words
     if unread and usage.unread:
         words += f", at most {unread:,.10g} more of {', '.join(usage.unread)}"
     elif unread:

@@ -288,12 +288,21 @@ class UsageShown:
         given_back_credits: What was reserved besides, and not charged.
         unread: Accounts that sent runs, and whose usage cannot be read.
         is_settled: Whether it was read late enough after the last run: ``limits.settle_s``.
+        is_most: Whether it shows more runs than were sent.
     """
 
     credits: float | None = None
     given_back_credits: float = 0.0
     unread: tuple[str, ...] = ()
     is_settled: bool = True
+    is_most: bool = False
+
+    @property
+    def words(self) -> str:
+        charged = f"{self.credits or 0.0:,.10g} credits"
+        if not self.is_most:
+            return f"charged {charged} (usage)"
+        return f"charged at most {charged} (usage; other clients of the account may be in it)"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,8 @@ from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
 
 UNSETTLED_FILE: Final = "unsettled.json"
+_ROUNDED: Final = timedelta(seconds=1)
+"""What an instant in a header leaves out."""
 _SIGNED_FOR: Final = b"knouds-harness unsettled usage\n"
 
 
@@ -32,6 +34,8 @@ class UnsettledUsage:
 
     Attributes:
         settles_at: From when on usage shows all charges, UTC.
+        ended_at: When it ended, by the target's clock as far as that is known.
+        runs: How many runs it sent at most; None if it did not count them.
     """
 
     format: Literal["knouds-harness unsettled"] = "knouds-harness unsettled"
@@ -39,6 +43,8 @@ class UnsettledUsage:
     settles_at: datetime
     counted_credits: float
     marks: Mapping[str, tuple[str, ...]]
+    ended_at: datetime | None = None
+    runs: int | None = None
     signature: str = ""
 
     def signed(self) -> Self:
@@ -70,14 +76,18 @@ def unsettled_in(folder: Path) -> UnsettledUsage | None:
 
 
 def note_usage(
-    writer: RunWriter, target: Target, shown: ShownCharges, *, counted_credits: float
+    writer: RunWriter, target: Target, shown: ShownCharges, *, counted_credits: float, runs: int | None = None
 ) -> list[str]:
-    """Record what usage showed at the end of a run; return lines about what may still come."""
+    """Record what usage showed at the end of a run; return lines about what may still come.
+
+    ``runs`` is how many it sent: if usage shows more, other clients of the account may be in it.
+    """
     writer.usage = UsageShown(
         credits=shown.credits,
         given_back_credits=writer.budget.given_back_credits if writer.budget else 0.0,
         unread=tuple(sorted(shown.unread)),
         is_settled=shown.is_settled,
+        is_most=runs is not None and shown.rows > runs,
     )
     if shown.is_settled or shown.credits is None:
         return []
@@ -87,6 +97,8 @@ def note_usage(
         settles_at=datetime.now(UTC) + timedelta(seconds=settle_s),
         counted_credits=float(counted_credits),  # as it is read again
         marks={user: tuple(sorted(rows)) for user, rows in shown.marks.items() if rows is not None},
+        ended_at=shown.read_at or datetime.now(UTC),
+        runs=runs,
     )
     writer.add_file(UNSETTLED_FILE, unsettled_format().dump_json(unsettled.signed()))
     again = f"knouds-harness cleanup {writer.folder} reads usage again, as does the next command."
@@ -96,6 +108,7 @@ def note_usage(
 def settle(folder: Path, client: Client) -> tuple[str, ExitCode]:
     """Read usage again for a run that was not settled; return what it cost in words, and an exit code.
 
+    Runs that were created after it ended are not its own, unless it was charged less then than answers said.
     Once it is settled, the run record says what it cost, and ``unsettled.json`` is removed.
     """
     unsettled = unsettled_in(folder)
@@ -104,19 +117,26 @@ def settle(folder: Path, client: Client) -> tuple[str, ExitCode]:
     if (now := datetime.now(UTC)) < unsettled.settles_at:
         seconds = (unsettled.settles_at - now).total_seconds()
         return f"{folder}: usage is not settled yet, in {seconds:.0f} s", ExitCode.BREACH
-    charges = ChargesShown(client.send, unsettled.marks)
+    until = unsettled.ended_at and unsettled.ended_at + _ROUNDED
+    charges = ChargesShown(client.send, unsettled.marks, until=until)
     for user in unsettled.marks:
         charges.begin(user, client.personas.values())
     shown = charges.read(is_last=True)
     if shown.credits is None:
         return f"{folder}: usage cannot be read", ExitCode.BREACH
-    usage = UsageShown(credits=shown.credits, unread=tuple(sorted(shown.unread)))
+    own_credits, rows = shown.credits - shown.later_credits, shown.rows - shown.later_rows
+    if own_credits < unsettled.counted_credits:  # its clock tells nothing
+        own_credits, rows = shown.credits, shown.rows
+    is_most = unsettled.runs is not None and rows > unsettled.runs
+    usage = UsageShown(credits=own_credits, unread=tuple(sorted(shown.unread)), is_most=is_most)
     limit_credits = rewrite_usage(folder, usage)
     (folder / UNSETTLED_FILE).unlink(missing_ok=True)
-    words = f"{folder}: charged {shown.credits:,.10g} credits (usage)"
-    if shown.credits > unsettled.counted_credits:
+    words = f"{folder}: {usage.words}"
+    if own_credits > unsettled.counted_credits:
         words += f", not {unsettled.counted_credits:,.10g} as counted when it ended"
-    if shown.credits > limit_credits:
+    if own_credits < shown.credits:
+        words += f"; {shown.credits - own_credits:,.10g} more are of runs that began after it"
+    if own_credits > limit_credits:
         return f"{words}; the limit was {limit_credits:,.10g}", ExitCode.GUARD
     return words, ExitCode.KEPT
 

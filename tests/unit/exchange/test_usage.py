@@ -1,5 +1,7 @@
 """Charges that usage shows, and rows that appear late."""
 
+from datetime import UTC, datetime
+
 import httpx
 import pytest
 
@@ -75,6 +77,22 @@ def test_charge_of_a_row_without_a_status_counts(shown, usage, status):
     usage.add(5, status=status)
 
     assert shown.read().credits == 5
+
+
+def test_later_runs_are_told_apart_by_the_clock_of_the_target(client_answering, usage):
+    """Also of a time without a zone; a row that does not say when it was created is no later one."""
+    until = datetime(2026, 11, 25, 10, tzinfo=UTC)
+    for second, credits_cost in ((0, 2), (1, 3), (None, 5)):
+        usage.add(credits_cost)
+        usage.rows[-1] |= {"createdAt": f"2026-11-25T10:00:0{second}" if second is not None else "soon"}
+    client = client_answering(usage)
+    charges = ChargesShown(client.send, {"ada": ["7"]}, until=until)
+    charges.begin("ada", client.personas.values())
+
+    shown = charges.read()
+
+    assert (shown.credits, shown.rows) == (10, 3)
+    assert (shown.later_credits, shown.later_rows) == (3, 1)
 
 
 def test_usage_is_not_read_again_before_the_next_run(shown, usage):

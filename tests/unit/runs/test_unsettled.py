@@ -1,11 +1,21 @@
 """What a run notes of usage that was not settled when it ended."""
 
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, Self
 
 import pytest
 
-from knouds_harness.runs.unsettled import UNSETTLED_FILE, UnsettledUsage, unsettled_format, unsettled_in
+from knouds_harness.exchange.usage import ShownCharges
+from knouds_harness.runs.unsettled import (
+    UNSETTLED_FILE,
+    UnsettledUsage,
+    settle,
+    unsettled_format,
+    unsettled_in,
+)
 
 NOTED = UnsettledUsage(
     base_url="https://staging.example.com",
@@ -24,6 +34,64 @@ def test_note_of_this_user_is_read(tmp_path):
     (tmp_path / UNSETTLED_FILE).write_bytes(unsettled_format().dump_json(NOTED.signed()))
 
     assert unsettled_in(tmp_path) == NOTED.signed()
+
+
+class Charges:
+    """What usage shows by now, of runs that a later one of the account may be among."""
+
+    def __init__(self, **shown: Any) -> None:
+        self._shown = ShownCharges(**shown)
+        self.until: datetime | None = None
+
+    def __call__(self, _send: object, _marks: object, *, until: datetime) -> Self:
+        self.until = until
+        return self
+
+    def begin(self, *_: object) -> None:
+        """Read nothing."""
+
+    def read(self, **_: object) -> ShownCharges:
+        return self._shown
+
+
+@pytest.mark.parametrize(
+    ("charges", "runs", "says"),
+    [
+        pytest.param(
+            Charges(credits=16, rows=2, later_credits=8, later_rows=1),
+            1,
+            "charged 8 credits (usage); 8 more are of runs that began after it",
+            id="a later run of the account",
+        ),
+        pytest.param(
+            Charges(credits=16, rows=2),
+            1,
+            "charged at most 16 credits (usage; other clients of the account may be in it), not 8 as counted",
+            id="one at the same time",
+        ),
+        pytest.param(
+            Charges(credits=8, rows=1, later_credits=8, later_rows=1),
+            1,
+            "charged 8 credits (usage)",
+            id="a clock that tells nothing",
+        ),
+        pytest.param(Charges(credits=9, rows=1), 1, "charged 9 credits (usage), not 8 as", id="its own"),
+        pytest.param(Charges(credits=8, rows=2), None, "charged 8 credits (usage)", id="not counted"),
+    ],
+)
+def test_charges_of_other_runs_are_not_told_as_its_own(tmp_path, monkeypatch, charges, runs, says):
+    """By when they were created, and by how many there are, as far as that is known."""
+    noted = replace(NOTED, ended_at=NOTED.settles_at, runs=runs)
+    (tmp_path / UNSETTLED_FILE).write_bytes(unsettled_format().dump_json(noted.signed()))
+    monkeypatch.setattr("knouds_harness.runs.unsettled.ChargesShown", charges)
+    monkeypatch.setattr("knouds_harness.runs.unsettled.rewrite_usage", lambda *_: 100.0)
+    client: Any = SimpleNamespace(target=SimpleNamespace(base_url=NOTED.base_url), send=None, personas={})
+
+    told, _ = settle(tmp_path, client)
+
+    assert told.removeprefix(f"{tmp_path}: ").startswith(says)
+    assert charges.until == NOTED.settles_at + timedelta(seconds=1)
+    assert not (tmp_path / UNSETTLED_FILE).exists()
 
 
 @pytest.mark.parametrize(

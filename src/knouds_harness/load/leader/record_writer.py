@@ -94,9 +94,11 @@ class LoadRecordWriter:
     def write(self, results: LoadResults) -> None:
         self._background.give(lambda: self._load.write(results))
 
-    def note_usage(self, target: Target, shown: ShownCharges, *, counted_credits: float) -> list[str]:
+    def note_usage(
+        self, target: Target, shown: ShownCharges, *, counted_credits: float, runs: int
+    ) -> list[str]:
         """Record what usage showed at the end; return lines about what may still come."""
-        return note_usage(self._run, target, shown, counted_credits=counted_credits)
+        return note_usage(self._run, target, shown, counted_credits=counted_credits, runs=runs)
 
     def checkpoint(self) -> None:
         self._background.give(self._run.checkpoint)
