@@ -42,10 +42,6 @@ def _accepted_in_state(is_meant: Callable[[Key], bool], operations: str = "") ->
     return at(Point.CREDENTIALS, operations, apply)
 
 
-def _is_unapproved(key: Key) -> bool:
-    return key.state == "active" and not key.account.is_approved
-
-
 def _similar(given: Credentials, how: str) -> Key | None:
     return find_key_where(given.store, _SIMILAR[how], {"secret": "".join(given.presented)})
 
@@ -71,22 +67,8 @@ def _read_bearer(given: Credentials) -> None:
         given.presented = [credentials.strip()]
 
 
-def _read_query(given: Credentials) -> None:
-    if not given.presented:
-        query = given.request.query_params
-        given.presented = [query[name] for name in _QUERY_NAMES if name in query][:1]
-
-
 def _on_401(is_meant: Callable[[OutgoingAnswer], object], edit: AnswerEdit) -> Edit:
     return on_refusal(where(is_meant, edit), status=401)
-
-
-def _on_401_of(is_meant: Callable[[Key], bool], error: str) -> Edit:
-    """Refuse a key with 403."""
-    return _on_401(
-        lambda answer: answer.key is not None and is_meant(answer.key),
-        refused(403, "API_KEY_ACCESS_DENIED", error),
-    )
 
 
 def _lacks_key(answer: OutgoingAnswer) -> bool:
@@ -110,14 +92,6 @@ def _opened(
             answer.status, answer.body = 200, make(key)
 
     return on_refusal(apply, status=401)
-
-
-def _needs_key(operation: str) -> Edit:
-    return on_answer(operation, where(lambda answer: not answer.request.headers.get("x-api-key"), _PLAIN_401))
-
-
-def _describe_the_stranger(answer: OutgoingAnswer) -> None:
-    answer.body["user"] = as_user(find_key_by_name(answer.store, "stranger").account)
 
 
 @fault("auth.key-in-x-api-key")
@@ -177,18 +151,11 @@ def auth_malformed_key_accepted() -> Edit:
 _WELL_FORMED = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{16,}}")
 
 
-def _is_nobodys(given: Credentials) -> bool:
-    """Return whether the request has a well-formed key that resembles no known key."""
-    secret = "".join(given.presented)
-    return bool(_WELL_FORMED.fullmatch(secret)) and not any(
-        _similar(given, how) for how in ("case", "extension", "start")
-    )
-
-
-@fault("auth.unknown-key-is-401")
-def auth_unknown_key_accepted() -> Edit:
-    """A well-formed unknown key acts as the enterprise account."""
-    return taken_for_full(_is_nobodys)
+@fault("auth.unknown-key-is-401", taken_for_full)
+def auth_unknown_key_accepted(given: Credentials) -> bool:
+    """A well-formed unknown key acts as the enterprise account, if it resembles no known key."""
+    is_well_formed = _WELL_FORMED.fullmatch("".join(given.presented)) is not None
+    return is_well_formed and not any(_similar(given, how) for how in _SIMILAR)
 
 
 @fault("auth.altered-key-is-401", is_subtle=True)
@@ -218,7 +185,10 @@ def auth_revoked_still_polls() -> Edit:
 @fault("auth.revoked-key-is-401")
 def auth_revoked_is_403() -> Edit:
     """A revoked key gets a 403."""
-    return _on_401_of(lambda key: key.state == "revoked", "This key was revoked.")
+    return _on_401(
+        lambda answer: answer.key is not None and answer.key.state == "revoked",
+        refused(403, "API_KEY_ACCESS_DENIED", "This key was revoked."),
+    )
 
 
 @fault("auth.legacy-key-is-401-retired")
@@ -236,7 +206,7 @@ def auth_legacy_is_plain_401() -> Edit:
 @fault("auth.unapproved-account-is-401")
 def auth_unapproved_accepted() -> Edit:
     """A key of an account that is not approved yet works."""
-    return _accepted_in_state(_is_unapproved)
+    return _accepted_in_state(lambda key: key.state == "active" and not key.account.is_approved)
 
 
 @fault("auth.bearer-is-not-accepted")
@@ -251,10 +221,12 @@ def auth_bearer_shows_usage() -> Edit:
     return at(Point.CREDENTIALS, "listUsage", _read_bearer)
 
 
-@fault("auth.query-key-is-not-accepted")
-def auth_query_key_accepted() -> Edit:
+@fault("auth.query-key-is-not-accepted", Point.CREDENTIALS)
+def auth_query_key_accepted(given: Credentials) -> None:
     """A key in the query string works."""
-    return at(Point.CREDENTIALS, "", _read_query)
+    if not given.presented:
+        query = given.request.query_params
+        given.presented = [query[name] for name in _QUERY_NAMES if name in query][:1]
 
 
 @fault("auth.session-paths-refuse-keys")
@@ -272,13 +244,16 @@ def auth_session_keys_open_to_star() -> Edit:
 @fault("auth.public-operations-need-no-key")
 def auth_public_schema_needs_key() -> Edit:
     """The public schema needs a key."""
-    return _needs_key("getPublicWorkflowSchema")
+    return on_answer(
+        "getPublicWorkflowSchema",
+        where(lambda answer: not answer.request.headers.get("x-api-key"), _PLAIN_401),
+    )
 
 
-@fault("whoami.is-the-key-owner")
-def whoami_describes_another() -> Edit:
+@fault("whoami.is-the-key-owner", lambda edit: on_success("getWhoami", edit))
+def whoami_describes_another(answer: OutgoingAnswer) -> None:
     """whoami describes another account."""
-    return on_success("getWhoami", _describe_the_stranger)
+    answer.body["user"] = as_user(find_key_by_name(answer.store, "stranger").account)
 
 
 @fault("whoami.is-the-key-owner", is_subtle=True)

@@ -28,12 +28,6 @@ from knouds_sandbox.faults.editing import (
 )
 from knouds_sandbox.state.run_records import StoredRun, end_run, find_run
 
-
-def _where(condition: str) -> Edit:
-    """Read only rows that also meet this condition."""
-    return selecting(lambda selection: selection.conditions.update(added=condition), USAGE_OPERATIONS)
-
-
 _CHEAPEST = "claude-sonnet"
 
 
@@ -48,7 +42,7 @@ def usage_row_names_the_cheapest() -> Edit:
 @fault("usage.run-has-a-row", is_subtle=True)
 def usage_lacks_every_tenth_run() -> Edit:
     """Every tenth run has no row."""
-    return _where(f"id % {SELDOM}")
+    return selecting(lambda selection: selection.conditions.update(added=f"id % {SELDOM}"), USAGE_OPERATIONS)
 
 
 _ONE_ID = "00000000-0000-4000-8000-000000000000"

@@ -40,13 +40,6 @@ def _on_inputs(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Edit
     return at(Point.BODY, "runWorkflow", read)
 
 
-def _job(change: Callable[[Job], Job]) -> Edit:
-    async def edit(_: HandlerCall, job: Job) -> Job:
-        return change(job)
-
-    return at(Point.JOB, RUNS, edit)
-
-
 @fault("run.defaults-for-left-out-fields", _on_inputs, is_subtle=True)
 def run_defaults_count_one_more(inputs: dict[str, Any], default: dict[str, Any]) -> None:
     """If the number of images is left out, it is one more than its default."""
@@ -68,10 +61,10 @@ def run_granted_costs(answer: OutgoingAnswer) -> None:
     answer.body["cost"] = ended_run(answer).cost_credits
 
 
-@fault("run.charged-per-generator", is_subtle=True)
-def run_charges_the_first_node() -> Edit:
+@fault("run.charged-per-generator", Point.JOB, RUNS, is_subtle=True)
+async def run_charges_the_first_node(_: HandlerCall, job: Job) -> Job:
     """Only the first of several generator nodes is charged."""
-    return _job(lambda job: make_job(job.calls[:1], job.inputs, workflow_slug=job.workflow_slug))
+    return make_job(job.calls[:1], job.inputs, workflow_slug=job.workflow_slug)
 
 
 @fault("run.charged-per-generator", is_subtle=True)

@@ -10,7 +10,7 @@ from starlette.types import Scope
 from knouds_sandbox.access.keys import Credentials
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.fault_points import SENT_NAMES, Edit, Point, fault
-from knouds_sandbox.faults.editing import at, on_answer, refused, taken_for_full, where
+from knouds_sandbox.faults.editing import at, taken_for_full
 
 _RESPELLED = "respelled"
 _OVERRIDE = "x-http-method-override"
@@ -31,11 +31,6 @@ def _routed(respell: Respell) -> Edit:
 
 def _is_respelled(request: Request) -> bool:
     return _RESPELLED in request.scope
-
-
-def _without_key() -> Edit:
-    """Accept a respelled request without a key as the enterprise account."""
-    return taken_for_full(lambda given: not given.presented and _is_respelled(given.request))
 
 
 def _with_every_capability(given: Credentials) -> None:
@@ -63,7 +58,10 @@ def _overridden(scope: Scope, *methods: str) -> bool:
 @fault("auth.missing-key-is-401", is_subtle=True)
 def spelling_original_url_needs_no_key() -> tuple[Edit, ...]:
     """X-Original-URL leads from a public path to any other, without a key."""
-    return _routed(_named_elsewhere), _without_key()
+    return (
+        _routed(_named_elsewhere),
+        taken_for_full(lambda given: not given.presented and _is_respelled(given.request)),
+    )
 
 
 @fault("capability.missing-is-403-denied", is_subtle=True)
@@ -99,17 +97,11 @@ def spelling_key_before_accept_is_not_read(given: Credentials) -> None:
         given.presented = []
 
 
-def _accepts_more(answer: OutgoingAnswer) -> bool:
-    return any(value != "application/json" for value in answer.request.headers.getlist("accept"))
-
-
-_NOT_ACCEPTABLE = refused(406, "NOT_ACCEPTABLE", "Accept application/json.")
-
-
-@fault("ground.status-is-documented", is_subtle=True)
-def spelling_accept_must_be_json_alone() -> Edit:
+@fault("ground.status-is-documented", Point.ANSWER, is_subtle=True)
+def spelling_accept_must_be_json_alone(answer: OutgoingAnswer) -> None:
     """A request whose Accept is not application/json, without parameters, gets a 406."""
-    return on_answer("", where(_accepts_more, _NOT_ACCEPTABLE))
+    if any(value != "application/json" for value in answer.request.headers.getlist("accept")):
+        answer.refuse(406, "NOT_ACCEPTABLE", "Accept application/json.")
 
 
 @fault("ground.responses-are-json-objects", Point.ANSWER, is_subtle=True)

@@ -1,25 +1,22 @@
 """Faults: timestamps are wrong."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from starlette.responses import Response
 
+from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point, fault, note_met
-from knouds_sandbox.faults.editing import Handler, changed, on_document, on_rows
+from knouds_sandbox.faults.editing import Handler, on_document, on_rows
 from knouds_sandbox.handlers.workflows import own_workflow
 from knouds_sandbox.state.workflows import change_workflow, find_workflow
 
 
-def _two_hours_later(time: Any) -> str:
-    return (datetime.fromisoformat(time) + timedelta(hours=2)).isoformat()
-
-
-@fault("workflows.updated-at-is-iso", is_subtle=True)
-def times_updated_at_in_local_time() -> Edit:
+@fault("workflows.updated-at-is-iso", on_document, is_subtle=True)
+def times_updated_at_in_local_time(answer: OutgoingAnswer) -> None:
     """updatedAt is two hours ahead: a local time that claims to be UTC."""
-    return on_document(changed("updatedAt", _two_hours_later))
+    ahead = datetime.fromisoformat(answer.body["updatedAt"]) + timedelta(hours=2)
+    answer.body["updatedAt"] = ahead.isoformat()
 
 
 @fault("workflows.updated-at-is-iso", Point.HANDLER, "updateWorkflow", is_subtle=True)

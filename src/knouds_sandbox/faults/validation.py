@@ -36,25 +36,10 @@ def _take_inputs(is_meant: Callable[[dict[str, Any]], bool], *, is_async: bool =
     return at(Point.BODY, RUNS, read)
 
 
-def _is_null(body: dict[str, Any]) -> bool:
-    return "inputs" in body and body["inputs"] is None
-
-
-def _is_missing(body: dict[str, Any]) -> bool:
-    return "inputs" not in body
-
-
-def _take_up_to(most: int) -> Callable[[RowFilter], None]:
-    def apply(selection: RowFilter) -> None:
-        selection.limit = min(number(selection.query, "limit", default=DEFAULT_LIMIT), most)
-
-    return apply
-
-
-@fault("usage.limit-at-most-500", is_subtle=True)
-def usage_limit_unbounded() -> Edit:
+@fault("usage.limit-at-most-500", selecting, is_subtle=True)
+def usage_limit_unbounded(selection: RowFilter) -> None:
     """Usage's limit has no upper bound."""
-    return selecting(_take_up_to(10**15))
+    selection.limit = number(selection.query, "limit", default=DEFAULT_LIMIT)
 
 
 @fault("workflows.create-requires-name", Point.BODY, "createWorkflow")
@@ -66,7 +51,7 @@ def create_without_name_accepted(_: HandlerCall, body: Any) -> Any:
 @fault("run.inputs-missing-is-invalid-inputs")
 def run_inputs_missing_accepted() -> Edit:
     """A run without inputs is accepted."""
-    return _take_inputs(_is_missing)
+    return _take_inputs(lambda body: "inputs" not in body)
 
 
 @fault("run.inputs-not-object-is-invalid-inputs")
@@ -78,7 +63,7 @@ def run_inputs_array_accepted() -> Edit:
 @fault("run.inputs-not-object-is-invalid-inputs", is_subtle=True)
 def run_inputs_null_accepted_async() -> Edit:
     """Inputs of an asynchronous run may be null."""
-    return _take_inputs(_is_null, is_async=True)
+    return _take_inputs(lambda body: body.get("inputs", ...) is None, is_async=True)
 
 
 @fault("run.body-not-json-is-invalid-body", Point.HANDLER, RUNS)
@@ -110,13 +95,10 @@ async def run_slug_case_ignored(call: HandlerCall, handle: Handler) -> Response:
     return await handle(call)
 
 
-_PLAIN_404 = refused(404, "NOT_FOUND", "There is no such workflow.")
-
-
 @fault("run.bad-slug-is-invalid-slug")
 def run_bad_slug_is_404() -> Edit:
     """A slug with invalid characters gets a 404."""
-    return on_refusal(_PLAIN_404, "runWorkflow", code="INVALID_SLUG")
+    return on_refusal(refused(404, "NOT_FOUND"), "runWorkflow", code="INVALID_SLUG")
 
 
 @fault("ground.bodiless-needs-no-content-type", partial(on_cancel, "in flight"))

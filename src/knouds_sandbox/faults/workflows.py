@@ -93,36 +93,6 @@ def schema_cuts_description() -> Edit:
     )
 
 
-def _on_change(change: Callable[[ChangedWorkflow], object], operation: str = "updateWorkflow") -> Edit:
-    async def edit(_: HandlerCall, changed: ChangedWorkflow) -> None:
-        change(changed)
-
-    return at(Point.DRAFT, operation, edit)
-
-
-def _suffix(make: Callable[[int], str]) -> Edit:
-    """Give taken slugs other suffixes; ``make`` gets numbers from 2."""
-
-    def change(new: NewWorkflow) -> None:
-        new.suffix = make
-
-    return on_create(change)
-
-
-def _believe_created_by(draft: NewWorkflow | ChangedWorkflow) -> None:
-    if isinstance(draft.body.get("createdBy"), str):
-        draft.members["createdBy"] = draft.body["createdBy"]
-
-
-def _filled_in(make: Callable[[ChangedWorkflow], dict[str, Any]]) -> Edit:
-    """Change members that an update does not send."""
-
-    def change(changed: ChangedWorkflow) -> None:
-        changed.members = make(changed) | changed.members
-
-    return _on_change(change)
-
-
 def _reslugged(make: Callable[[ChangedWorkflow], str | None]) -> Edit:
     """Give an updated workflow another slug, unless that is taken."""
 
@@ -178,10 +148,11 @@ async def create_free_cap_is_late(call: HandlerCall, new: NewWorkflow) -> None:
         note_met()
 
 
-@fault("workflows.creator-owns", is_subtle=True)
-def create_believes_created_by() -> Edit:
+@fault("workflows.creator-owns", on_create, is_subtle=True)
+def create_believes_created_by(new: NewWorkflow) -> None:
     """Create takes createdBy from the body."""
-    return on_create(_believe_created_by)
+    if isinstance(new.body.get("createdBy"), str):
+        new.members["createdBy"] = new.body["createdBy"]
 
 
 @fault("workflows.creator-owns", on_document)
@@ -214,10 +185,10 @@ async def create_answers_an_existing_slug(call: HandlerCall, handle: Handler) ->
     return answer(another.document, status=201)
 
 
-@fault("workflows.create-suffixes-taken-slug", is_subtle=True)
-def create_suffixes_from_1() -> Edit:
+@fault("workflows.create-suffixes-taken-slug", on_create, is_subtle=True)
+def create_suffixes_from_1(new: NewWorkflow) -> None:
     """The first suffix of a taken slug is -1."""
-    return _suffix(lambda number: f"-{number - 1}")
+    new.suffix = lambda number: f"-{number - 1}"
 
 
 @fault("workflows.create-suffixes-taken-slug", Point.DRAFT, "createWorkflow", is_subtle=True)
@@ -239,10 +210,10 @@ async def create_refuses_foreign_namesake(call: HandlerCall, new: NewWorkflow) -
         raise Refusal(409, "SLUG_TAKEN", "Another account has a workflow of this name.")
 
 
-@fault("workflows.update-takes-subset", is_subtle=True)
-def update_resets_what_is_left_out() -> Edit:
+@fault("workflows.update-takes-subset", Point.DRAFT, "updateWorkflow", is_subtle=True)
+async def update_resets_what_is_left_out(_: HandlerCall, changed: ChangedWorkflow) -> None:
     """Update empties tags and description if they are not sent."""
-    return _filled_in(lambda _: {"tags": [], "description": ""})
+    changed.members = {"tags": [], "description": ""} | changed.members
 
 
 @fault("workflows.update-takes-subset", is_subtle=True)

@@ -55,16 +55,12 @@ def _on_404_of(is_meant: Callable[[StoredWorkflow | None], bool], edit: AnswerEd
     return on_refusal(edit, "runWorkflow", status=404)
 
 
-def _is_unknown(workflow: StoredWorkflow | None) -> bool:
-    return workflow is None
-
-
 def _unpaid(is_meant: Callable[[HandlerCall, bool], bool]) -> Edit:
     """Run without enough credits; the second argument of ``is_meant`` is whether there is a trial grant."""
     return at(Point.FUNDS, RUNS, lambda call, _, has_grant: is_meant(call, has_grant))
 
 
-INVALID_SLUG = refused(400, "INVALID_SLUG", INVALID_NAME)
+_INVALID_SLUG = refused(400, "INVALID_SLUG", INVALID_NAME)
 
 
 def _on_model_404(is_meant: Callable[[str], bool], edit: AnswerEdit) -> Edit:
@@ -170,7 +166,7 @@ async def execution_foreign_cancel_happens(call: HandlerCall, handle: Handler) -
 @fault("run.unknown-workflow-is-404")
 def run_unknown_workflow_is_invalid_slug() -> Edit:
     """Running an unknown workflow gets INVALID_SLUG."""
-    return _on_404_of(_is_unknown, INVALID_SLUG)
+    return _on_404_of(lambda workflow: workflow is None, _INVALID_SLUG)
 
 
 @fault("run.foreign-workflow-is-404")
