@@ -13,8 +13,8 @@ from knouds_harness.contract.operations import Source
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.judging.checks import all_checks
-from knouds_harness.judging.claim import Claim
-from knouds_harness.judging.context import Context
+from knouds_harness.judging.claim import Claim, RuleCheck, claims_by_rule
+from knouds_harness.judging.context import Case, Context
 from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
 from knouds_harness.judging.engine import claims_of
 from knouds_harness.option_declarations import runner_arguments
@@ -58,7 +58,11 @@ def judge_again(
     if finding.verdict is Verdict.ADDITIVE:
         return _drift(finding, after)
     claims = claims_of(finding.check, after, context)
-    return _compared(finding, before, after) if claims is None else _claimed(finding, after, claims)
+    if claims is not None:
+        return _claimed(finding, after, claims)
+    if isinstance(all_checks().get(finding.check), RuleCheck) and _is_explained(after, context):
+        return ReplayStatus.GONE, f"answered {after.answer}, for which there is a documented reason"
+    return _compared(finding, before, after)
 
 
 def _drift(finding: Finding, after: Exchange) -> tuple[ReplayStatus, str]:
@@ -88,6 +92,12 @@ def _claimed(finding: Finding, after: Exchange, claims: Sequence[Claim]) -> tupl
             f"answered {after.answer}, but {finding.status} in the run: {finding.where} is not there"
         )
     return ReplayStatus.GONE, f"answered {after.answer}"
+
+
+def _is_explained(exchange: Exchange, context: Context) -> bool:
+    """Return whether the answer had to be given, although it shows nothing of the finding's fact."""
+    shown = [claim.holds for _, claim in claims_by_rule(Case(exchange=exchange, context=context))]
+    return bool(shown) and all(shown)
 
 
 def _compared(finding: Finding, before: Exchange, after: Exchange) -> tuple[ReplayStatus, str]:

@@ -18,7 +18,7 @@ from knouds_harness.errors import ExitCode, GuardStop, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.creation_record import LEDGER_FILE, Ledger, append
 from knouds_harness.exchange.evidence import NO_SUCH_EXECUTION, Request
-from knouds_harness.judging.checks import all_checks, authentication
+from knouds_harness.judging.checks import all_checks, authentication, capabilities
 from knouds_harness.judging.claim import Claim, RuleCheck
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import claims_of
@@ -103,7 +103,7 @@ def finding_of(
         writer.add_exchange(exchange)
         if check is None:
             recorder.judge(exchange, Context())
-        elif isinstance(check, RuleCheck):
+        elif isinstance(check, RuleCheck) and claim is None:
             context = Context()
             recorder.record(check, exchange, claims_of(check.id, exchange, context) or ())
         else:
@@ -202,6 +202,26 @@ def test_check_of_one_exchange_judges_again(status, expected, replayed, tmp_path
 
     body = {"error": "Retired", "code": "LEGACY_KEY_RETIRED"}
     result, _ = replayed(record, finding, answer=httpx.Response(status, json=body if status == 401 else {}))
+
+    assert result.status is expected
+
+
+@pytest.mark.parametrize(("status", "expected"), [(400, ReplayStatus.GONE), (503, ReplayStatus.OPEN)])
+def test_refusal_that_is_explained_now_is_gone(status, expected, replayed, tmp_path):
+    """What is refused for a documented reason is not refused without one, whatever it shows of the key."""
+    claim = Claim(
+        fact="capability.exact-is-admitted",
+        holds=False,
+        expected="no documented reason to refuse",
+        observed="403 CAPABILITY_DENIED",
+    )
+    denied = httpx.Response(403, json={"error": "No", "code": "CAPABILITY_DENIED"})
+    nameless = replace(CREATE, body=b"{}", headers=(("content-type", "application/json"),))
+    record, finding = finding_of(tmp_path, nameless, answer=denied, check=capabilities.admitted, claim=claim)
+
+    writer = replace(TARGET.personas["full"], capabilities=frozenset({"workflow:write"}))
+    answer = httpx.Response(status, json={"error": "No name", "code": "INVALID_WORKFLOW"})
+    result, _ = replayed(record, finding, answer, replace(TARGET, personas={"full": writer}))
 
     assert result.status is expected
 
