@@ -78,7 +78,7 @@ async def read_json(request: Request, most_levels: int = MAX_DEPTH) -> Any:
     except RecursionError:
         raise invalid_body(_TOO_DEEP) from None
     except ValueError:
-        raise invalid_body("The body is no JSON, or holds a number that is too great.") from None
+        raise invalid_body("The body is no JSON.") from None
     if content.count(b"[") + content.count(b"{") > most_levels and _is_deeper_than(value, most_levels):
         raise invalid_body(_TOO_DEEP)
     return value
