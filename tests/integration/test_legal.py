@@ -4,10 +4,11 @@ import os
 from random import Random
 
 import pytest
-from checking import FAILING, PROVABLE_FAULTS, TRIES_ALL, check, check_for_record, only, sampled
+from checking import FAILING, TRIES_ALL, check, check_for_record, only, sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.judging.checks import families
+from knouds_sandbox.faults import FAULTS
 from knouds_sandbox.legal.points import chosen
 
 SEEDS = int(os.environ.get("LEGAL_SEEDS", "500"))
@@ -54,7 +55,7 @@ def test_legal_server_has_no_breach(legal, between, selection, tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "fault"),
-    sampled(list(enumerate(PROVABLE_FAULTS)), every=60 if not TRIES_ALL else 1),
+    sampled(list(enumerate(FAULTS)), every=60 if not TRIES_ALL else 1),
     ids=lambda each: getattr(each, "id", None),
 )
 def test_fault_of_a_legal_server_is_found(number, fault, tmp_path):

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from checking import PROVABLE_FAULTS, TRIES_ALL, findings_of, knouds, run_program, sampled
+from checking import TRIES_ALL, findings_of, knouds, run_program, sampled
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.script import AT_ONCE, parts_of
@@ -272,8 +272,8 @@ def _values(value: object, place: str) -> Iterator[tuple[str, object]]:
 def tried_faults():
     """Return every fault, or the sample."""
     if TRIES_ALL:
-        return PROVABLE_FAULTS
-    return [fault for fault in PROVABLE_FAULTS if fault.id in SAMPLE]
+        return FAULTS
+    return [fault for fault in FAULTS if fault.id in SAMPLE]
 
 
 def shows(finding, record, fault):
@@ -305,7 +305,7 @@ def test_finding_is_shown_again(fault, tmp_path):
 
 
 def test_lists_name_existing_faults():
-    known = {fault.id for fault in PROVABLE_FAULTS}
+    known = {fault.id for fault in FAULTS}
 
     assert NOT_BY_SCRIPT.keys() | NOT_BY_VERIFY.keys() | SAMPLE.keys() | NOT_ON_A_FRESH_SANDBOX <= known
     assert not NOT_BY_SCRIPT.keys() & SAMPLE.keys()

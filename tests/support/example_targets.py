@@ -83,12 +83,7 @@ def write_profile(
 ) -> Path:
     """Write the profile of a sandbox: keys and resources of the built-in one, and no control plane.
 
-    Args:
-        folder: For the profile and the files with its secrets.
-        sandbox: The sandbox whose keys are used.
-        base_url: Where to send, if not to the sandbox.
-        webhook: Lines of ``[webhook]`` besides its secret; empty leaves the table out.
-        limits: Lines of ``[limits]`` that replace the built-in ones.
+    ``webhook`` and ``limits`` are lines of these tables; without the first, there is no such table.
     """
     text = (builtin_targets_path() / "sandbox.toml").read_text(encoding="utf-8")
     begin, end = text.index("[control]"), text.index("# --- Every capability")

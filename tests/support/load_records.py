@@ -167,16 +167,9 @@ def load_run(
 ) -> Path:
     """Make a load run from the times of each operation, in ms, second by second.
 
-    Args:
-        root: The folder of runs; each run needs its own.
-        seconds_by_operation: The times after the warm-up.
-        warm_up: Times of the first operation in the warm-up.
-        failed: Additional failed requests of the first operation, in each second after the warm-up.
-        status: The status of those, if not failed.
-        outcome: How the run ended.
-        plan: Other members of the plan.
-        times_of_ones_own: What tasks measured, in ms, second by second.
-        changes: Other members of ``load.json``.
+    ``failed`` requests (or those of another ``status``) are added to the first operation, in each second
+    after the ``warm_up``. ``plan`` has other members of the plan, ``changes`` of ``load.json``. Each run
+    needs a root of its own.
     """
     operations = []
     together = merged(histogram_of(each) for seconds in seconds_by_operation.values() for each in seconds)

@@ -48,11 +48,7 @@ def loaded(
 ) -> Path:
     """Make a run with ten slow seconds, throttling, some failures, and a missed objective.
 
-    Args:
-        root: The folder of runs.
-        seconds: Its duration.
-        operations: Median response times in ms.
-        samples: Requests of each operation in each second.
+    ``operations`` have their median response times in ms, and so many ``samples`` in each second.
     """
     return _written(root, "broken", 1, *_everything(seconds, operations or _MEDIAN_MS, samples=samples))
 
