@@ -12,11 +12,12 @@ from collections import Counter
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
 from blind import run as blind
-from checking import FAILING, knouds, run_command
+from checking import FAILING, knouds
 from example_targets import free_port
 from raw_server import Answered, proxying
 
@@ -94,13 +95,13 @@ def test_only_the_intermediary_is_named(tmp_path, name, form, between):
         text, secrets = blind.profile_of(there, blind.FUNDS[name], webhook_port=port, limits=LIMITS)
         (tmp_path / "blind.toml").write_text(text, encoding="utf-8")
         words = ("check", "--quick", "--seed", "1", "--runs-folder", "runs", "--target", "blind.toml")
-        ended = run_command(tmp_path, *words, environ=secrets)
+        ended = knouds(*words, cwd=tmp_path, **dict[str, Any](secrets))
 
     (run,) = (tmp_path / "runs").iterdir()
     found = [each for each in read_run(run).findings if each.verdict in FAILING]
     assert {each.check for each in found} <= {"envelopes.intermediary"}, ended.printed
     assert Counter(each.observed for each in found) <= Counter(CAUSES if between is intermediary else ())
-    assert ended.exit_code == (ExitCode.BREACH if found else ExitCode.KEPT), ended.printed
+    assert ended.returncode == (ExitCode.BREACH if found else ExitCode.KEPT), ended.printed
 
 
 ACTIVE, REFUSED = ("pro_all", "pro_read", "pro_exec", "pro_wild"), ("pro_revoked", "pro_legacy", "unapproved")

@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import trustme
-from checking import FAILING, Ended, knouds, run_command, sampled
+from checking import FAILING, Ended, knouds, sampled
 from example_targets import PRO, SmallProfile, write_profile
 from hostile_traffic import BROKEN_HTTP, BROKEN_JSON, HARMLESS, NO_ANSWER, altered
 from loading import scenario_of
@@ -134,9 +134,7 @@ def run(
         objectives.write_text('[mine."*"]\nerror_rate = 0\n', encoding="utf-8")
         scenario = scenario_of(folder, "    tasks = [list_usage]\n")
         words = ("load", scenario, *words, "--objectives", str(objectives))
-    return judged(
-        run_command(folder, *words, "--target", profile, timeout_s=TIMEOUT_S, environ=environ or {})
-    )
+    return judged(knouds(*words, "--target", profile, cwd=folder, timeout_s=TIMEOUT_S, **(environ or {})))
 
 
 def judged(ended: Ended) -> Ended:
@@ -189,16 +187,16 @@ def test_hostile_response_of_one_operation_fails_each_command(tmp_path, sandbox,
     exits = frozenset({ExitCode.KEPT}) if is_sound else BROKEN_EXITS
     exits |= {ExitCode.KEPT, ExitCode.USAGE} if name in BEYOND_BOUNDS else set()  # or nothing was tested
     exits |= {ExitCode.INVALID_MEASUREMENT} if command == "load" else set()  # on a busy machine
-    assert ended.exit_code in exits, ended.printed
+    assert ended.returncode in exits, ended.printed
     if command == "check":
         assert report_of(tmp_path / "runs").counts.exchanges > 2
         (har,) = tmp_path.glob("runs/*/exchanges.har")
         verify = ("verify", str(har), "--runs-folder", "verified")
-        verified = judged(run_command(tmp_path, *verify, timeout_s=TIMEOUT_S))
+        verified = judged(knouds(*verify, cwd=tmp_path, timeout_s=TIMEOUT_S))
         is_sound = name in (*HARMLESS, *BEYOND_BOUNDS)
-        assert verified.exit_code == (ExitCode.KEPT if is_sound else ExitCode.BREACH)
+        assert verified.returncode == (ExitCode.KEPT if is_sound else ExitCode.BREACH)
         assert report_of(tmp_path / "verified").counts.exchanges > 2
-    if command == "load" and ended.exit_code != ExitCode.UNREACHABLE:
+    if command == "load" and ended.returncode != ExitCode.UNREACHABLE:
         load = report_of(tmp_path / "runs").load
         assert load is not None
         counted = sum(each.requests for each in load.results.operations)
@@ -212,7 +210,7 @@ def test_target_without_a_valid_response_is_unreachable(tmp_path, sandbox, name,
     with replacing(sandbox.base_url, lambda *_: CASES[name]) as proxy:
         ended = run(tmp_path, sandbox, proxy.base_url, command)
 
-    assert ended.exit_code == ExitCode.UNREACHABLE, ended.printed
+    assert ended.returncode == ExitCode.UNREACHABLE, ended.printed
 
 
 @pytest.mark.parametrize(("name", "command"), some(BAD_TLS, ("expired", "record")))
@@ -237,7 +235,7 @@ def test_target_with_an_invalid_certificate_is_unreachable(tmp_path, sandbox, na
         base_url = server.base_url.replace("http:", "https:")
         ended = run(tmp_path, sandbox, base_url, command, {"SSL_CERT_FILE": str(trusted)})
 
-    assert ended.exit_code == ExitCode.UNREACHABLE, ended.printed
+    assert ended.returncode == ExitCode.UNREACHABLE, ended.printed
     assert "TLS" in ended.printed
     assert server.requests == []
 
@@ -262,7 +260,7 @@ def test_target_that_dies_or_stalls_is_never_green(tmp_path, spawn, number, comm
         with replacing(sandbox.base_url, choose) as proxy:
             ended = run(tmp_path, sandbox, proxy.base_url, command)
 
-    assert ended.exit_code in BROKEN_EXITS, ended.printed
+    assert ended.returncode in BROKEN_EXITS, ended.printed
     record = report_of(tmp_path / "runs")
     if command == "check":
         assert record.counts.answers["200"] >= 4

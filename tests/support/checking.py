@@ -7,7 +7,7 @@ import resource
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -35,7 +35,8 @@ TIMEOUT_S = 300
 PRINTED_FILE = "printed.txt"
 BASH = ("/bin/bash", "--noprofile", "--norc", "-eo", "pipefail", "-c")
 """How a CI system runs a step."""
-_PEAK_FILE = "peak-kb.txt"
+_OUTPUTS = ("stdout", "stderr")
+_PEAK_FILE = "peak-kb"
 _MET_FILE = "met.json"
 
 _SERVER = builtin._server  # noqa: SLF001 - replaced in forked processes
@@ -92,22 +93,31 @@ def findings_of(fault: Fault, folder: Path) -> tuple[RunRecord, list[Finding]]:
 class Ended:
     """A command that has ended: its output, and the peak memory of it or a process that it waited for."""
 
-    exit_code: int
-    printed: str
-    peak_mb: float
+    returncode: int
+    stdout: str
+    stderr: str
+    peak_mb: float = 0.0
+
+    @property
+    def printed(self) -> str:
+        return self.stdout + self.stderr
 
 
-def knouds(*arguments: object, cwd: Path, **environ: str) -> CompletedProcess[str]:
-    """Run ``knouds-harness`` in a folder, to its end, with additional environment variables."""
-    words = list(map(str, arguments))
+def knouds(*arguments: object, cwd: Path, timeout_s: float = TIMEOUT_S, **environ: str) -> Ended:
+    """Run ``knouds-harness`` in a folder, to its end, with additional environment variables.
+
+    Raises:
+        AssertionError: It printed a traceback.
+    """
     if any(name.startswith("PYTHON") for name in environ):  # Python reads them when it starts
-        return run_program(sys.executable, "-m", "knouds_harness", *words, cwd=cwd, **environ)
-    with TemporaryDirectory() as kept:
-        outputs = Path(kept, "stdout"), Path(kept, "stderr")
-        exit_code = _run(cwd, words, environ, outputs, TIMEOUT_S)
-        stdout, stderr = (each.read_text(encoding="utf-8") for each in outputs)
-    assert DEFECT not in stderr, stderr
-    return CompletedProcess(words, exit_code, stdout, stderr)
+        done = run_program(sys.executable, "-m", "knouds_harness", *arguments, cwd=cwd, **environ)
+        ended = Ended(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
+    else:
+        with TemporaryDirectory() as kept:
+            ended = _run(cwd, tuple(map(str, arguments)), environ, Path(kept), timeout_s)
+    assert "Traceback" not in ended.printed, ended.printed
+    assert DEFECT not in ended.printed, ended.printed
+    return ended
 
 
 @contextmanager
@@ -139,47 +149,26 @@ def run_unread(*arguments: str, cwd: Path) -> CompletedProcess[str]:
         return run(command, cwd=cwd, stdout=unread, stderr=PIPE, text=True, check=False, timeout=TIMEOUT_S)
 
 
-def run_command(
-    folder: Path, *arguments: str, timeout_s: float = TIMEOUT_S, environ: Mapping[str, str] | None = None
-) -> Ended:
-    """Run a command like ``knouds``, and measure its memory.
-
-    Raises:
-        AssertionError: It printed a traceback.
-    """
-    printed_to = folder / PRINTED_FILE
-    exit_code = _run(folder, arguments, environ or {}, (printed_to, printed_to), timeout_s)
-    printed = printed_to.read_text(encoding="utf-8")
-    assert "Traceback" not in printed, printed
-    assert DEFECT not in printed, printed
-    peak_kb = (folder / _PEAK_FILE).read_text(encoding="utf-8") if exit_code >= 0 else "0"
-    return Ended(exit_code=exit_code, printed=printed, peak_mb=int(peak_kb) / 1024)
-
-
 def _run(
-    folder: Path,
-    arguments: Iterable[str],
-    environ: Mapping[str, str],
-    outputs: tuple[Path, Path],
-    timeout_s: float,
-) -> int:
+    folder: Path, arguments: tuple[str, ...], environ: Mapping[str, str], kept: Path, timeout_s: float
+) -> Ended:
     _start_server_of_forks()
     whole = {**os.environ, "NO_COLOR": "1", **environ}
-    process = _PROCESSES.Process(
-        target=_command_in, args=(folder, tuple(arguments), whole, outputs), daemon=True
-    )
+    process = _PROCESSES.Process(target=_command_in, args=(folder, arguments, whole, kept), daemon=True)
     process.start()
     process.join(timeout_s)
     if process.exitcode is None:
         process.kill()
     assert process.exitcode is not None, f"no end within {timeout_s:g} s"
-    return process.exitcode
+    stdout, stderr = ((kept / each).read_text(encoding="utf-8") for each in _OUTPUTS)
+    peak_kb = (kept / _PEAK_FILE).read_text(encoding="utf-8") if process.exitcode >= 0 else "0"
+    return Ended(returncode=process.exitcode, stdout=stdout, stderr=stderr, peak_mb=int(peak_kb) / 1024)
 
 
 def _run_check(folder: Path, options: tuple[str, ...]) -> int:
-    ended = run_command(folder, "check", "--runs-folder", "runs", *options)
+    ended = knouds("check", "--runs-folder", "runs", *options, cwd=folder)
     assert (folder / "runs").exists(), ended.printed
-    return ended.exit_code
+    return ended.returncode
 
 
 def check_for_record(folder: Path, *options: str) -> RunRecord:
@@ -189,15 +178,12 @@ def check_for_record(folder: Path, *options: str) -> RunRecord:
     return read_run(run)
 
 
-def _command_in(
-    folder: Path, arguments: tuple[str, ...], environ: Mapping[str, str], outputs: tuple[Path, Path]
-) -> None:
+def _command_in(folder: Path, arguments: tuple[str, ...], environ: Mapping[str, str], kept: Path) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)
-    opened = {path: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for path in set(outputs)}
-    for path, stream in zip(outputs, (sys.stdout, sys.stderr), strict=True):
-        os.dup2(opened[path], stream.fileno())
+    for name, stream in zip(_OUTPUTS, (sys.stdout, sys.stderr), strict=True):
+        os.dup2(os.open(kept / name, os.O_WRONLY | os.O_CREAT), stream.fileno())
     sys.argv = ["knouds-harness", *arguments]
     builtin._server = _forked_sandbox  # noqa: SLF001 - the same command, without starting Python anew
     try:
@@ -206,7 +192,7 @@ def _command_in(
         peak_kb = max(
             resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         )
-        outputs[0].with_name(_PEAK_FILE).write_text(str(peak_kb), encoding="utf-8")
+        (kept / _PEAK_FILE).write_text(str(peak_kb), encoding="utf-8")
 
 
 @contextmanager
