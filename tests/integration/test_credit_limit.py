@@ -15,7 +15,6 @@ from example_targets import PORTRAIT, PRO, SmallProfile, write_profile
 from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode
 from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows
-from knouds_harness.runs.record import RunRecord
 from knouds_harness.suite.discovery.provable_facts import provable_facts
 from knouds_harness.targets.profile import load_target
 from knouds_sandbox.serving import running_sandbox
@@ -46,21 +45,19 @@ def charged_in(database: Path) -> int:
         return int(state.execute("SELECT sum(credits) FROM runs WHERE NOT is_granted").fetchone()[0])
 
 
-def checked(folder: Path, profile: Path, most_credits: int) -> RunRecord:
-    """Return the record of a full check, or with few credits of a quick one of what may cost some."""
-    families = ("authentication", "capabilities", "executions", "runs", "validation")
-    options = ("--quick", *(f"--family={each}" for each in families)) if most_credits < 100 else ()
-    return check_for_record(folder, "--target", str(profile), "--credits", str(most_credits), *options)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("most_credits", sampled([30, 300], every=2))
 def test_server_without_any_refusal_is_not_overspent(tmp_path, most_credits):
+    """By a full check, or with few credits by a quick one of what may cost some."""
+    families = ("authentication", "capabilities", "executions", "runs", "validation")
+    options = ("--quick", *(f"--family={each}" for each in families)) if most_credits < 100 else ()
     unused, used = tmp_path / "unused.db", tmp_path / "used.db"
     with running_sandbox(database=unused):
         pass
     with running_sandbox(faults=FAULTS, database=used) as sandbox:
-        record = checked(tmp_path, write_profile(tmp_path, sandbox, limits=LIMITS), most_credits)
+        profile = str(write_profile(tmp_path, sandbox, limits=LIMITS))
+        limit = ("--credits", str(most_credits))
+        record = check_for_record(tmp_path, "--target", profile, *limit, *options)
 
     assert charged_in(used) - charged_in(unused) <= record.counts.cost_credits <= most_credits
 

@@ -20,10 +20,6 @@ IN_CI = range(20)
 FAMILIES_IN_CI = 3
 
 
-def options_of(legal, between):
-    return ["--legal", legal, *(["--between", between] if between else [])]
-
-
 def between(seed):
     """Every fifth server has an intermediary."""
     return str(seed) if seed % 5 == 4 else None
@@ -44,8 +40,8 @@ def some_families(seed):
 )
 def test_legal_server_has_no_breach(legal, between, selection, tmp_path):
     """Of what an intermediary answers itself, it is the cause."""
-    options = [*options_of(legal, between), *selection, "--seed", "1", "--quick"]
-    record = check_for_record(tmp_path, *options)
+    options = ["--legal", legal, *(["--between", between] if between else []), *selection]
+    record = check_for_record(tmp_path, *options, "--seed", "1", "--quick")
 
     failing = [each for each in record.findings if each.verdict in FAILING]
     broken = {each.fact for each in failing if not (between and each.is_about_intermediary)}

@@ -269,13 +269,6 @@ def _values(value: object, place: str) -> Iterator[tuple[str, object]]:
         yield place, json.dumps(value)
 
 
-def tried_faults():
-    """Return every fault, or the sample."""
-    if TRIES_ALL:
-        return FAULTS
-    return [fault for fault in FAULTS if fault.id in SAMPLE]
-
-
 def shows(finding, record, fault):
     """Return whether the script shows the finding at a broken server, and not at a healthy one.
 
@@ -288,7 +281,10 @@ def shows(finding, record, fault):
     return False
 
 
-@pytest.mark.parametrize("fault", sampled(tried_faults(), every=3), ids=lambda fault: fault.id)
+TRIED = [fault for fault in FAULTS if TRIES_ALL or fault.id in SAMPLE]
+
+
+@pytest.mark.parametrize("fault", sampled(TRIED, every=3), ids=lambda fault: fault.id)
 def test_finding_is_shown_again(fault, tmp_path):
     """By its script in bash, and by the run's own exchanges if one response shows it."""
     record, findings = findings_of(fault, tmp_path)
