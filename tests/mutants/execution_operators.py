@@ -43,9 +43,8 @@ def usage(recording: Recording) -> Iterator[Mutant]:
         return
     if recording.operation == "listUsageModels" and isinstance(body, dict):
         models = body["models"]
-        yield _breach(
-            recording, "show a provider's id", {"models": [*models, _PROVIDER_ID]}, "models", _NO_PROVIDER
-        )
+        provided = {"models": [*models, _PROVIDER_ID]}
+        yield _breach(recording, "show a provider's id", provided, "models", _NO_PROVIDER)
         twice = {"models": [*models, models[0]]}
         yield _breach(recording, "name one twice", twice, "models", "usage.models-are-distinct")
         more = saying(recording, {"models": [*models, "new-model"]})
@@ -53,30 +52,18 @@ def usage(recording: Recording) -> Iterator[Mutant]:
     if recording.operation != "listUsage" or not isinstance(body, dict):
         return
     for steps in places(body, "/rows/*"):
-        row = value_at(body, steps)
+        row, at = value_at(body, steps), pointer(steps)
         assert isinstance(row, dict)
-        changed = replaced(body, (*steps, "modelIds"), [_PROVIDER_ID])
-        yield _breach(recording, "show a provider's id", changed, f"{pointer(steps)}/modelIds", _NO_PROVIDER)
-        numbered = replaced(body, (*steps, "modelIds"), [7])
-        yield _breach(
-            recording,
-            "number the models",
-            numbered,
-            f"{pointer(steps)}/modelIds",
-            _NO_PROVIDER,
-            "usage.row-shape",
-        )
-        if row["source"] == "api-slim":
-            named = replaced(body, (*steps, "workflowSlug"), "portrait")
-            yield _breach(
-                recording,
-                "name a workflow",
-                named,
-                f"{pointer(steps)}/workflowSlug",
-                "usage.slim-has-no-workflow",
-            )
+        for operator, member, value, *facts in (
+            ("show a provider's id", "modelIds", [_PROVIDER_ID], _NO_PROVIDER),
+            ("number the models", "modelIds", [7], _NO_PROVIDER, "usage.row-shape"),
+            ("name a workflow", "workflowSlug", "portrait", "usage.slim-has-no-workflow"),
+        ):
+            if member == "modelIds" or row["source"] == "api-slim":
+                changed = replaced(body, (*steps, member), value)
+                yield _breach(recording, operator, changed, f"{at}/{member}", *facts)
         more = saying(recording, replaced(body, (*steps, "modelIds"), ["new-model"]))
-        yield no_breach(more, "name a new model", label=Label.ADDITIVE, place=pointer(steps))
+        yield no_breach(more, "name a new model", label=Label.ADDITIVE, place=at)
 
 
 _POLL_URL = "async.poll-url-leads-to-execution"

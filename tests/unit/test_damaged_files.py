@@ -286,15 +286,6 @@ def run_folders(tmp_path_factory) -> list[Path]:
 FILES_OF_RUNS: Final = st.tuples(st.sampled_from([0, 1, 2]), PLACES, DAMAGES)
 
 
-@READING
-@given(where=FILES_OF_RUNS)
-def test_damaged_run_folder_is_read_or_refused_by_name(run_folders, tmp_path_factory, where):
-    folder = with_damage(run_folders, tmp_path_factory, where)
-
-    read_in_time(lambda: read_run(folder), folder.name)
-    read_in_time(lambda: read_side([folder], baselines=folder.parent), folder.name)
-
-
 @pytest.mark.parametrize(
     ("what", "name"),
     [("pipe", name) for name in RUN_FILES] + [("folder", "run.json"), ("endless device", "seconds.csv")],
