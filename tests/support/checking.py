@@ -100,7 +100,7 @@ class Ended:
 
     @property
     def printed(self) -> str:
-        return self.stdout + self.stderr
+        return f"{self.stdout}\n{self.stderr}"
 
 
 def knouds(*arguments: object, cwd: Path, timeout_s: float = TIMEOUT_S, **environ: str) -> Ended:
