@@ -46,10 +46,10 @@ class LateUsage:
         return self.run(*words)
 
     @contextmanager
-    def of(self, sandbox):
+    def of(self, sandbox, key, user):
         limits = f'credits = 100\nsettle_s = {SETTLE_S}\nallow = ["read", "run"]'
         small = SmallProfile(folder=self.folder, sandbox=sandbox, limits=limits)
-        small.key("otto", PRO, user="otto", tier="pro").resource(PORTRAIT.replace("pia", "otto"))
+        small.key(key, PRO, user=user, tier="pro").resource(PORTRAIT.replace("pia", user))
         with proxying(sandbox.base_url, self.answer) as server:
             self.profile = small.written(base_url=server.base_url)
             yield
@@ -64,7 +64,7 @@ def overcharged(page):
 def test_overcharges_that_show_late_are_told(tmp_path, sandbox):
     """The headline says that usage is not settled, and ``cleanup`` what came."""
     late = LateUsage(tmp_path, lambda page: page, overcharged)
-    with late.of(sandbox):
+    with late.of(sandbox, "pro", "pia"):
         checked = late.run("check", "--fact", "run.cost-is-credits")
         (folder,) = (tmp_path / "reports/runs").iterdir()
         counted = read_run(folder).counts.cost_credits
@@ -84,7 +84,7 @@ def test_overcharges_that_show_late_are_told(tmp_path, sandbox):
 def test_load_whose_charges_show_late_says_so(tmp_path, sandbox):
     """Usage shows none at the end: the headline says that it is not settled, ``cleanup`` what came then."""
     late = LateUsage(tmp_path, lambda page: page | {"rows": [], "total": 0})
-    with late.of(sandbox):
+    with late.of(sandbox, "otto", "otto"):
         loaded = late.run("load", "sync_runs", "--rate", "5", "--users", "2", "--duration", "1s", "--yes")
         (folder,) = (tmp_path / "reports/runs").iterdir()
         early = late.run("cleanup", folder)
