@@ -33,10 +33,21 @@ _NAMES_SERVER: Final = re.compile(
 )
 
 # In a path whose percent-encoding is undone: what some server takes for the end of a name or of the path.
-_DIVIDES: Final = re.compile("[;?#%\\\\\ufffd\x00-\x1f\x7f]")
+_DIVIDES: Final = re.compile("[;?#%\\\\\ufffd\udc80-\udcff\x00-\x1f\x7f]")
 _PLAIN: Final = re.compile(r"(?:/[a-z0-9-]+)+")
+
+
+def _unquoted(path: str) -> str:
+    """Undo percent-encoding by bytes: those of one character may be encoded to different depths."""
+    return (
+        unquote(path, errors="surrogateescape")
+        .encode(errors="surrogateescape")
+        .decode(errors="surrogateescape")
+    )
+
+
 _STEPS: Final[tuple[Callable[[str], str], ...]] = (
-    unquote,
+    _unquoted,
     str.casefold,
     lambda path: path.replace("\\", "/"),
     lambda path: re.sub("/{2,}", "/", path),
@@ -126,7 +137,7 @@ def _effect(
         elif meant:
             readings.add(meant)
         is_known |= bool(by_method if is_overridden else meant)
-        is_documented &= meant is not None and not _DIVIDES.search(unquote(form))
+        is_documented &= meant is not None and not _DIVIDES.search(_unquoted(form))
     actions = {each.action for each in readings}
     if not is_known:
         actions.add(Action.READ if method in _SAFE and not is_overridden else Action.WRITE)

@@ -23,6 +23,10 @@ def at_a_letter(change):
     return lambda path, at: path[: at * 3] + change(path[at * 3]) + path[at * 3 + 1 :]
 
 
+ENCODED = at_a_letter(lambda letter: "".join(f"%{byte:02x}" for byte in letter.encode()))
+FULL_WIDTH = at_a_letter(
+    lambda letter: chr(ord(letter) + 0xFEE0) if letter.isascii() and letter.isalpha() else letter
+)
 SPELLINGS = [
     at_a_slash("//"),
     at_a_slash("/./"),
@@ -35,11 +39,9 @@ SPELLINGS = [
     at_a_slash(";a=b/"),
     lambda path, _: f"{path}%20",
     at_a_letter(str.upper),
-    at_a_letter(lambda letter: "".join(f"%{byte:02x}" for byte in letter.encode())),
+    ENCODED,
     at_a_letter(lambda letter: "".join(f"%25{byte:02X}" for byte in letter.encode())),
-    at_a_letter(
-        lambda letter: chr(ord(letter) + 0xFEE0) if letter.isascii() and letter.isalpha() else letter
-    ),  # full width
+    FULL_WIDTH,
     lambda path, _: f"{path}/",
     lambda path, _: f"{path}.json",
     lambda path, _: f"{path};v=1",
@@ -58,6 +60,7 @@ SPELLINGS = [
     name=NAMES,
     spelled=st.lists(st.tuples(st.sampled_from(SPELLINGS), st.integers(1, 3)), max_size=4),
 )
+@example(operation=FORBIDDEN[-1], name="a", spelled=[(FULL_WIDTH, 1), (ENCODED, 1), (ENCODED, 1)])
 def test_every_spelling_of_a_request_is_read_as_that_request(operation, name, spelled):
     """So that no router, framework or proxy makes more of it than the guard."""
     path = operation.url_path({operation.path_parameters[0]: name})
