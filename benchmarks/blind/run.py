@@ -5,7 +5,7 @@ healthy server keeps. Servers and faults are never tuned to the suite: what is m
 ``--healthy 50`` looks for false alarms instead: the healthy server with so many seeds. ``--peer`` has
 schemathesis look, with the document, a full key, one that only reads and one of another account: what it
 reports of a fault and not of the healthy server is caught. ``go`` needs Go (apt-get install golang-go),
-``node`` Node.js 20.
+``node`` Node.js 20, ``ruby`` Sinatra and Puma (apt-get install ruby-sinatra puma).
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from knouds_harness.runs.record import read_run
 
 FOLDER = Path(__file__).parent
 FUNDS = {
-    "aiohttp": {"poor": "3", "trial_used": '"exhausted"', "trial_pays": '"granted"'},
     "flask": {"low": "3", "trial_spent": '"exhausted"', "trial_pays": '"granted"'},
     "go": {"poor": "3", "trial_used": '"exhausted"', "trial_pays": '"granted"'},
     "node": {"poor": "3", "trial_used": '"exhausted"', "trial_pays": '"granted"'},
+    "ruby": {"poor": "3", "trial_used": '"exhausted"', "trial_pays": '"granted"'},
 }
 PEER_KEYS = {
-    "aiohttp": {"business": "business_all", "read-only": "pro_read", "stranger": "pro2_all"},
     "flask": {"business": "biz_all", "read-only": "pro_read", "stranger": "pro2_all"},
     "go": {"business": "business", "read-only": "pro_reader", "stranger": "rival"},
     "node": {"business": "business", "read-only": "pro_read", "stranger": "stranger"},
+    "ruby": {"business": "full", "read-only": "pro_reader", "stranger": "business_two_full"},
 }
 PEER_WORKFLOWS = {
-    "aiohttp": ("brand-video", "open-portrait"),
     "flask": ("atlas-hero", "window-shop"),
     "go": ("studio-cut", "open-window"),
     "node": ("billboard", "open-tide"),
+    "ruby": ("poster", "public-poster"),
 }
 SIGNED_WITH = "whsec_of_the_blind_server"
 STATED = ("owner", "public", "template", "polled", "needs_tier", "disabled", "fails", "cost_credits")
@@ -81,6 +81,8 @@ def program(name: str) -> tuple[str, ...]:
     """The command of a server; the one in Go is built for it, into a folder that goes with this process."""
     if name == "node":
         return ("node", str(FOLDER / "node_server.mjs"), "--announce", "json")
+    if name == "ruby":
+        return ("ruby", str(FOLDER / "ruby_server.rb"))
     if name != "go":
         return (sys.executable, str(FOLDER / f"{name}_server.py"))
     folder = tempfile.mkdtemp(prefix="blind-go-")
