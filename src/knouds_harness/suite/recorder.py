@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Final
 
 from knouds_harness.contract.document import Document
+from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.curl import ShellNames
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.profile_check import Contradiction
@@ -54,6 +55,8 @@ class CurrentTest(threading.local):
         test: Its pytest id; empty between tests, and for a user's test.
         failing: Findings that fail the run, by fingerprint; also by the exchange that showed them.
         new: The fingerprints of all findings that no test had shown before.
+        is_state_unknown: Something in front of the API answered a write, or was busy when something was read:
+            what the test goes on from may never have been.
         answers: The newest response of each operation, if responses are kept.
         kept: The responses or deliveries that the test has named as outcomes.
     """
@@ -68,6 +71,7 @@ class CurrentTest(threading.local):
         self.new: set[str] = set()
         self.claimed: set[str] = set()
         self.last: str | None = None
+        self.is_state_unknown = False
         self.answers: dict[str | None, Exchange] = {}
         self.kept: dict[str, Exchange | Received] = {}
 
@@ -172,6 +176,10 @@ class FindingRecorder:
         if exchange.is_delivery:
             return
         self.gatherer.add(exchange)
+        if exchange.is_from_outside and (
+            exchange.request.action is not Action.READ or (exchange.status or 0) >= 500
+        ):
+            self.shown.is_state_unknown = True
         operation_id = exchange.request.operation_id
         self.shown.last = f"{operation_id or exchange.request.path} was answered {exchange.answer}"
         if self.keeps_answers:

@@ -15,7 +15,7 @@ from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import check_profile
-from knouds_harness.judging.checks import all_checks, envelopes
+from knouds_harness.judging.checks import all_checks, envelopes, workflows
 from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.run_file import run_setup
 from knouds_harness.suite.recorder import FindingRecorder
@@ -72,6 +72,18 @@ def test_nothing_is_claimed_by_comparing_with_a_gateways_page(make_tester):
     assert tester.judge(envelopes.constant_code, later, earlier=earlier) == []
     with pytest.raises(Untested, match="a page of usage: it was answered 503"):
         read_page(tester, full(tester))
+
+
+@pytest.mark.parametrize("is_kept_back", [True, False])
+def test_nothing_is_claimed_after_a_gateway_kept_a_step_back(make_tester, is_kept_back):
+    """What it was to show or to change is not known, so a later answer need not show it."""
+    busy, shown = httpx.Response(503, text="no healthy upstream"), httpx.Response(200, json={"name": "a"})
+    answers = iter([busy if is_kept_back else shown, shown])
+    tester = make_tester(lambda _: next(answers))
+
+    _, shown = (tester.send("getWorkflow", full(tester), Call(path_values={"slug": "own"})) for _ in range(2))
+
+    assert (tester.judge(workflows.updated, shown, expected={"name": "b"}) == []) == is_kept_back
 
 
 @pytest.mark.parametrize(("more", "is_kept"), [("", True), ("x" * 100_000, False)])
