@@ -66,6 +66,12 @@ class Figure:
     shown: ClassVar[frozenset[Medium]] = HTML
 
 
+def bar(share: float, tone: Tone, bound: float | None = None) -> Figure:
+    """Draw a share as a bar, with a mark at a bound."""
+    values = {"share": min(max(share, 0.0), 1.0), "tone": tone, "bound": bound}
+    return Figure("bar.html.j2", values=values)
+
+
 Piece = str | Code | Toned | Link | Figure
 Words = Piece | tuple[Piece, ...]
 """One piece or several; in a ``str``, which is text of our own, backticks mark code."""

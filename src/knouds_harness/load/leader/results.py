@@ -33,7 +33,8 @@ from knouds_harness.measures.objectives import (
     with_stated,
 )
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, PlannedStage, own_mix
-from knouds_harness.runs.load_results import JudgedObjective, LoadResults, together
+from knouds_harness.runs.load_results import JudgedObjective, LoadResults
+from knouds_harness.runs.load_totals import together
 from knouds_harness.runs.operation_load import ALL_OPERATIONS
 
 _VERSIONS: Final = ("knouds-harness", "locust", "gevent", "httptools")

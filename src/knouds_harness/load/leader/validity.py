@@ -24,16 +24,8 @@ from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay, OkTimes, remedy
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.measures.objectives import Objective, describe, is_least, judge_objectives
-from knouds_harness.runs.load_results import (
-    Doubt,
-    JudgedObjective,
-    LoadResults,
-    LoadVerdict,
-    Validity,
-    backlog_of,
-    describe_backlog,
-    totals_of,
-)
+from knouds_harness.runs.load_results import Doubt, JudgedObjective, LoadResults, LoadVerdict, Validity
+from knouds_harness.runs.load_totals import backlog_of, describe_backlog, totals_of
 from knouds_harness.runs.operation_load import TIME, OperationLoad, RequestStatus
 
 MOST_DROPPED_SHARE: Final = 0.001

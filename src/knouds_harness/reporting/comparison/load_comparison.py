@@ -22,7 +22,8 @@ from knouds_harness.reporting.comparison.tolerances import (
     THROUGHPUT,
     Tolerances,
 )
-from knouds_harness.runs.load_results import JudgedObjective, lags, stage_of
+from knouds_harness.runs.load_results import JudgedObjective, stage_of
+from knouds_harness.runs.load_totals import lags
 from knouds_harness.runs.operation_load import PERCENTILES
 
 CONFIDENCE: Final = 0.99

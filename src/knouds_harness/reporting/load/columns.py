@@ -6,7 +6,8 @@ from typing import Final, Generic, Literal, TypeVar
 
 from knouds_harness.measures.objectives import digits, milliseconds
 from knouds_harness.runs.load_capacity import CapacityPoint
-from knouds_harness.runs.load_results import LoadResults, lags
+from knouds_harness.runs.load_results import LoadResults
+from knouds_harness.runs.load_totals import lags
 from knouds_harness.runs.operation_load import (
     ERRORS,
     PERCENTS,

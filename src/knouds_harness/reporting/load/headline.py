@@ -12,7 +12,8 @@ from knouds_harness.reporting.load.columns import point_times
 from knouds_harness.reporting.report import Headline, Tone
 from knouds_harness.runs.findings import MOST_OUTSIDE, NOT_SETTLED, RunOutcome
 from knouds_harness.runs.load_capacity import Capacity, CapacityPoint
-from knouds_harness.runs.load_results import Invariant, LoadResults, LoadVerdict, describe_backlog, lags
+from knouds_harness.runs.load_results import Invariant, LoadResults, LoadVerdict
+from knouds_harness.runs.load_totals import describe_backlog, lags
 from knouds_harness.runs.operation_load import (
     OUTSIDE,
     OperationLoad,

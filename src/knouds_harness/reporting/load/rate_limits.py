@@ -6,8 +6,7 @@ from itertools import groupby
 from typing import Final
 
 from knouds_harness.contract.operations import WINDOW_S
-from knouds_harness.reporting.load.tables import bar
-from knouds_harness.reporting.report import HTML, Column, Table, Toned, numbers
+from knouds_harness.reporting.report import HTML, Column, Table, Toned, bar, numbers
 from knouds_harness.runs.load_results import LimitWindow, LoadResults
 
 _MOST_LISTED: Final = 100

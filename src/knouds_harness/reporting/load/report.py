@@ -37,6 +37,7 @@ from knouds_harness.reporting.report import (
     Text,
     Words,
     badge,
+    bar,
     numbers,
 )
 from knouds_harness.reporting.run_section import cost_words, evidence_section, run_section
@@ -279,7 +280,7 @@ def _cost(load: LoadResults, limit: float, words: str) -> Section:
         "Cost",
         [
             Text(f"{words or 'Nothing'}; {limit:,.10g} credits are allowed{part}.", shown=HTML),
-            *([tables.bar(share, "note")] if limit else []),
+            *([bar(share, "note")] if limit else []),
         ],
     )
 

@@ -25,7 +25,6 @@ from knouds_harness.reporting.report import (
     ON_PAGES,
     Code,
     Column,
-    Figure,
     Link,
     Medium,
     Table,
@@ -33,6 +32,7 @@ from knouds_harness.reporting.report import (
     Toned,
     Words,
     badge,
+    bar,
     numbers,
 )
 from knouds_harness.runs.load_capacity import CapacityPoint
@@ -395,9 +395,3 @@ def _cell(column: LoadColumn[Subject], subject: Subject, *, with_unit: bool) -> 
     if not column.figure(subject):
         return Toned(text, "plain")
     return Toned(text, "bad") if column.is_bad else text
-
-
-def bar(share: float, tone: Tone, bound: float | None = None) -> Figure:
-    """Draw a share as a bar, with a mark at a bound."""
-    values = {"share": min(max(share, 0.0), 1.0), "tone": tone, "bound": bound}
-    return Figure("bar.html.j2", values=values)
