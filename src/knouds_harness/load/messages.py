@@ -39,8 +39,11 @@ SILENCE_S: Final = 10.0
 lost after some four seconds."""
 
 
-FINISH_WITHIN_S: Final = 10.0
-"""Default of ``--stop-timeout``: time to finish requests in flight at the end, so that they are counted."""
+def finish_within_s(timeout_s: float) -> float:
+    """Return the default of ``--stop-timeout``, within which each request in flight is answered or ended."""
+    return max(10.0, timeout_s + 1.0)
+
+
 _WITHIN_S: Final = 30.0
 """Time for a final report, beyond Locust's stop timeout: a worker's machine may be busy."""
 

@@ -12,9 +12,11 @@ from knouds_harness.runs.operation_load import (
     OperationLoad,
     Times,
     labelled,
+    time_ms,
 )
 
 _LEAST_LAG: Final = 0.01
+_LONG, _QUEUE = 0.3, 0.9
 _ADDED_UP: Final = tuple(each.name for each in fields(OperationLoad) if each.default == 0)
 """Counts of an operation that older records do not have."""
 
@@ -67,15 +69,20 @@ def lags(load: OperationLoad) -> bool:
 def backlog_of(total: OperationLoad, *, warm_up_s: float) -> int:
     """Return how many more requests waited for their answers at the end; 0 if the target kept up.
 
-    Requests that are in flight at any moment, as many as are due in the time of an answer, do not count.
+    Requests that are in flight at any moment, as many as are due in the time of an answer, do not count,
+    unless answers take a good part of the load. Nor do those that are sent later on purpose, as polls are:
+    the last of a queue waits until all before it are answered.
     """
     mean_s = (total.response.mean_ms or 0.0) / 1e3
-    if not mean_s or not lags(total):
+    longest_s = (time_ms(total.response, "max_ms") or 0.0) / 1e3
+    if not mean_s or not total.throughput_per_s or not lags(total):
         return 0
-    grown = total.requests * (1 - (total.throughput_per_s or 0.0) / total.per_s)
+    grown = total.requests * (1 - total.throughput_per_s / total.per_s)
     at_first = total.per_s * max(0.0, mean_s - warm_up_s)
-    by_chance = 4 * math.sqrt(total.per_s * mean_s)
-    return round(grown) if grown > 1.5 * at_first + by_chance else 0
+    is_more = grown > 1.1 * at_first + 4 * math.sqrt(total.per_s * mean_s)
+    is_long = mean_s > _LONG * total.requests / total.per_s
+    is_queue = longest_s > _QUEUE * grown / total.throughput_per_s
+    return round(grown) if is_queue and (is_more or is_long) else 0
 
 
 def describe_backlog(total: OperationLoad, backlog: int) -> str:

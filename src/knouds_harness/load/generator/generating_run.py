@@ -97,7 +97,9 @@ class GeneratingRun:
         self.is_traced = target is not None and target.http.is_traced
         self._stop_users = runner.stop
         runner.stop = self._stop  # type: ignore[method-assign]  # nothing is told before Locust stops users
-        environment.stop_timeout = environment.stop_timeout or messages.FINISH_WITHIN_S
+        if target:
+            within_s = messages.finish_within_s(target.limits.timeout_s)
+            environment.stop_timeout = environment.stop_timeout or within_s
         events = environment.events
         events.test_start.add_listener(self.on_test_start)
         self.seconds = SecondsCollector(environment, extras=self._extras)

@@ -115,7 +115,9 @@ def change_between(
     worst = (half + _POWER_ERRORS * error) * (1 if is_more_worse else -1)
 
     def plain(number: float) -> float:
-        return number if is_share else math.expm1(max(-UNBOUNDED, min(number, UNBOUNDED)))
+        return (
+            max(-1.0, min(number, 1.0)) if is_share else math.expm1(max(-UNBOUNDED, min(number, UNBOUNDED)))
+        )
 
     return FigureChange(
         estimate=plain(difference),

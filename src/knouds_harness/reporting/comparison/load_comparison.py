@@ -32,6 +32,9 @@ EXPECTED_NOISE: Final = 0.03
 """How far times differ from run to run, if the runs themselves do not show it (benchmarks/README.md)."""
 
 
+_PLAINLY_MORE: Final = 0.01
+
+
 @dataclass(frozen=True, kw_only=True)
 class MeasureRow:
     """One measure of one operation.
@@ -218,6 +221,12 @@ def _row(
             is_more_worse=is_more_worse,
         )
         verdict = change.verdict(tolerance=tolerance, is_more_worse=is_more_worse)
+        if (
+            measure == ERRORS
+            and verdict is ChangeVerdict.NO_EVIDENCE
+            and _fail_more(sides[0], sides[1], tolerance)
+        ):
+            verdict = ChangeVerdict.WORSE
     else:
         is_absent = any(all(operation not in run.figures for run in side) for side in (baseline, candidate))
         is_unsent = measure == RATE and any(run.doubts for run in (*baseline, *candidate))
@@ -234,6 +243,15 @@ def _row(
         is_gate=is_gate,
         reason=reason,
     )
+
+
+def _fail_more(baseline: Sequence[RunFigure], candidate: Sequence[RunFigure], tolerance: float) -> bool:
+    """Whether each run of the candidate has plainly more errors than any of the baseline.
+
+    Blocks of a run with an outage differ so much that their interval shows nothing.
+    """
+    most, least = max(each.value for each in baseline), min(each.value for each in candidate)
+    return least - most > max(tolerance, _PLAINLY_MORE)
 
 
 def _mean(figures: Sequence[RunFigure], *, is_share: bool) -> float | None:

@@ -9,7 +9,7 @@ from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.locations import scenarios_path
 from knouds_harness.measures.histograms import merged
 from knouds_harness.measures.objectives import parse_objectives
-from knouds_harness.reporting.comparison.change import ChangeVerdict
+from knouds_harness.reporting.comparison.change import ChangeVerdict, RunFigure
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
 from knouds_harness.reporting.comparison.report import write_comparison
 from knouds_harness.reporting.comparison.sides import read_side
@@ -76,6 +76,21 @@ def test_what_got_worse_is_a_regression(side, options, worse):
     assert {each.measure for each in comparison.regressions} == worse
     assert comparison.exit_code == (ExitCode.BREACH if worse else ExitCode.KEPT)
     assert worse or comparison.verdict is ChangeVerdict.BETTER
+
+
+@pytest.mark.parametrize(("error_rate", "is_worse"), [(0.35, True), (0.005, False)])
+def test_outage_in_every_run_is_a_regression(side, error_rate, is_worse):
+    """The blocks of a run in which the server died differ so much that their interval shows nothing."""
+    usual = side()[0]
+    figures = {
+        name: {**each, "error_rate": RunFigure(value=error_rate, error=0.2)}
+        for name, each in usual.figures.items()
+    }
+
+    shown = row(compared([usual], [replace(usual, figures=figures)]), "error_rate")
+
+    assert (shown.verdict is ChangeVerdict.WORSE) is is_worse
+    assert shown.change.high <= 1
 
 
 def test_throttled_requests_fail_only_with_a_tolerance(side):

@@ -37,23 +37,26 @@ def test_verdict_is_the_same_in_every_report(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("throughput_per_s", "mean_ms", "plan", "backlog"),
+    ("throughput_per_s", "mean_and_max_ms", "plan", "backlog"),
     [
-        pytest.param(480.0, 1000.0, {}, 1200, id="the target does not keep up"),
-        pytest.param(480.0, 1000.0, {"warm_up_s": 0.0}, 1200, id="nor without a warm-up"),
-        pytest.param(480.0, 1000.0, {"model": "closed"}, 0, id="users wait for their answers"),
-        pytest.param(599.0, 20.0, {}, 0, id="it does"),
-        pytest.param(540.0, 1000.0, {"warm_up_s": 0.0}, 0, id="long answers, and no warm-up"),
-        pytest.param(610.0, 20.0, {}, 0, id="a backlog of the warm-up is answered"),
-        pytest.param(None, 1000.0, {}, 0, id="an older record"),
+        pytest.param(480.0, (1000.0, 2500.0), {}, 1200, id="the target does not keep up"),
+        pytest.param(480.0, (1000.0, 2500.0), {"warm_up_s": 0.0}, 1200, id="nor without a warm-up"),
+        pytest.param(300.0, (5000.0, 10_000.0), {"warm_up_s": 0.0}, 3000, id="by far not"),
+        pytest.param(480.0, (1000.0, 2500.0), {"model": "closed"}, 0, id="users wait for their answers"),
+        pytest.param(599.0, (20.0, 25.0), {}, 0, id="it does"),
+        pytest.param(540.0, (1000.0, 1010.0), {"warm_up_s": 0.0}, 0, id="long answers, and no warm-up"),
+        pytest.param(540.0, (20.0, 25.0), {}, 0, id="polls that were due later"),
+        pytest.param(610.0, (20.0, 25.0), {}, 0, id="a backlog of the warm-up is answered"),
+        pytest.param(None, (1000.0, 2500.0), {}, 0, id="an older record"),
     ],
 )
 def test_backlog_of_an_overloaded_target_is_in_the_verdict(
-    tmp_path, throughput_per_s, mean_ms, plan, backlog
+    tmp_path, throughput_per_s, mean_and_max_ms, plan, backlog
 ):
     """Both rates are told: of what was due, and of answers, which a load of 600/s alone does not show."""
+    mean_ms, max_ms = mean_and_max_ms
     load = replace(
-        operation(requests=6000, response=replace(times(count=6000), mean_ms=mean_ms)),
+        operation(requests=6000, response=replace(times(count=6000), mean_ms=mean_ms, max_ms=max_ms)),
         per_s=600.0,
         throughput_per_s=throughput_per_s,
     )
