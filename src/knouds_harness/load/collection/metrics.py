@@ -57,6 +57,8 @@ UNSEEN: Final = "unseen"
 """From the last poll that saw a run in flight to the one that saw its end."""
 POLLS: Final = "polls"
 """A number, not a time; exact up to more polls than a cycle takes."""
+_COUNTED_WITHIN_S: Final = 3.0
+"""A second is counted at most so long after it."""
 RECENT_S: Final = 10
 """How many of the last seconds are remembered one by one."""
 _MOST_ERRORS: Final = 50
@@ -164,11 +166,19 @@ class RunMetrics:
             return 0.0
         return max(0.0, min(now_unix_s(), self._ended_unix_s) - self.start_unix_s)
 
+    @property
+    def counted_s(self) -> float:
+        """How much of the load has been counted: all of it once it has ended."""
+        if self.start_unix_s is None or self._ended_unix_s < math.inf:
+            return self.elapsed_s
+        newest_s = self._newest_unix_s + 1 - self.start_unix_s
+        return max(0.0, min(self.elapsed_s, max(newest_s, self.elapsed_s - _COUNTED_WITHIN_S)))
+
     def measured_s(self, duration_s: float) -> float:
         """Return how many seconds of a load of this length were measured so far."""
         if self.start_unix_s is None:
             return 0.0
-        until_s = min(self.elapsed_s, duration_s)
+        until_s = min(self.counted_s, duration_s)
         return max(0.0, until_s - self.measured_from_s)
 
     def recent(self, length_s: int) -> Second:
@@ -201,7 +211,7 @@ class RunMetrics:
         found = []
         for number, counted in sorted(self._by_stage.items()):
             plan, to_s = planned[number - 1], ends_s[number - 1]
-            measured_s = min(to_s, self.elapsed_s) - max(to_s - plan.duration_s, self.measured_from_s)
+            measured_s = min(to_s, self.counted_s) - max(to_s - plan.duration_s, self.measured_from_s)
             found.append(
                 StageLoad(
                     number=number,

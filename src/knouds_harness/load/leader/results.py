@@ -125,7 +125,7 @@ class RunResults:
             verified_answers=verified_answers,
             windows=verification.windows() if verification else (),
             begun_unix_s=metrics.start_unix_s,
-            lasted_s=min(metrics.elapsed_s, options.load_shape.duration_s),
+            lasted_s=min(metrics.counted_s, options.load_shape.duration_s),
             cost_credits=health.spent_credits,
             note="\n".join(self.notes),
         )

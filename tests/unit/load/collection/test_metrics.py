@@ -242,3 +242,12 @@ def test_rate_is_that_of_the_time_in_which_requests_were_due():
     metrics.end(metrics.start_unix_s + 15)
 
     assert metrics.measured_s(60.0) == pytest.approx(10.0, abs=1.0)  # from a whole second on
+
+
+def test_time_of_a_load_that_goes_on_is_that_which_was_counted():
+    """Counts are some two seconds old when a process is killed: rates would be so much too low."""
+    metrics = begun(now_unix_s() - 20)
+    metrics.add(Second(unix_s=int(metrics.start_unix_s) + 17))
+
+    assert metrics.elapsed_s == pytest.approx(20, abs=0.5)
+    assert 17 <= metrics.counted_s <= 18

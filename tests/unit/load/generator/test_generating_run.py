@@ -73,6 +73,14 @@ def generating(environment: Environment, *arguments: str) -> GeneratingRun:
     return run
 
 
+def test_answers_in_flight_at_the_end_may_time_out(here, there):
+    """Or those of a server that stands still would be in no status."""
+    leading(here)
+    generating(there)
+
+    assert min(here.stop_timeout, there.stop_timeout) > TARGET.limits.timeout_s
+
+
 def arrivals_of(run: GeneratingRun) -> Any:
     return run.arrivals_of(ArrivalUser)
 
