@@ -161,9 +161,9 @@ def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
 def plain_users(name: str, url: str) -> Callable[[], int]:
     """Start users of Locust alone, which counts their requests itself; return what tells how many."""
     from locust import FastHttpUser, constant, task  # noqa: PLC0415 - only the generators import Locust
-    from locust.env import Environment  # noqa: PLC0415
+    from locust.env import Environment  # noqa: PLC0415 - only the generators import Locust
 
-    from knouds_harness.load.users import KnoudsUser  # noqa: PLC0415
+    from knouds_harness.load.users import KnoudsUser  # noqa: PLC0415 - only the generators import Locust
 
     @task
     def post(user: KnoudsUser) -> None:
@@ -185,22 +185,22 @@ def plain_users(name: str, url: str) -> Callable[[], int]:
 def scenario_users(url: str) -> Callable[[], int]:
     """Start users of a scenario that runs a workflow, as a process that sends does; return the same."""
     import msgpack  # noqa: PLC0415 - as Locust sends messages
-    from gevent.pool import Group  # noqa: PLC0415
-    from locust.env import Environment  # noqa: PLC0415
-    from locust.runners import Runner, WorkerRunner  # noqa: PLC0415
+    from gevent.pool import Group  # noqa: PLC0415 - only the generators import Locust
+    from locust.env import Environment  # noqa: PLC0415 - only the generators import Locust
+    from locust.runners import Runner, WorkerRunner  # noqa: PLC0415 - only the generators import Locust
 
-    from knouds_harness.load.arrivals.schedule import Share  # noqa: PLC0415
-    from knouds_harness.load.collection.rows import RequestRow  # noqa: PLC0415
-    from knouds_harness.load.collection.seconds import ROWS, now_unix_s  # noqa: PLC0415
-    from knouds_harness.load.generator.generating_run import GeneratingRun  # noqa: PLC0415
-    from knouds_harness.load.options import LoadOptions  # noqa: PLC0415
-    from knouds_harness.load.scenario import ScenarioUser  # noqa: PLC0415
-    from knouds_harness.load.tasks import run_workflow  # noqa: PLC0415
-    from knouds_harness.load.workload.preflight import LoadSetup  # noqa: PLC0415
-    from knouds_harness.load.workload.workload import Workload  # noqa: PLC0415
-    from knouds_harness.targets.profile import Target  # noqa: PLC0415
-    from knouds_harness.targets.resources import Limits, Persona, Workflow  # noqa: PLC0415
-    from knouds_harness.targets.secrets import Secret  # noqa: PLC0415
+    from knouds_harness.load.arrivals.schedule import Share  # noqa: PLC0415 - only the generators import Locust
+    from knouds_harness.load.collection.rows import RequestRow  # noqa: PLC0415 - only the generators import Locust
+    from knouds_harness.load.collection.seconds import ROWS, now_unix_s  # noqa: PLC0415 - only the generators import Locust
+    from knouds_harness.load.generator.generating_run import GeneratingRun  # noqa: PLC0415 - only the generators import Locust
+    from knouds_harness.load.options import LoadOptions  # noqa: PLC0415 - only the generators import Locust
+    from knouds_harness.load.scenario import ScenarioUser  # noqa: PLC0415 - only the generators import Locust
+    from knouds_harness.load.tasks import run_workflow  # noqa: PLC0415 - only the generators import Locust
+    from knouds_harness.load.workload.preflight import LoadSetup  # noqa: PLC0415 - only the generators import Locust
+    from knouds_harness.load.workload.workload import Workload  # noqa: PLC0415 - only the generators import Locust
+    from knouds_harness.targets.profile import Target  # noqa: PLC0415 - only the generators import Locust
+    from knouds_harness.targets.resources import Limits, Persona, Workflow  # noqa: PLC0415 - only the generators import Locust
+    from knouds_harness.targets.secrets import Secret  # noqa: PLC0415 - only the generators import Locust
 
     class Worker(WorkerRunner):
         """Packs what it hands over, and sends it to nobody."""

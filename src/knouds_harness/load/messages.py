@@ -10,11 +10,13 @@ from typing import Any, Final
 
 import gevent
 from gevent.event import Event
+from locust.env import Environment
 from locust.exception import RPCReceiveError
 from locust.rpc.protocol import Message
 from locust.runners import MasterRunner, WorkerRunner
 
 from knouds_harness.errors import UsageError
+from knouds_harness.targets.profile import Target
 
 SHARE: Final = "knouds-share"
 """Master to worker: its share of the load, as ``start_unix_s``, ``index`` and ``workers``."""
@@ -39,9 +41,13 @@ SILENCE_S: Final = 10.0
 lost after some four seconds."""
 
 
-def finish_within_s(timeout_s: float) -> float:
-    """Return the default of ``--stop-timeout``, within which each request in flight is answered or ended."""
-    return max(10.0, timeout_s + 1.0)
+_LEAST_STOP_TIMEOUT_S: Final = 10.0
+
+
+def set_stop_timeout(environment: Environment, target: Target | None) -> None:
+    """Have requests in flight at the end answered or timed out, unless ``--stop-timeout`` says otherwise."""
+    longest_s = target.limits.timeout_s + 1.0 if target else 0.0
+    environment.stop_timeout = environment.stop_timeout or max(_LEAST_STOP_TIMEOUT_S, longest_s)
 
 
 _WITHIN_S: Final = 30.0

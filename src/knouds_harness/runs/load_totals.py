@@ -16,7 +16,11 @@ from knouds_harness.runs.operation_load import (
 )
 
 _LEAST_LAG: Final = 0.01
-_LONG, _QUEUE = 0.3, 0.9
+_CLEARLY_MORE: Final = 1.1
+_LONG: Final = 0.3
+"""The share of a load that answers take on average from which requests in flight are a backlog, too."""
+_WAITED: Final = 0.9
+"""The share of the time in which a backlog is answered that its last request has waited at least."""
 _ADDED_UP: Final = tuple(each.name for each in fields(OperationLoad) if each.default == 0)
 """Counts of an operation that older records do not have."""
 
@@ -79,9 +83,9 @@ def backlog_of(total: OperationLoad, *, warm_up_s: float) -> int:
         return 0
     grown = total.requests * (1 - total.throughput_per_s / total.per_s)
     at_first = total.per_s * max(0.0, mean_s - warm_up_s)
-    is_more = grown > 1.1 * at_first + 4 * math.sqrt(total.per_s * mean_s)
+    is_more = grown > _CLEARLY_MORE * at_first + 4 * math.sqrt(total.per_s * mean_s)
     is_long = mean_s > _LONG * total.requests / total.per_s
-    is_queue = longest_s > _QUEUE * grown / total.throughput_per_s
+    is_queue = longest_s > _WAITED * grown / total.throughput_per_s
     return round(grown) if is_queue and (is_more or is_long) else 0
 
 

@@ -97,9 +97,7 @@ class GeneratingRun:
         self.is_traced = target is not None and target.http.is_traced
         self._stop_users = runner.stop
         runner.stop = self._stop  # type: ignore[method-assign]  # nothing is told before Locust stops users
-        if target:
-            within_s = messages.finish_within_s(target.limits.timeout_s)
-            environment.stop_timeout = environment.stop_timeout or within_s
+        messages.set_stop_timeout(environment, target)
         events = environment.events
         events.test_start.add_listener(self.on_test_start)
         self.seconds = SecondsCollector(environment, extras=self._extras)

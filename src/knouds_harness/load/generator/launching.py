@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _LOCUST: Final = "knouds_harness.load.generator.locust_process"
 _LOOK_EVERY_S: Final = 0.25
 _ENDING: Final = (
-    "Ending: requests in flight get up to 10 s, then there is a report. Ctrl-C again ends at once, with a "
-    "report of what was written by then."
+    "Ending: requests in flight are answered or time out, then there is a report. Ctrl-C again ends at once, "
+    "with a report of what was written by then."
 )
 _ENDING_SIGNALS: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)

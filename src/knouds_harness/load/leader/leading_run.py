@@ -29,7 +29,7 @@ from knouds_harness.load.leader.results import RunResults, scenario_name
 from knouds_harness.load.leader.validity import exit_code_of, exit_summary
 from knouds_harness.load.leader.workers import Health, Workers
 from knouds_harness.load.leader.workflow_cleanup import WorkflowCleanup
-from knouds_harness.load.messages import finish_within_s
+from knouds_harness.load.messages import set_stop_timeout
 from knouds_harness.load.workload.limits import LoadLimits
 from knouds_harness.load.workload.preflight import LoadSetup
 from knouds_harness.load.workload.workload import may_write, scenarios_in
@@ -56,8 +56,7 @@ class LeadingRun:
         self.options = options
         self._environment, self._runner, self._target = environment, runner, target
         self._scenarios = scenarios
-        if target:
-            environment.stop_timeout = environment.stop_timeout or finish_within_s(target.limits.timeout_s)
+        set_stop_timeout(environment, target)
         self._limits = LoadLimits(target, ahead=setup.ahead) if target else None
         self.metrics = RunMetrics(warm_up_s=options.warm_up_s)
         self.shape = LoadShape(options)

@@ -81,6 +81,12 @@ def test_answers_in_flight_at_the_end_may_time_out(here, there):
     assert min(here.stop_timeout, there.stop_timeout) > TARGET.limits.timeout_s
 
 
+def test_answers_without_a_target_are_awaited_for_ten_seconds(here):
+    messages.set_stop_timeout(here, None)
+
+    assert here.stop_timeout == 10
+
+
 def arrivals_of(run: GeneratingRun) -> Any:
     return run.arrivals_of(ArrivalUser)
 
