@@ -219,7 +219,8 @@ class GeneratingRun:
         """Stop once requests in flight are answered: what Locust does then would delay them."""
         for arrivals in self._arrivals.values():
             arrivals.stop()
-        users = [] if self._arrivals else [each.args[0] for each in self._runner.user_greenlets]
+        greenlets = () if self._arrivals else self._runner.user_greenlets
+        users = [each.args[0] for each in greenlets if each.args]  # one that has ended has none
         running, waiting = (_in_state(users, each) for each in (LOCUST_STATE_RUNNING, LOCUST_STATE_WAITING))
         _set_state((*running, *waiting), LOCUST_STATE_STOPPING)  # they begin nothing more
         until_s = time.monotonic() + _LAST_ANSWERS_S

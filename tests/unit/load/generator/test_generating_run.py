@@ -549,7 +549,9 @@ def test_running_users_end_their_task_before_locust_stops_the_others(there):
         states["while asking"] = [state_of(asking), state_of(thinking)]
 
     asking.greenlet, thinking.greenlet = gevent.spawn(ask), gevent.spawn(gevent.sleep, 10)
-    there.runner.user_greenlets = [SimpleNamespace(args=[each]) for each in (asking, thinking)]
+    ended = gevent.spawn(str, asking)  # gevent takes its arguments
+    ended.join()
+    there.runner.user_greenlets = [ended, *(SimpleNamespace(args=[each]) for each in (asking, thinking))]
     vars(sender)["_stop_users"] = lambda: states.update(then=[asking.greenlet.dead, state_of(thinking)])
 
     there.runner.stop()
