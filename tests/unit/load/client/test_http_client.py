@@ -379,7 +379,7 @@ def test_large_body_in_many_parts_is_whole(server_tls, is_encrypted):
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     tls = server_tls if is_encrypted else None
 
-    with serving(always(answer), tls) as server, client_of(server, timeout_s=10) as client:
+    with serving(always(answer), tls) as server, client_of(server, timeout_s=60) as client:
         answers = [client.exchange(encode("POST", "/", "x", body=sent)).content for _ in range(2)]
 
     assert answers == [body] * 2
