@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from knouds_harness.targets.secrets import Secret
 
 _SHORTEST_PIECE: Final = 4
 _MOST_OTHER_CHARACTERS: Final = 4
-_CASES: Final[Mapping[str, tuple[Callable[[str], str], str]]] = {
+_CASES: Final[Mapping[Literal["upper", "lower", "swapped"], tuple[Callable[[str], str], str]]] = {
     "upper": (str.upper, "a-z A-Z"),
     "lower": (str.lower, "A-Z a-z"),
     "swapped": (str.swapcase, "a-zA-Z A-Za-z"),
@@ -30,7 +30,7 @@ class Alteration:
     """
 
     label: str
-    case: str = ""
+    case: Literal["", "upper", "lower", "swapped"] = ""
     pieces: tuple[tuple[int, int] | str, ...] = ()
 
     @classmethod
@@ -46,17 +46,6 @@ class Alteration:
             if others <= _MOST_OTHER_CHARACTERS and others < len(pieces):
                 return cls(label=secret.label, pieces=pieces)
         return None
-
-    @classmethod
-    def read(cls, stored: Mapping[str, Any]) -> Alteration:
-        pieces = tuple(
-            each if isinstance(each, str) else (int(each[0]), int(each[1])) for each in stored["pieces"]
-        )
-        case = stored["case"]
-        return cls(label=str(stored["label"]), case=case if case in _CASES else "", pieces=pieces)
-
-    def stored(self) -> dict[str, Any]:
-        return {"label": self.label, "case": self.case, "pieces": list(self.pieces)}
 
     def apply(self, key: str) -> str:
         if self.case:

@@ -6,7 +6,7 @@ Members that begin with an underscore hold what HAR has no member for, as its sp
 import base64
 import binascii
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
@@ -97,7 +97,7 @@ def read_har(path: Path) -> list[Exchange]:
     for line in islice(file_lines(path), 1, None):
         try:
             exchanges.append(bodies.kept(from_entry(json.loads(line.rstrip(b",\n")))))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError, RecursionError):
             break
     return exchanges
 
@@ -136,7 +136,7 @@ def to_entry(exchange: Exchange) -> dict[str, Any]:
         "_failure": exchange.failure,
         **({"_is_lost": True} if exchange.is_lost else {}),
         **({"_is_delivery": True} if exchange.is_delivery else {}),
-        **({"_alteration": exchange.alteration.stored()} if exchange.alteration else {}),
+        **({"_alteration": asdict(exchange.alteration)} if exchange.alteration else {}),
         "_request": {
             "operation": request.operation_id,
             "persona": request.persona,
@@ -148,41 +148,6 @@ def to_entry(exchange: Exchange) -> dict[str, Any]:
             "headers": request.headers,
         },
     }
-
-
-def from_entry(entry: dict[str, Any]) -> Exchange:
-    """Make an exchange from a HAR entry of ``to_entry``.
-
-    Raises:
-        KeyError, TypeError, ValueError: The entry was damaged since.
-    """
-    asked, answer, ours = entry["request"], entry["response"], entry["_request"]
-    body = _bytes_of(asked["postData"]) if "postData" in asked else None
-    return Exchange(
-        id=_text(entry["_id"]),
-        request=Request(
-            method=_text(asked["method"]),
-            path=_text(ours["path"]),
-            query=_pairs(ours["query"]),
-            headers=_pairs(ours["headers"]),
-            body=body,
-            operation_id=_text_or_none(ours["operation"]),
-            persona=_text_or_none(ours["persona"]),
-            path_values={_text(name): _text(value) for name, value in dict(ours["path_values"]).items()},
-            cost_credits=float(ours["cost_credits"]),
-        ),
-        url=_text(asked["url"]),
-        sent_headers=_unnamed(asked["headers"]),
-        status=int(answer["status"]) or None,
-        headers=_unnamed(answer["headers"]),
-        body=_bytes_of(answer["content"]),
-        started_at=datetime.fromisoformat(entry["startedDateTime"]),
-        elapsed_ms=float(entry["time"]),
-        failure=_text_or_none(entry["_failure"]),
-        is_lost=entry.get("_is_lost", False),
-        is_delivery=entry.get("_is_delivery", False),
-        alteration=Alteration.read(entry["_alteration"]) if "_alteration" in entry else None,
-    )
 
 
 def _post_data(exchange: Exchange) -> dict[str, Any]:
@@ -197,37 +162,8 @@ def _text_of(body: bytes) -> dict[str, str]:
         return {"text": base64.b64encode(body).decode(), "encoding": "base64"}
 
 
-def _bytes_of(content: dict[str, str]) -> bytes:
-    if content.get("encoding") == "base64":
-        return base64.b64decode(content["text"])
-    return content["text"].encode()
-
-
 def _named(pairs: Pairs) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in pairs]
-
-
-def _unnamed(items: list[dict[str, str]]) -> Pairs:
-    return tuple([_pair(item["name"], item["value"]) for item in items])
-
-
-def _pairs(lists: list[list[str]]) -> Pairs:
-    return tuple([_pair(name, value) for name, value in lists])
-
-
-@lru_cache(maxsize=1024)  # most headers repeat: this halves the memory of a run
-def _pair(name: object, value: object) -> tuple[str, str]:
-    return _text(name), _text(value)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not text")
-    return value
-
-
-def _text_or_none(value: object) -> str | None:
-    return None if value is None else _text(value)
 
 
 _BODILESS: Final = frozenset({204, 205})
@@ -280,6 +216,64 @@ class _Entry(BaseModel):
     response: _Answer
 
 
+class _OwnRequest(BaseModel):
+    operation_id: str | None = Field(alias="operation")
+    persona: str | None
+    path: str
+    path_values: dict[str, str]
+    query: Pairs
+    headers: Pairs
+    cost_credits: float
+
+
+class _OwnEntry(_Entry):
+    """An entry of ``to_entry``."""
+
+    id: str = Field(alias="_id")
+    sent: _OwnRequest = Field(alias="_request")
+    failure: str | None = Field(alias="_failure")
+    is_lost: bool = Field(default=False, alias="_is_lost")
+    is_delivery: bool = Field(default=False, alias="_is_delivery")
+    alteration: Alteration | None = Field(default=None, alias="_alteration")
+
+
+def from_entry(raw: Any) -> Exchange:  # noqa: ANN401 - whatever the file holds
+    """Make an exchange from a HAR entry of ``to_entry``; raise ValueError if it was damaged since."""
+    entry = _OwnEntry.model_validate(raw)
+    exchange = _exchange(entry)
+    return replace(
+        exchange,
+        id=entry.id,
+        request=replace(exchange.request, method=entry.request.method, **dict(entry.sent)),
+        failure=entry.failure,
+        is_lost=entry.is_lost,
+        is_delivery=entry.is_delivery,
+        alteration=entry.alteration,
+    )
+
+
+def _exchange(entry: _Entry) -> Exchange:
+    asked, answer, started_at = entry.request, entry.response, entry.started_at
+    address = urlsplit(asked.url)
+    _ = address.port  # raises if it is invalid
+    return Exchange(
+        id="",
+        request=Request(
+            method=asked.method.upper(),
+            path=address.path or "/",
+            query=tuple(parse_qsl(address.query, keep_blank_values=True)),
+            body=_bytes(asked.body) if asked.body else None,
+        ),
+        url=asked.url,
+        sent_headers=_header_pairs(asked.headers),
+        status=answer.status if answer.status > 0 else None,
+        headers=_header_pairs(answer.headers),
+        body=_bytes(answer.content) or b"",
+        started_at=started_at if started_at.tzinfo else started_at.replace(tzinfo=UTC),
+        elapsed_ms=max(entry.elapsed_ms or 0.0, 0.0),
+    )
+
+
 def read_traffic(path: Path) -> list[Recorded]:
     """Read every entry of a HAR file; ids are positions in the file, from ``x00001``.
 
@@ -290,7 +284,7 @@ def read_traffic(path: Path) -> list[Recorded]:
     for number, entry in enumerate(_entries(path), start=1):
         try:
             recorded.append(_recorded(entry, f"x{number:05d}"))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError) as error:
             reason = "its URL or a body is damaged"
             if isinstance(error, ValidationError):
                 first = error.errors(include_input=False, include_url=False)[0]
@@ -327,36 +321,16 @@ def _recorded(raw: Any, exchange_id: str) -> Recorded:  # noqa: ANN401 - whateve
     if isinstance(raw, dict) and "_request" in raw:
         return Recorded(exchange=replace(from_entry(raw), id=exchange_id), is_ours=True)
     entry = _Entry.model_validate(raw)
-    asked, answer = entry.request, entry.response
-    address = urlsplit(asked.url)
-    _ = address.port  # raises if it is invalid
-    body = _bytes(answer.content)
-    started_at = entry.started_at
-    exchange = Exchange(
-        id=exchange_id,
-        request=Request(
-            method=asked.method.upper(),
-            path=address.path or "/",
-            query=tuple(parse_qsl(address.query, keep_blank_values=True)),
-            body=_bytes(asked.body) if asked.body else None,
-        ),
-        url=asked.url,
-        sent_headers=_header_pairs(asked.headers),
-        status=answer.status if answer.status > 0 else None,
-        headers=_header_pairs(answer.headers),
-        body=body or b"",
-        started_at=started_at if started_at.tzinfo else started_at.replace(tzinfo=UTC),
-        elapsed_ms=max(entry.elapsed_ms or 0.0, 0.0),
-    )
-    return Recorded(exchange=exchange, obstacle=_obstacle(raw, answer, exchange, body))
+    exchange = replace(_exchange(entry), id=exchange_id)
+    return Recorded(exchange=exchange, obstacle=_obstacle(raw, entry.response, exchange))
 
 
-def _obstacle(raw: dict[str, Any], answer: _Answer, exchange: Exchange, body: bytes | None) -> str | None:
+def _obstacle(raw: dict[str, Any], answer: _Answer, exchange: Exchange) -> str | None:
     if exchange.status is None:
         return "no answer recorded"
     if exchange.status == 304 or raw.get("_fromCache") or raw.get("fromCache"):
         return "answered from a cache"
-    size = answer.content.size or 0
+    size, body = answer.content.size or 0, _bytes(answer.content)
     if body is None and exchange.status not in _BODILESS and (size > 0 or (answer.body_size or 0) > 0):
         return "body not recorded"
     if body and size > len(body) and exchange.json_or_none() is None:
@@ -379,4 +353,10 @@ def _bytes(body: _Body) -> bytes | None:
 
 
 def _header_pairs(pairs: list[_NameValue]) -> Pairs:
-    return tuple((pair.name, pair.value or "") for pair in pairs if not pair.name.startswith(":"))
+    """Return headers, without what HTTP/2 sends before them."""
+    return tuple([_pair(pair.name, pair.value or "") for pair in pairs if not pair.name.startswith(":")])
+
+
+@lru_cache(maxsize=1024)  # most headers repeat: this halves the memory of a run
+def _pair(name: str, value: str) -> tuple[str, str]:
+    return name, value

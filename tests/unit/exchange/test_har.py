@@ -16,7 +16,7 @@ from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.har import HarWriter, from_entry, read_har, read_traffic, to_entry
 
 text = st.text(st.characters(codec="utf-8"), max_size=10)
-pairs = st.lists(st.tuples(text, text), max_size=3).map(tuple)
+pairs = st.lists(st.tuples(text.map("x".__add__), text), max_size=3).map(tuple)
 requests = st.builds(
     Request,
     method=st.sampled_from(["GET", "POST"]),
@@ -79,7 +79,7 @@ def test_entry_has_the_members_that_har_requires():
 
 @pytest.mark.parametrize(
     ("place", "name"),
-    [((), "time"), (("request",), "url"), (("response", "headers", 0), "name"), (("_request",), "path")],
+    [((), "_id"), (("request",), "url"), (("response", "headers", 0), "name"), (("_request",), "path")],
 )
 def test_entry_with_a_null_member_is_refused(place: tuple[str | int, ...], name: str):
     """When it is read, and not when a report shows it."""
@@ -89,7 +89,7 @@ def test_entry_with_a_null_member_is_refused(place: tuple[str | int, ...], name:
         member = member[step]
     member[name] = None
 
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match=name):
         from_entry(entry)
 
 
