@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from operator import attrgetter
+from typing import Any, Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.openmetrics.exposition import generate_latest
@@ -10,13 +11,16 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from knouds_harness.printable import printable
 from knouds_harness.reporting.check.fact_status import fact_rows, status_counts
-from knouds_harness.reporting.load.columns import TIMES, LoadColumn, Subject, operation_columns, time_columns
+from knouds_harness.reporting.load.columns import TIMES, LoadColumn, operation_columns, time_columns
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_results import LoadResults
+from knouds_harness.runs.operation_load import OperationLoad
 from knouds_harness.runs.record import RunRecord
 
 _PREFIX: Final = "knouds_harness"
 _MS_PER_S: Final = 1000
+Values = Mapping[Any, float]
+"""Figures, each by a tuple of the values of its labels."""
 
 
 _LIVE: Final[tuple[tuple[str, str, Callable[[LoadProgress], float | None]], ...]] = (
@@ -69,35 +73,40 @@ def _of_progress(progress: LoadProgress) -> Iterable[Metric]:
     for name, says, figure in _LIVE:
         value = figure(progress)
         if value is not None:
-            yield GaugeMetricFamily(f"{_PREFIX}_live_{name}", says, value=value)
-    times = GaugeMetricFamily(
-        f"{_PREFIX}_live_response_time_seconds",
+            yield _gauge(f"live_{name}", says, {(): value})
+    yield _gauge(
+        "live_response_time_seconds",
         "Response times of requests that were ok in the last seconds; quantile 1 is the longest.",
-        labels=["quantile"],
+        {
+            ("1" if percent == "max" else f"{float(percent) / 100:g}",): time_ms / _MS_PER_S
+            for percent, time_ms in progress.percentiles_ms.items()
+        },
+        "quantile",
     )
-    for percent, time_ms in progress.percentiles_ms.items():
-        quantile = "1" if percent == "max" else f"{float(percent) / 100:g}"
-        times.add_metric([quantile], time_ms / _MS_PER_S)
-    yield times
-    ended = CounterMetricFamily(
-        f"{_PREFIX}_live_requests", "Requests that ended since load began.", labels=["status"]
-    )
-    for status, count in progress.by_status.items():
-        ended.add_metric([status], count)
-    yield ended
-    yield CounterMetricFamily(
-        f"{_PREFIX}_live_dropped_arrivals",
-        "Arrivals that found no idle user, after the warm-up.",
-        value=progress.dropped,
-    )
-    errors = GaugeMetricFamily(
-        f"{_PREFIX}_live_errors",
+    ended = {(status,): count for status, count in progress.by_status.items()}
+    yield _counter("live_requests", "Requests that ended since load began.", ended, "status")
+    dropped = {(): progress.dropped}
+    yield _counter("live_dropped_arrivals", "Arrivals that found no idle user, after the warm-up.", dropped)
+    yield _gauge(
+        "live_errors",
         "Requests that were not ok since load began, the most frequent kinds.",
-        labels=["status", "status_code", "code"],
+        {(each.status, str(each.status_code or "none"), each.code): each.count for each in progress.errors},
+        *("status", "status_code", "code"),
     )
-    for error in progress.errors:
-        errors.add_metric([error.status, str(error.status_code or "none"), error.code], error.count)
-    yield errors
+
+
+def _gauge(name: str, says: str, values: Values, *labels: str) -> Metric:
+    return _filled(GaugeMetricFamily(f"{_PREFIX}_{name}", says, labels=labels), values)
+
+
+def _counter(name: str, says: str, values: Values, *labels: str) -> Metric:
+    return _filled(CounterMetricFamily(f"{_PREFIX}_{name}", says, labels=labels), values)
+
+
+def _filled(family: CounterMetricFamily | GaugeMetricFamily, values: Values) -> Metric:
+    for labels, value in values.items():
+        family.add_metric([*map(printable, labels)], value)  # text of a target, or of a damaged file
+    return family
 
 
 class _Collected(Collector):
@@ -105,28 +114,20 @@ class _Collected(Collector):
         self._metrics = tuple(metrics)
 
     def collect(self) -> Iterable[Metric]:
-        for metric in self._metrics:
-            metric.samples = [  # a label may hold text of a target, or of a damaged file
-                sample._replace(labels={name: printable(value) for name, value in sample.labels.items()})
-                for sample in metric.samples
-            ]
-            yield metric
+        return self._metrics
 
 
 def _of_every_run(record: RunRecord) -> Iterable[Metric]:
-    info = InfoMetricFamily(f"{_PREFIX}_run", "The run.")
-    info.add_metric(
-        (),
-        {
-            "run": record.folder.resolve().name,
-            "kind": record.kind,
-            "target": record.setup.target.name,
-            "outcome": str(record.outcome),
-            "tool_version": record.setup.tool_version,
-            "contract_version": record.setup.document.version,
-        },
-    )
-    yield info
+    about = {
+        "run": record.folder.resolve().name,
+        "kind": record.kind,
+        "target": record.setup.target.name,
+        "outcome": str(record.outcome),
+        "tool_version": record.setup.tool_version,
+        "contract_version": record.setup.document.version,
+    }
+    said = {name: printable(value) for name, value in about.items()}
+    yield InfoMetricFamily(f"{_PREFIX}_run", "The run.", value=said)
     counts = record.counts
     for name, says, value in (
         ("exit_code", "Exit code; 0 is kept.", record.exit_code if record.exit_code is not None else -1),
@@ -134,43 +135,55 @@ def _of_every_run(record: RunRecord) -> Iterable[Metric]:
         ("duration_seconds", "Duration of the run.", record.duration_s),
         ("cost_credits", "Cost of the run in credits.", counts.cost_credits),
     ):
-        yield GaugeMetricFamily(f"{_PREFIX}_{name}", says, value=value)
+        yield _gauge(name, says, {(): value})
 
 
 def _of_check(record: RunRecord) -> Iterable[Metric]:
-    yield CounterMetricFamily(f"{_PREFIX}_exchanges", "Requests sent.", value=record.counts.exchanges)
-    counts = status_counts(fact_rows(record))
-    yield _labelled("facts", "Facts by status.", "status", {str(k): v for k, v in counts.items()})
-    verdicts = Counter(str(each.verdict) for each in record.findings)
-    yield _labelled("findings", "Findings by verdict.", "verdict", verdicts)
+    yield _counter("exchanges", "Requests sent.", {(): record.counts.exchanges})
+    facts = {(str(status),): count for status, count in status_counts(fact_rows(record)).items()}
+    yield _gauge("facts", "Facts by status.", facts, "status")
+    verdicts = Counter((str(each.verdict),) for each in record.findings)
+    yield _gauge("findings", "Findings by verdict.", verdicts, "verdict")
 
 
 def _by_operation(load: LoadResults) -> Iterable[Metric]:
-    families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
-    for column in operation_columns(for_programs=True):
-        _add_column(families, column, "", [(each.operation, each) for each in load.operations])
-    for kind in TIMES:
-        for times in time_columns(for_programs=True):
-            rows = [(each.operation, getattr(each, kind)) for each in load.operations]
-            _add_column(families, times, f"{kind}_", rows)
-    return [*families.values(), *(_custom(load) if load.custom_metrics else ())]
+    """Make one family of all columns with its name, each with the value of its label."""
+    columns: list[tuple[str, LoadColumn[Any], Callable[[OperationLoad], Any]]] = [
+        ("", column, lambda each: each) for column in operation_columns(for_programs=True)
+    ]
+    columns += [
+        (f"{kind}_", column, attrgetter(kind)) for kind in TIMES for column in time_columns(for_programs=True)
+    ]
+    families: dict[str, tuple[LoadColumn[Any], dict[tuple[str, ...], float]]] = {}
+    for prefix, column, part in columns:
+        if not column.metric:
+            continue
+        _, values = families.setdefault(f"{prefix}{column.metric}", (column, {}))
+        scale, of_label = _MS_PER_S if column.unit == "ms" else 1, (column.label or ())[1:]
+        for each in load.operations:
+            if (figure := column.figure(part(each))) is not None:
+                values[each.operation, *of_label] = figure / scale
+    for name, (column, values) in families.items():
+        make = _counter if column.unit in ("count", "bytes") else _gauge
+        yield make(name, column.says, values, "operation", *(column.label or ())[:1])
+    if load.custom_metrics:
+        yield from _custom(load)
 
 
 def _custom(load: LoadResults) -> Iterable[Metric]:
-    counts = CounterMetricFamily(
-        f"{_PREFIX}_custom", "What tasks counted, and how often they measured a time.", labels=["name"]
-    )
-    times = GaugeMetricFamily(
-        f"{_PREFIX}_custom_time_seconds",
+    counts = {(each.name,): each.count for each in load.custom_metrics}
+    yield _counter("custom", "What tasks counted, and how often they measured a time.", counts, "name")
+    yield _gauge(
+        "custom_time_seconds",
         "Times that tasks measured; quantile 1 is the longest.",
-        labels=["name", "quantile"],
+        {
+            (each.name, column.label[1]): time_ms / _MS_PER_S
+            for each in load.custom_metrics
+            for column in time_columns(for_programs=True)
+            if column.label and each.times and (time_ms := column.figure(each.times)) is not None
+        },
+        *("name", "quantile"),
     )
-    for each in load.custom_metrics:
-        counts.add_metric([each.name], each.count)
-        for column in time_columns(for_programs=True) if each.times else ():
-            if column.label and each.times and (time_ms := column.figure(each.times)) is not None:
-                times.add_metric([each.name, column.label[1]], time_ms / _MS_PER_S)
-    return counts, times
 
 
 def _of_load(load: LoadResults) -> Iterable[Metric]:
@@ -182,32 +195,4 @@ def _of_load(load: LoadResults) -> Iterable[Metric]:
         ("dropped_arrivals", "Arrivals that found no idle user.", validity.dropped),
         ("objectives_missed", "Objectives missed.", sum(not each.is_met for each in load.objectives)),
     ):
-        yield GaugeMetricFamily(f"{_PREFIX}_{name}", says, value=value)
-
-
-def _add_column(
-    families: dict[str, CounterMetricFamily | GaugeMetricFamily],
-    column: LoadColumn[Subject],
-    prefix: str,
-    rows: Iterable[tuple[str, Subject]],
-) -> None:
-    """Add the figures of a column, by operation, to its family."""
-    if not column.metric:
-        return
-    name = f"{_PREFIX}_{prefix}{column.metric}"
-    label, value = column.label or ("", "")
-    if name not in families:
-        kind = CounterMetricFamily if column.unit in ("count", "bytes") else GaugeMetricFamily
-        families[name] = kind(name, column.says, labels=["operation", label] if label else ["operation"])
-    for operation, subject in rows:
-        figure = column.figure(subject)
-        if figure is not None:
-            scale = _MS_PER_S if column.unit == "ms" else 1
-            families[name].add_metric([operation, value] if label else [operation], figure / scale)
-
-
-def _labelled(name: str, says: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(f"{_PREFIX}_{name}", says, labels=[label])
-    for value, count in values.items():
-        family.add_metric([value], count)
-    return family
+        yield _gauge(name, says, {(): value})
