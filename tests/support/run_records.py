@@ -92,11 +92,7 @@ CHECKS = {
 }
 SETUP = replace(
     run_setup(
-        TARGET,
-        command=("knouds-harness", "check", "--target", "staging"),
-        seed=4711,
-        document=DOCUMENT,
-        checks=CHECKS.values(),
+        TARGET, command=("knouds-harness", "check", "--target", "staging"), seed=4711, checks=CHECKS.values()
     ),
     tool_version="0.1.0",
     python_version="3.11.7",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -14,7 +14,7 @@ from typing import Final, Literal, Protocol
 
 from pydantic import TypeAdapter
 
-from knouds_harness.contract.document import Document, shipped_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Fact
 from knouds_harness.runs.findings import Finding, RunOutcome
 from knouds_harness.targets.profile import Target
@@ -139,32 +139,20 @@ class RunSetup:
 
 
 def run_setup(
-    target: Target,
-    *,
-    seed: int,
-    document: Document | None = None,
-    checks: Iterable[DescribesCheck] = (),
-    command: Sequence[str] = (),
-    strict: bool = False,
-    recordings: Mapping[str, tuple[str, ...]] | None = None,
-    selected: Collection[str] | None = None,
-    faults: Sequence[str] = (),
-    legal: str | None = None,
-    between: str | None = None,
-    examples: int | None = None,
+    target: Target, *, seed: int, checks: Iterable[DescribesCheck] = (), command: Sequence[str] = ()
 ) -> RunSetup:
     """Make the setup of a run by this tool on this machine; it holds no secret.
 
-    Defaults are the shipped document, and the command of this process.
+    The default of ``command`` is that of this process.
     """
-    document = document or shipped_document()
+    document = shipped_document()
     return RunSetup(
         tool_version=version("knouds-harness"),
         python_version=platform.python_version(),
         host=f"{platform.platform()}, {os.cpu_count()} cores",
         command=tuple(command or sys.argv),
         seed=seed,
-        strict=strict,
+        strict=False,
         target=_kept_target(target),
         document=RunDocument(title=document.title, version=document.version, sha256=document.sha256),
         facts=document.facts,
@@ -178,12 +166,6 @@ def run_setup(
             each.id: RunCheck(id=each.id, family=each.family, sentence=each.sentence, facts=each.facts)
             for each in checks
         },
-        recordings=recordings or {},
-        selected=None if selected is None else tuple(fact for fact in document.facts if fact in selected),
-        faults=tuple(faults),
-        legal=legal,
-        between=between,
-        examples=examples,
     )
 
 

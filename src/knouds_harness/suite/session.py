@@ -277,15 +277,17 @@ class ConformanceRun:
         self.recorder.writer.note_endless(keys, of_accounts=of_accounts)
 
     def _setup(self) -> RunSetup:
-        return run_setup(
-            self.profile,
-            seed=self.options.seed,
-            document=self.document,
-            selected=self.selected,
-            checks={**all_checks(), **self.user_checks.checks}.values(),
+        setup = run_setup(
+            self.profile, seed=self.options.seed, checks={**all_checks(), **self.user_checks.checks}.values()
+        )
+        facts, selected = self.document.facts, self.selected
+        return replace(
+            setup,
+            facts=facts,
+            selected=None if selected is None else tuple(fact for fact in facts if fact in selected),
             strict=self.options.strict,
             recordings=RecordingFolder.open(recordings_path()).names_by_fact(),
-            faults=self.options.faults,
+            faults=tuple(self.options.faults),
             legal=self.options.legal,
             between=self.options.between,
             examples=self.options.examples_per_property,

@@ -100,11 +100,10 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
         target,
         command=[captured.redactor.text(argument) for argument in sys.argv],
         seed=0,
-        document=document,
         checks=all_checks().values(),
-        strict=strict,
-        recordings=RecordingFolder.open(recordings_path()).names_by_fact(),
     )
+    recordings = RecordingFolder.open(recordings_path()).names_by_fact()
+    setup = replace(setup, strict=strict, recordings=recordings)
     keys = KnownKeys.beside(path)
     resources = KnownResources(user_of=keys.user_of)
     for (
