@@ -109,26 +109,16 @@ def _objectives(scenario: str, table: Any, problems: list[str]) -> Iterator[Obje
         problems.append(f'{scenario}: not a scenario with operations\n  Write [{scenario}."operationId"].')
         return
     for operation, measures in table.items():
-        fact = measures.get("fact", "")
+        fact = str(measures.get("fact", ""))
         for measure, bound in measures.items():
-            where = f'{scenario}."{operation}".{measure}'
             if measure in _NO_MEASURES:
                 continue
-            if isinstance(bound, str) and bound.startswith(("<", ">")):
-                try:
-                    yield replace(_parsed(f"{operation} {measure} {bound}"), fact=str(fact))
-                except UsageError as error:
-                    problems.append(f"{where}: {error}")
-                continue
-            if measure.removeprefix("service_") not in _TIMES and measure not in _OTHERS:
-                problems.append(
-                    f"{where}: not a metric\n  Use one of {', '.join((*_TIMES, *_OTHERS))}; "
-                    "put service_ before a time for the service time."
-                )
-            elif isinstance(bound, bool) or not isinstance(bound, int | float) or not bound >= 0:
-                problems.append(f"{where}: {bound!r} is not a bound\n  Write a number that is not negative.")
-            else:
-                yield Objective(operation=operation, measure=measure, bound=bound, fact=str(fact))
+            is_written = isinstance(bound, str) and bound.startswith(("<", ">"))
+            sign = "" if is_written else "> " if measure in _LEAST else "< "
+            try:
+                yield replace(_parsed(f"{operation} {measure} {sign}{bound}"), fact=fact)
+            except UsageError as error:
+                problems.append(f'{scenario}."{operation}".{measure}: {error}')
 
 
 def parse_bounds(texts: Sequence[str]) -> tuple[Objective, ...]:

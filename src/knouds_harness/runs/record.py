@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.evidence import Exchange
@@ -124,34 +124,45 @@ def _read_run_file(folder: Path) -> RunFile:
     path = folder / RUN_FILE
     if not folder.is_dir():
         raise RunRecordError(f"{folder}: no such run folder\n  {_NO_RUN}")
+    if not path.exists():
+        raise RunRecordError(f"{folder}: holds no {RUN_FILE}, so it is not a run folder\n  {_NO_RUN}")
+    return read_stored(path, run_file_format(), FORMAT, if_other=_NO_RUN, if_damaged=_DAMAGED)
+
+
+T = TypeVar("T")
+
+
+def read_stored(
+    path: Path, adapter: TypeAdapter[T], named_format: str, *, if_other: str, if_damaged: str
+) -> T:
+    """Read a JSON file of this tool, of one format and version; the last two say what to do.
+
+    Raises:
+        RunRecordError: It is damaged, another tool's, or of another version.
+    """
     try:
         content = file_content(path)
         stored: Any = json.loads(content)
-    except FileNotFoundError:
-        raise RunRecordError(
-            f"{folder}: holds no {RUN_FILE}, so it is not a run folder\n  {_NO_RUN}"
-        ) from None
     except OSError as error:
-        raise RunRecordError(f"{path}: cannot be read: {error.strerror}\n  {_DAMAGED}") from error
+        raise RunRecordError(f"{path}: cannot be read: {error.strerror}\n  {if_damaged}") from error
     except (ValueError, RecursionError):
-        raise RunRecordError(f"{path}: is cut short or is not JSON\n  {_DAMAGED}") from None
-    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
-        raise RunRecordError(f"{path}: was not written by knouds-harness\n  {_NO_RUN}")
-    version = stored.get("format_version")
-    if version != FORMAT_VERSION:
-        setup = stored.get("setup")
+        raise RunRecordError(f"{path}: is cut short or is not JSON\n  {if_damaged}") from None
+    if not isinstance(stored, dict) or stored.get("format") != named_format:
+        raise RunRecordError(f"{path}: was not written by knouds-harness\n  {if_other}")
+    if (version := stored.get("format_version")) != FORMAT_VERSION:
+        setup = stored.get("setup", stored)
         writer = setup.get("tool_version") if isinstance(setup, dict) else None
         named = f": {writer:.20}" if isinstance(writer, str) else ""
         raise RunRecordError(
             f"{path}: has format {version!s:.20}, and this version reads format {FORMAT_VERSION}\n"
-            f"  Render it with the version that wrote it{named}."
+            f"  Read it with the version that wrote it{named}."
         )
     try:
-        return run_file_format().validate_json(content)
+        return adapter.validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise RunRecordError(f"{path}: {where}: {first['msg'].lower()}\n  {_DAMAGED}") from None
+        raise RunRecordError(f"{path}: {where}: {first['msg'].lower()}\n  {if_damaged}") from None
 
 
 def _read_findings(path: Path, gaps: list[str]) -> list[Finding]:

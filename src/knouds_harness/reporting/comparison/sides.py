@@ -3,7 +3,6 @@
 The baseline of a check is stored in the folder of the run, so its reports can be made again anywhere.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from knouds_harness.reporting.comparison.check_comparison import (
 )
 from knouds_harness.reporting.comparison.load_figures import LoadFigures, load_figures
 from knouds_harness.runs.load_results import LOAD_KIND
-from knouds_harness.runs.record import RunRecord, read_run
+from knouds_harness.runs.record import RunRecord, read_run, read_stored
 
 BASELINE_FILE: Final = "baseline.json"
 FORMAT: Final = "knouds-harness baseline"
@@ -144,29 +143,8 @@ def _read(place: Path, baselines: Path) -> Side:
 
 
 def _read_kept(path: Path) -> Side:
-    try:
-        content = file_content(path)
-    except OSError as error:
-        raise RunRecordError(
-            f"{path}: cannot be read: {error.strerror}\n  Name another, or keep it anew."
-        ) from error
-    try:
-        stored = json.loads(content)
-    except (ValueError, RecursionError):
-        raise RunRecordError(f"{path}: is cut short or is not JSON\n  Keep it anew from its runs.") from None
-    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
-        raise RunRecordError(
-            f"{path}: is not a summary that knouds-harness kept\n  Give a run folder, or keep one."
-        )
-    try:
-        return side_format().validate_python(stored)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RunRecordError(
-            f"{path}: {where}: {first['msg'].lower()}\n"
-            "  It is damaged or of another version: keep it anew from its runs."
-        ) from None
+    other, damaged = "Give a run folder, or keep one.", "Keep it anew from its runs, or name another."
+    return read_stored(path, side_format(), FORMAT, if_other=other, if_damaged=damaged)
 
 
 @dataclass(frozen=True, kw_only=True)
