@@ -7,30 +7,23 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from load_records import histogram_of
 
 from knouds_harness.measures.delay import Delay, OkTimes
-from knouds_harness.measures.histograms import Histogram
 
 MEASURES = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms")
 PERCENTS = (50, 90, 95, 99, 100)
 
 
-def histogram(times_ms: Sequence[float]) -> Histogram:
-    found = Histogram()
-    for each in times_ms:
-        found.record(each / 1e3)
-    return found
-
-
 def delay(lags_ms: Sequence[float]) -> Delay:
-    return Delay(histogram(lags_ms))
+    return Delay(histogram_of(lags_ms))
 
 
 def times(response: Sequence[float], service: Sequence[float] | None = None) -> OkTimes:
     return OkTimes(
         operation="whoami",
-        response=histogram(response),
-        service=histogram(response if service is None else service),
+        response=histogram_of(response),
+        service=histogram_of(response if service is None else service),
     )
 
 
@@ -48,12 +41,12 @@ def test_bound_holds_whichever_response_was_read_late(true_ms, lags_ms, order):
     """And no figure is said to have moved by more than anything was late."""
     if order:
         order.shuffle(lags_ms)
-    of = histogram([took + late for took, late in zip(true_ms, lags_ms, strict=False)])
+    of = histogram_of([took + late for took, late in zip(true_ms, lags_ms, strict=False)])
     lags = delay(lags_ms[: len(true_ms)])
 
     bounds = lags.least_ms(of, *MEASURES)
 
-    truths = [each_s * 1e3 for each_s in histogram(true_ms).percentiles_s(*PERCENTS)]
+    truths = [each_s * 1e3 for each_s in histogram_of(true_ms).percentiles_s(*PERCENTS)]
     measured = [each_s * 1e3 for each_s in of.percentiles_s(*PERCENTS)]
     longest_ms = max(lags_ms[: len(true_ms)])
     for bound_ms, true, figure in zip(bounds, truths, measured, strict=True):

@@ -5,15 +5,14 @@ from pathlib import Path
 import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
+from load_records import histogram_of
 
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval, read_hdr_log
-from knouds_harness.measures.histograms import MAX_NS, Histogram
+from knouds_harness.measures.histograms import MAX_NS
 
 
 def interval(second: int, *durations_s: float, series: tuple[str, ...] = ("getWhoami", "kept")) -> Interval:
-    histogram = Histogram()
-    for duration_s in durations_s:
-        histogram.record(duration_s)
+    histogram = histogram_of([duration_s * 1e3 for duration_s in durations_s])
     return Interval(series=series, start_unix_s=1_780_000_000.0 + second, length_s=1.0, histogram=histogram)
 
 

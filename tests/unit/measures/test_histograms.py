@@ -22,6 +22,13 @@ DURATIONS_NS = st.floats(0, math.log2(MAX_NS)).map(lambda exponent: min(int(2**e
 SAMPLES_S = st.lists(st.floats(1e-6, 600), max_size=200)
 
 
+def counted(samples_s):
+    histogram = Histogram()
+    for sample_s in samples_s:
+        histogram.record(sample_s)
+    return histogram
+
+
 def is_told(told_s, true_s):
     """Return whether a value is right to within 0.05 % and a nanosecond."""
     return abs(told_s - true_s) <= true_s * 0.0005 + 1e-9
@@ -44,14 +51,8 @@ def test_bucket_is_at_most_a_thousandth_wide(duration_ns):
 @given(parts=st.lists(SAMPLES_S, max_size=5))
 def test_merged_parts_are_the_whole(parts):
     """Four workers count the same as one process that saw everything, in any order."""
-    whole = Histogram()
-    histograms = []
-    for part in parts:
-        histogram = Histogram()
-        for sample in part:
-            histogram.record(sample)
-            whole.record(sample)
-        histograms.append(histogram)
+    histograms = [counted(part) for part in parts]
+    whole = counted(sample for part in parts for sample in part)
 
     assert merged(histograms) == merged(reversed(histograms)) == whole
     assert len(whole) == sum(len(part) for part in parts)
@@ -65,9 +66,7 @@ def test_merged_parts_are_the_whole(parts):
 @example([0.001, 1.0], 0)
 def test_percentile_is_the_sample_of_that_rank(samples, percent):
     """Nearest rank: the smallest sample that this percentage does not exceed, to within 0.05 % and 1 ns."""
-    histogram = Histogram()
-    for sample in samples:
-        histogram.record(sample)
+    histogram = counted(samples)
 
     rank = max(math.ceil(round(len(samples) * percent / 100, 6)), 1)
 
@@ -77,9 +76,7 @@ def test_percentile_is_the_sample_of_that_rank(samples, percent):
 @given(samples=SAMPLES_S.filter(bool))
 @example([1.6543459878379187e-05])
 def test_mean_and_extremes_are_those_of_the_samples(samples):
-    histogram = Histogram()
-    for sample in samples:
-        histogram.record(sample)
+    histogram = counted(samples)
 
     assert is_told(histogram.mean_s, sum(samples) / len(samples))
     assert is_told(histogram.min_s, min(samples))
@@ -87,17 +84,13 @@ def test_mean_and_extremes_are_those_of_the_samples(samples):
 
 
 def test_percentiles_keep_the_requested_order():
-    histogram = Histogram()
-    for number in range(1, 101):
-        histogram.record(number * 1e-9)
+    histogram = counted(number * 1e-9 for number in range(1, 101))
 
     assert histogram.percentiles_s(99, 50, 100, 50) == [99e-9, 50e-9, 100e-9, 50e-9]
 
 
 def test_durations_out_of_range_count_as_the_nearest():
-    histogram = Histogram()
-    histogram.record(-1.0)
-    histogram.record(3600.0)
+    histogram = counted([-1.0, 3600.0])
 
     assert histogram.min_s == 0
     assert math.isclose(histogram.max_s, 600, rel_tol=0.0005)
@@ -114,9 +107,7 @@ def to_hdr(histogram: Histogram) -> HdrHistogram:
 @example([0.0])
 @example([0.0, 600.0])
 def test_hdr_histogram_format_loses_nothing(samples):
-    histogram = Histogram()
-    for sample in samples:
-        histogram.record(sample)
+    histogram = counted(samples)
 
     assert from_hdr(to_hdr(histogram)) == histogram
     assert from_hdr(HdrHistogram.decode(to_hdr(histogram).encode())) == histogram

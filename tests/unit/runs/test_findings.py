@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from run_records import exchange, finding
 
 from knouds_harness.contract.operations import Fact, Source
-from knouds_harness.runs.findings import RunOutcome, Verdict, fails_run, fingerprint, verdict_for
+from knouds_harness.runs.findings import Verdict, fails_run, fingerprint, verdict_for
 
 PARTS: dict[str, Any] = {
     "check": "schemas.body",
@@ -63,13 +63,6 @@ def test_shorter_sequence_is_kept(earlier, later, kept):
     assert shorter.count == 2
 
 
-def test_reproduction_is_the_script_if_there_is_one():
-    one = finding(exchange(1, "getWhoami"), "whoami.user-object")
-
-    assert one.reproduction == one.curl
-    assert replace(one, script="sh").reproduction == "sh"
-
-
 @pytest.mark.parametrize(
     ("source", "conflict", "verdict"),
     [
@@ -94,17 +87,7 @@ def test_verdict_follows_from_the_source_of_the_fact(source, conflict, verdict):
         (Verdict.UNTESTED, False, False),
     ],
 )
-def test_assumptions_fail_only_a_strict_run(verdict, fails, fails_strictly):
+def test_assumptions_fail_only_a_strict_run_and_what_is_waived_fails_none(verdict, fails, fails_strictly):
     assert fails_run(verdict, strict=False, is_waived=False) is fails
     assert fails_run(verdict, strict=True, is_waived=False) is fails_strictly
-
-
-@pytest.mark.parametrize("verdict", Verdict)
-def test_waived_finding_never_fails_a_run(verdict):
     assert not fails_run(verdict, strict=True, is_waived=True)
-
-
-def test_only_a_run_that_was_not_cut_short_is_complete():
-    complete = {outcome for outcome in RunOutcome if outcome.is_complete}
-
-    assert complete == {RunOutcome.KEPT, RunOutcome.BROKEN, RunOutcome.SHORT}
