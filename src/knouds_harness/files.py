@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedWriter, BytesIO, FileIO, TextIOWrapper
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from knouds_harness.errors import UsageError
 
@@ -77,6 +77,21 @@ def new_text_file(folder: Path, name: str) -> TextIOWrapper:
     """Open an empty file for lines of UTF-8, each handed to the system when it is complete."""
     file = BufferedWriter(new_file(folder, name))
     return TextIOWrapper(file, encoding="utf-8", newline="", line_buffering=True)
+
+
+class OwnsFile:
+    """Closes its file at the end of its context."""
+
+    _file: FileIO | TextIOWrapper
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class _Place:

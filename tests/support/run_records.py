@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.curl import curl
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.runs.findings import Finding, Verdict, fingerprint, verdict_for
-from knouds_harness.runs.run_file import Cell, RunSetup, UntestedFact, run_setup
+from knouds_harness.runs.run_file import Cell, RunCheck, RunSetup, UntestedFact, run_setup
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits, Persona, Waiver
@@ -62,29 +62,18 @@ TARGET = Target(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class SampleCheck:
-    """What a record keeps of a check."""
-
-    id: str
-    sentence: str
-    facts: tuple[str, ...]
-
-    @property
-    def family(self) -> str:
-        return self.id.partition(".")[0]
-
-
 CHECKS = {
     each.id: each
     for each in (
-        SampleCheck(
+        RunCheck(
             id="capabilities.denied",
+            family="capabilities",
             sentence="A key without what the operation asks for is refused, and told what would have passed.",
             facts=("capability.orthogonal", "capability.missing-is-403-denied"),
         ),
-        SampleCheck(
+        RunCheck(
             id="schemas.body",
+            family="schemas",
             sentence="Every body has the documented shape.",
             facts=tuple(fact for fact in DOCUMENT.facts if not fact.startswith("capability.")),
         ),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from knouds_harness.reporting.check.fact_status import FactStatus
-    from knouds_harness.runs.run_file import DescribesCheck
+    from knouds_harness.runs.run_file import RunCheck
 
 _MOST_NAMES = 3
 
@@ -78,7 +78,11 @@ def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, f
     of_user = [each for each in (of_run.checks if of_run else {}).values() if each.family == USER]
     recordings = RecordingFolder.open(recordings_path()).names_by_fact()
     rows = coverage(
-        every_fact.values(), statuses, recordings, ways, more_checks=[*of_user, *own.checks.values()]
+        every_fact.values(),
+        statuses,
+        recordings,
+        ways,
+        more_checks=[*of_user, *(each.recorded for each in own.checks.values())],
     )
     if form == "json":
         print_json("facts", {"facts": coverage_as_json(rows)}, version=2)
@@ -117,14 +121,14 @@ def coverage(
     recordings: Mapping[str, Sequence[str]] | None = None,
     ways: Mapping[str, tuple[str, ...]] | None = None,
     *,
-    more_checks: Iterable[DescribesCheck] = (),
+    more_checks: Iterable[RunCheck] = (),
 ) -> list[FactTraces]:
     """Return what proves each fact; the mappings are by fact id."""
     from knouds_harness.judging.checks import all_checks
     from knouds_sandbox.faults import FAULTS
 
     checks: dict[str, dict[str, None]] = defaultdict(dict)
-    for check in (*all_checks().values(), *more_checks):
+    for check in (*(each.recorded for each in all_checks().values()), *more_checks):
         for fact_id in check.facts:
             checks[fact_id][check.id] = None
     faults: dict[str, list[str]] = defaultdict(list)

@@ -9,9 +9,10 @@ import json
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from io import FileIO
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
@@ -20,7 +21,7 @@ from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.alterations import Alteration
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
-from knouds_harness.files import file_content, file_lines, new_file
+from knouds_harness.files import OwnsFile, file_content, file_lines, new_file
 
 _MOST_KEPT_BYTES = 32_000_000
 _LEAST_KEPT_BYTES = 1000
@@ -46,23 +47,19 @@ class KeptBodies:
         return replace(exchange, body=exchange.body[:most_bytes])
 
 
-class HarWriter:
+class HarWriter(OwnsFile):
     """Appends exchanges to a HAR file that stays readable even if the run is killed.
 
     Each entry is one line, written together with the end of the document, which the next entry overwrites.
     """
+
+    _file: FileIO
 
     def __init__(self, path: Path) -> None:
         self._file = new_file(path.parent, path.name)
         self._separator = b""
         self._end = len(_HEAD)
         self._write(_HEAD)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def add(self, exchange: Exchange) -> None:
         """Append one exchange.
@@ -81,9 +78,6 @@ class HarWriter:
             raise
         self._end += len(entry)
         self._separator = b",\n"
-
-    def close(self) -> None:
-        self._file.close()
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data + _TAIL)

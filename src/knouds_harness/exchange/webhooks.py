@@ -4,7 +4,6 @@ Source: docs, webhooks. ``X-Knouds-Signature: t=<unix seconds>,v1=<hex>`` with v
 ``<t>.<raw body>``); refuse a delivery signed more than 300 s from now; compare in constant time.
 """
 
-import errno
 import hashlib
 import hmac
 import re
@@ -241,14 +240,9 @@ def _bound(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> Threa
     try:
         return Server((host, port), handler)
     except OSError as problem:
-        if problem.errno == errno.EADDRINUSE:
-            raise UsageError(
-                f"deliveries cannot be received: port {port} of {host} is taken.\n"
-                "  Stop what listens there, or point webhook.url to another port and name that in listen."
-            ) from None
         raise UsageError(
-            f"deliveries cannot be received at {host} port {port}: {problem.strerror or problem}.\n"
-            "  webhook.listen has to be an address of this machine and a port that may be used."
+            f"deliveries cannot be received at {host} port {port}: {problem.strerror or problem}\n"
+            "  webhook.listen has to be an address of this machine, and a port that is free and may be used."
         ) from None
 
 

@@ -15,6 +15,7 @@ from knouds_harness.judging.rule.allowed import read, why_expected
 from knouds_harness.judging.rule.reason import Reason
 from knouds_harness.judging.rule.reasons import OF_KEYS
 from knouds_harness.runs.findings import difference
+from knouds_harness.runs.run_file import RunCheck
 from knouds_harness.targets.needs import Need
 
 P = ParamSpec("P")
@@ -87,6 +88,11 @@ class Check(Generic[P]):
     def sentence(self) -> str:
         """The promise in one line, for reports."""
         return (inspect.getdoc(self.judge) or "").partition("\n")[0]
+
+    @property
+    def recorded(self) -> RunCheck:
+        """What a run record keeps of it."""
+        return RunCheck(id=self.id, family=self.family, sentence=self.sentence, facts=self.facts)
 
     def applies_to(self, case: Case) -> bool:
         """Return whether the check applies to this exchange."""

@@ -7,11 +7,12 @@ may not hold is percent-encoded.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from knouds_harness.files import new_text_file
+from knouds_harness.files import OwnsFile, new_text_file
 from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of, highest_of, lowest_of
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ class Interval:
     histogram: Histogram
 
 
-class HdrLogWriter:
+class HdrLogWriter(OwnsFile):
     """Writes a log during a run: each line is complete and handed to the system once ``write`` returns."""
+
+    _file: TextIOWrapper
 
     def __init__(self, path: Path, *, start_unix_s: float) -> None:
         self._file = new_text_file(path.parent, path.name)
@@ -65,15 +68,6 @@ class HdrLogWriter:
         for bucket in counts:
             hdr.counts[bucket] = 0
         return encoded.decode("ascii")
-
-    def close(self) -> None:
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def read_hdr_log(path: Path) -> Iterator[Interval]:

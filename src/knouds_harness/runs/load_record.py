@@ -5,14 +5,14 @@ import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import cache
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from math import log2
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from knouds_harness.files import file_content, new_text_file, replace_file
+from knouds_harness.files import OwnsFile, file_content, new_text_file, replace_file
 from knouds_harness.runs.load_results import LOAD_FILE, LoadResults
 from knouds_harness.runs.operation_load import SECOND_TIMES, STATUSES, SecondRow, status_named
 
@@ -32,8 +32,10 @@ class LoadRecord:
     seconds: tuple[SecondRow, ...]
 
 
-class LoadWriter:
+class LoadWriter(OwnsFile):
     """Writes a load run's files into its folder."""
+
+    _file: TextIOWrapper
 
     def __init__(self, folder: Path) -> None:
         """Start an empty ``seconds.csv``."""
@@ -41,12 +43,6 @@ class LoadWriter:
         self._file = new_text_file(folder, SECONDS_FILE)
         self._rows = csv.writer(self._file, lineterminator="\n")
         self._rows.writerow(_COLUMNS)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def add_seconds(self, rows: Iterable[SecondRow]) -> None:
         for row in rows:
@@ -60,9 +56,6 @@ class LoadWriter:
     def write(self, results: LoadResults) -> None:
         """Write ``load.json``, in place of an earlier one."""
         replace_file(self._folder, LOAD_FILE, load_file_format().dump_json(results, indent=1))
-
-    def close(self) -> None:
-        self._file.close()
 
 
 def read_load(folder: Path, gaps: list[str]) -> LoadRecord | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from pydantic import TypeAdapter
 
@@ -29,19 +29,6 @@ MORE_CREDITS: Final = "more credits than"
 
 
 # --- the setup
-
-
-class DescribesCheck(Protocol):
-    """What the record keeps of a check (checks live in a layer above this one)."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def family(self) -> str: ...
-    @property
-    def sentence(self) -> str: ...
-    @property
-    def facts(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +126,7 @@ class RunSetup:
 
 
 def run_setup(
-    target: Target, *, seed: int, checks: Iterable[DescribesCheck] = (), command: Sequence[str] = ()
+    target: Target, *, seed: int, checks: Iterable[RunCheck] = (), command: Sequence[str] = ()
 ) -> RunSetup:
     """Make the setup of a run by this tool on this machine; it holds no secret.
 
@@ -162,10 +149,7 @@ def run_setup(
             )
             for each in document.operations
         },
-        checks={
-            each.id: RunCheck(id=each.id, family=each.family, sentence=each.sentence, facts=each.facts)
-            for each in checks
-        },
+        checks={each.id: each for each in checks},
     )
 
 

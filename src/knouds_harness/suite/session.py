@@ -278,7 +278,9 @@ class ConformanceRun:
 
     def _setup(self) -> RunSetup:
         setup = run_setup(
-            self.profile, seed=self.options.seed, checks={**all_checks(), **self.user_checks.checks}.values()
+            self.profile,
+            seed=self.options.seed,
+            checks=[each.recorded for each in {**all_checks(), **self.user_checks.checks}.values()],
         )
         facts, selected = self.document.facts, self.selected
         return replace(

@@ -68,7 +68,7 @@ def test_refusing_can_be_ended(receiver):
 def test_taken_port_is_an_error_that_names_it(receiver):
     host, port = receiver.address
 
-    with pytest.raises(UsageError, match=f"port {port} of {host} is taken"):
+    with pytest.raises(UsageError, match=f"{host} port {port}: Address already in use"):
         Receiver(host, port)
 
 

@@ -46,7 +46,7 @@ TARGET = Target(
         )
     },
 )
-SETUP = run_setup(TARGET, seed=0, checks=all_checks().values())
+SETUP = run_setup(TARGET, seed=0, checks=[each.recorded for each in all_checks().values()])
 WHOAMI = Request(method="GET", path="/api/whoami", operation_id="getWhoami", persona="full")
 CREATE = replace(WHOAMI, method="POST", path="/api/workflows", operation_id="createWorkflow")
 BROKEN = httpx.Response(404, text="<html>", headers={"content-type": "text/html"})

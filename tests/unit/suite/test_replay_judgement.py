@@ -30,7 +30,9 @@ def run_of(folder, *claims):
     """Make a run whose test has made these claims about one exchange; its record is closed."""
     folder.mkdir()
     target = Target(name="mine", base_url="https://staging.example.com")
-    setup = replace(run_setup(target, seed=0, checks=all_checks().values()), examples=7)
+    setup = replace(
+        run_setup(target, seed=0, checks=[each.recorded for each in all_checks().values()]), examples=7
+    )
     with start(folder, target=target, setup=setup) as writer:
         recorder = FindingRecorder(document=DOCUMENT, writer=writer, waivers=(), today=date(2026, 11, 25))
         recorder.begin_test(TEST)

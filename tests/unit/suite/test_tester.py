@@ -37,7 +37,7 @@ def make_tester(tmp_path):
 
     def make(answer, *, waivers=(), waited=None, is_checked=False, **limits):
         target = make_target(**limits)
-        setup = run_setup(target, seed=0, checks=all_checks().values())
+        setup = run_setup(target, seed=0, checks=[each.recorded for each in all_checks().values()])
         writer = start(tmp_path, target=target, setup=setup)
         client = Client(target=target, on_exchange=writer.add_exchange, transport=httpx.MockTransport(answer))
         recorder = FindingRecorder(document=shipped_document(), writer=writer, waivers=waivers, today=TODAY)

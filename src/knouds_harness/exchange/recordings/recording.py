@@ -112,34 +112,24 @@ def read_recording(path: Path, *, contract_version: str | None = None) -> Record
         RecordingError: It cannot be read, is truncated or not JSON, was edited or renamed by hand, or has
             another format or contract version.
     """
-    content = _parsed(path)
-    if content.get("format") != FORMAT:
-        raise _refused(path, f"has format {content.get('format')!r}, but this harness reads {FORMAT}")
-    if content.pop("sha256", None) != _checksum(content):
-        raise _refused(path, "was edited by hand: its checksum does not match")
     try:
+        content = json.loads(file_text(path))
+        if (version := content["format"]) != FORMAT:
+            raise _refused(path, f"has format {version!r}, but this harness reads {FORMAT}")
+        if content.pop("sha256", None) != _checksum(content):
+            raise _refused(path, "was edited by hand: its checksum does not match")
         recording = _from_content(content)
-    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+    except OSError as problem:
+        raise _refused(path, f"cannot be read: {problem.strerror or problem}") from problem
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as problem:
         said = f"{type(problem).__name__}: {problem}"
-        raise _refused(path, f"is not a recording: its content has another shape ({said})") from None
+        raise _refused(path, f"is cut short or not a recording ({said})") from None
     if path.stem != recording.name:
         raise _refused(path, f"was renamed by hand: it holds {recording.name}")
     recorded = recording.origin.contract_version
     if contract_version is not None and recorded != contract_version:
         raise _refused(path, f"is of contract version {recorded}, but the document is {contract_version}")
     return recording
-
-
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file_text(path))
-    except OSError as problem:
-        raise _refused(path, f"cannot be read: {problem.strerror or problem}") from problem
-    except (ValueError, RecursionError) as problem:
-        raise _refused(path, f"is cut short or not JSON: {problem}") from None
-    if not isinstance(content, dict) or "format" not in content:
-        raise _refused(path, "is not a recording: it is JSON of another kind")
-    return content
 
 
 def _refused(path: Path, why: str) -> RecordingError:

@@ -160,16 +160,11 @@ def why_doubted(run: LoadFigures) -> str:
 def _check_alike(baseline: Sequence[LoadFigures], candidate: Sequence[LoadFigures]) -> None:
     first = baseline[0]
     for each in (*baseline, *candidate):
-        if each.plan.workload != first.plan.workload:
+        kinds = [f"{run.plan.workload} in the {run.plan.model} model" for run in (first, each)]
+        if kinds[0] != kinds[1]:
             raise UsageError(
-                f"{first.run} ran {first.plan.workload} and {each.run} ran {each.plan.workload}: "
-                "different scenarios or mixes do not compare\n  Name runs of one scenario."
-            )
-        if each.plan.model != first.plan.model:
-            raise UsageError(
-                f"{first.run} was {first.plan.model} and {each.run} was {each.plan.model}: "
-                "times of the open and the closed model do not compare\n"
-                "  Name runs that were both started with --rate, or both with --users."
+                f"{first.run} ran {kinds[0]} and {each.run} ran {kinds[1]}: these do not compare\n"
+                "  Name runs of one scenario or mix that were all started with --rate, or all with --users."
             )
 
 

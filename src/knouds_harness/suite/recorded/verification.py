@@ -100,7 +100,7 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
         target,
         command=[captured.redactor.text(argument) for argument in sys.argv],
         seed=0,
-        checks=all_checks().values(),
+        checks=[each.recorded for each in all_checks().values()],
     )
     recordings = RecordingFolder.open(recordings_path()).names_by_fact()
     setup = replace(setup, strict=strict, recordings=recordings)
