@@ -50,7 +50,7 @@ from knouds_harness.load.workload.preflight import (
 from knouds_harness.load.workload.workload import Workload, has_runs, rates_of, scenarios_in
 from knouds_harness.locations import SANDBOX
 from knouds_harness.measures.objectives import (
-    parse_bounds,
+    parse_objectives,
     refuse_stages,
     refuse_unknown_operations,
     refuse_unknown_stages,
@@ -364,7 +364,7 @@ def _check_objectives(environment: Environment, options: LoadOptions) -> None:
     if isinstance(environment.runner, WorkerRunner):
         return
     objectives = objectives_of(options, scenario_name(environment))
-    bounds = parse_bounds(options.abort_on)
+    bounds = parse_objectives(options.abort_on)
     rates = rates_of(environment.user_classes)
     stages = [each.name for each in options.load_shape.stages]
     if clash := sorted({*rates} & {*stages}):

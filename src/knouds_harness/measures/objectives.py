@@ -31,7 +31,6 @@ _OTHERS: Final = ("error_rate", "throttled_rate", *_LEAST, *_COUNTS)
 _WRITTEN: Final = re.compile(
     r"(?:(?P<operation>\S.*?)\s+)?(?P<measure>\S+?)\s*(?P<sign><=?|>=?)\s*(?P<number>[\d.eE+-]+)\s*(?P<unit>ms|s|%|/s|)"
 )
-_OLDER_BOUND: Final = re.compile(r"([\w.]+)=([\d.eE+-]+)")
 _UNITS: Final[Mapping[str, Mapping[str, float]]] = {
     "time": {"": 1, "ms": 1, "s": 1000},
     "share": {"": 1, "%": 0.01},
@@ -119,15 +118,6 @@ def _objectives(scenario: str, table: Any, problems: list[str]) -> Iterator[Obje
                 yield replace(_parsed(f"{operation} {measure} {sign}{bound}"), fact=fact)
             except UsageError as error:
                 problems.append(f'{scenario}."{operation}".{measure}: {error}')
-
-
-def parse_bounds(texts: Sequence[str]) -> tuple[Objective, ...]:
-    """Parse what ends a run, as objectives; older commands have ``measure=bound`` for every operation."""
-    older = [_OLDER_BOUND.fullmatch(text) for text in texts]
-    return parse_objectives(
-        f"* {found[1]} {'>' if found[1] in _LEAST else '<'} {found[2]}" if found else text
-        for text, found in zip(texts, older, strict=True)
-    )
 
 
 def parse_objectives(texts: Iterable[str]) -> tuple[Objective, ...]:

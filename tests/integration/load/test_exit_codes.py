@@ -72,7 +72,7 @@ IMPOSSIBLE = [
     (("syntax.py",), "syntax.py, line 2: SyntaxError: invalid syntax\n"),
     (("raising.py",), "raising.py, line 3: ValueError: so\n"),
     (("plain.py",), "does not install the plugin"),
-    (("reads", "--abort-on", "p98=3"), "p98 is not a metric"),
+    (("reads", "--abort-on", "p98=3"), "is not an objective"),
     ((*FIND, "--shape", "ramp"), "Leave --shape out"),
     (("reads", "--target", "nowhere"), 'no target "nowhere"'),
     (("reads", "--", "--no-such-option"), "error: unrecognized arguments: --no-such-option\n"),

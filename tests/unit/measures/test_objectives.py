@@ -12,7 +12,6 @@ from knouds_harness.measures.objectives import (
     describe,
     judge_objectives,
     load_objectives,
-    parse_bounds,
     parse_objectives,
     refuse_stages,
     refuse_unknown_operations,
@@ -267,7 +266,7 @@ def test_unknown_measure_lists_the_known_ones():
     known = re.findall(r"[\w.]+(?=[,;])", str(caught.value).splitlines()[1])
     times = [each.removesuffix("_ms") for each in (*TIME_MEASURES[:-1], "p99.99_ms", "p99.999_ms", "max_ms")]
     assert known == [*times, *RATES]
-    assert all(parse_bounds([f"{measure}=1"]) for measure in known)
+    assert all(parse_objectives([f"* {each} {'>' if each.endswith('_per_s') else '<'} 1"]) for each in known)
 
 
 @pytest.mark.parametrize(
@@ -307,6 +306,7 @@ def test_written_objective_is_read(text, operation, measure, bound):
     ("text", "says"),
     [
         ("p95", "is not an objective"),
+        ("p95=300", "is not an objective"),
         ("runWorkflow p96 < 300ms", "p96 is not a metric\n  Use one of mean, p50, p75"),
         ("p95 > 300ms", "p95 is bounded with <"),
         ("requests_per_s < 5", "requests_per_s is bounded with >"),
@@ -323,19 +323,11 @@ def test_invalid_objective_is_refused(text, says):
         parse_objectives([text])
 
 
-def test_bound_that_ends_a_run_is_written_as_an_objective():
-    """Older commands have another syntax, which is for each operation."""
-    older = parse_bounds(["error_rate=0.2", "p99_ms=5000", "requests_per_s=10"])
-
-    assert older == parse_objectives(["* error_rate < 20%", "* p99 < 5s", "* requests_per_s > 10"])
-    assert parse_bounds(["p99 < 5s"]) == parse_objectives(["p99 < 5s"])
-
-
 @pytest.mark.parametrize("text", ["hold: p99 < 5s", "hold: * p99 < 5s", "stage 2: * p99 < 5s"])
 def test_bound_of_a_stage_ends_no_run(text):
     """It is judged by the last ten seconds."""
     with pytest.raises(UsageError, match="the last ten seconds are judged"):
-        refuse_stages(parse_bounds([text]), ["", "hold"])
+        refuse_stages(parse_objectives([text]), ["", "hold"])
 
 
 def test_objective_without_an_operation_is_over_all_operations():

@@ -28,7 +28,6 @@ from knouds_harness.measures.objectives import (
     judge_objectives,
     load_objectives,
     observed,
-    parse_bounds,
     parse_objectives,
     with_stated,
 )
@@ -74,7 +73,7 @@ class RunResults:
         self._redactor = redactor
         self._inputs = inputs.described(options.inputs_order) if inputs else ""
         self._objectives = objectives_of(options, scenario_name(environment))
-        self._abort_bounds = parse_bounds(options.abort_on)
+        self._abort_bounds = parse_objectives(options.abort_on)
         self._aborted_for: JudgedObjective | None = None
         self.verification: LoadVerification | None = None
         self.notes: list[str] = []

@@ -208,12 +208,7 @@ def test_run_concludes_once(leading, environment):
 
 
 @pytest.mark.parametrize(
-    ("bound", "operation"),
-    [
-        ("error_rate=0.4", "getWhoami"),
-        ("error_rate < 40%", ALL_OPERATIONS),
-        ("* error_rate < 0.4", "getWhoami"),
-    ],
+    ("bound", "operation"), [("* error_rate < 0.4", "getWhoami"), ("error_rate < 40%", ALL_OPERATIONS)]
 )
 def test_missed_bound_ends_the_run(leading, environment, bound, operation):
     """As objectives are written; without an operation it is for all together."""

@@ -13,7 +13,7 @@ from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics
 from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.load.leader.validity import exit_code_of, exit_summary, missed_bound
 from knouds_harness.measures.histograms import Histogram
-from knouds_harness.measures.objectives import parse_bounds
+from knouds_harness.measures.objectives import parse_objectives
 from knouds_harness.runs.load_results import Doubt, Invariant, JudgedObjective
 from knouds_harness.runs.operation_load import RequestStatus, TaskError
 
@@ -43,13 +43,13 @@ def first_miss(bound, seconds, *, warm_up_s=0.0, shape=CONSTANT):
     metrics.begin(100)
     for each in seconds:
         metrics.add(each)
-        if judged := missed_bound(parse_bounds([bound]), metrics, shape):
+        if judged := missed_bound(parse_objectives([bound]), metrics, shape):
             return each.unix_s, judged
     return None
 
 
 def test_miss_over_the_whole_window_is_found():
-    at, judged = first_miss("error_rate=0.4", [second(100 + i, ok=1, failed=1) for i in range(20)])
+    at, judged = first_miss("* error_rate < 0.4", [second(100 + i, ok=1, failed=1) for i in range(20)])
 
     assert at == 100 + RECENT_S - 1
     assert (judged.operation, judged.measure, judged.observed) == ("getWhoami", "error_rate", 0.5)
@@ -86,19 +86,19 @@ def test_bound_is_not_missed_while_the_load_rises_and_may_answer_better():
 def test_short_outage_is_tolerated():
     seconds = [second(100 + i, ok=10, failed=10 * (i == 4)) for i in range(30)]
 
-    assert first_miss("error_rate=0.2", seconds) is None
+    assert first_miss("* error_rate < 0.2", seconds) is None
 
 
 def test_warm_up_does_not_count():
     """A slow warm-up is not in the metrics, so it does not end the run either."""
     seconds = [second(100 + i, ok=5, took_s=3.0 if i < 20 else 0.001) for i in range(60)]
 
-    assert first_miss("p99_ms=100", seconds, warm_up_s=20) is None
+    assert first_miss("* p99 < 100ms", seconds, warm_up_s=20) is None
 
 
 def test_slowdown_that_begins_late_is_found():
     at, _ = first_miss(
-        "p50_ms=100", [second(100 + i, ok=5, took_s=3.0 if i >= 30 else 0.001) for i in range(60)]
+        "* p50 < 100ms", [second(100 + i, ok=5, took_s=3.0 if i >= 30 else 0.001) for i in range(60)]
     )
 
     assert 130 < at < 130 + RECENT_S
@@ -107,7 +107,7 @@ def test_slowdown_that_begins_late_is_found():
 @pytest.mark.parametrize("gap", [1, 3])
 def test_seconds_without_a_response_are_part_of_the_window(gap):
     """The window is ten seconds long, however few of them had a response."""
-    at, _ = first_miss("requests_per_s=9", [second(unix_s, failed=1) for unix_s in range(100, 140, gap)])
+    at, _ = first_miss("* requests_per_s > 9", [second(unix_s, failed=1) for unix_s in range(100, 140, gap)])
 
     assert at - 100 in range(RECENT_S - 1, RECENT_S + gap)
 
