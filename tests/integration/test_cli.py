@@ -12,6 +12,7 @@ from checking import knouds, run_program
 from click.testing import CliRunner
 
 from knouds_harness.commands.cli import cli
+from knouds_harness.reporting.render import render_all
 from knouds_harness.suite.discovery.doctor import REQUESTS
 
 
@@ -110,7 +111,7 @@ def test_check_with_a_breach_ends_with_1_and_every_report(tmp_path):
     (folder,) = (tmp_path / "runs").iterdir()
     names = {file.name for file in folder.iterdir() if not file.match("reproduce-*.sh")}
     data = {"run.json", "findings.jsonl", "created.jsonl", "exchanges.har"}
-    reports = {"report.html", "report.md", "junit.xml", "summary.json", "metrics.txt", "facts.csv"}
+    reports = {path.name for path in vars(render_all(folder)).values()}
     assert names == data | reports
     assert "auth.revoked-key-is-401" in process.stdout
     assert process.returncode == 1

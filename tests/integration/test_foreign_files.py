@@ -13,6 +13,7 @@ from run_records import TARGET, exchange, finding, healthy, start
 
 from knouds_harness.exchange.har import HarWriter
 from knouds_harness.exchange.recordings.recording import _checksum, as_content
+from knouds_harness.reporting.render import render_all
 
 MINE = b"ssh-ed25519 mine\n"
 RECORDING = recording("getHealth-200-up")
@@ -114,7 +115,7 @@ def test_no_output_is_written_through_a_link(run_folder, mine, tmp_path, name, a
 
 
 def test_report_uses_no_name_that_can_be_foretold(run_folder, mine):
-    for name in ("report.html", "report.md", "junit.xml", "summary.json", "metrics.txt", "facts.csv"):
+    for name in [path.name for path in vars(render_all(run_folder)).values()]:
         for part in (f"{name}.part", f".{name}.part", f"{name}.tmp", f"{name}~"):
             (run_folder / part).symlink_to(mine)
 

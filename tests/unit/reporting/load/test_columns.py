@@ -22,7 +22,7 @@ ROWS = [*OPERATIONS, ALL_OPERATIONS]
 NEVER_CAME = {"throttled", "refused", "wrong"}
 IN_TEXT = [
     *(each.heading.lower() for each in operation_columns() if each.key not in NEVER_CAME),
-    *("p50", "p90", "p95", "p99", "max"),
+    *(each.heading.lower() for each in time_columns() if each.is_in_text),
 ]
 PHASES = ["tls", "first byte", "body", "opened", "reused", "sent", "received"]
 

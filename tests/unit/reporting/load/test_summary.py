@@ -155,8 +155,10 @@ def test_metrics_of_ones_own_have_a_table(tmp_path):
 
     lines = [" ".join(line.split()) for line in printed(folder, width=200).splitlines()]
 
-    assert "cache hits 1,234 123.4 - - - - -" in lines
-    assert "render 100 10.0 2.00 ms 2.00 ms 9.00 ms 9.00 ms 9.00 ms" in lines
+    (counter,) = (line for line in lines if line.startswith("cache hits 1,234 123.4 "))
+    (measured,) = (line for line in lines if line.startswith("render 100 10.0 2.00 ms "))
+    assert set(counter.split()[4:]) == {"-"}
+    assert measured.endswith(" 9.00 ms")
     for report in ("report.html", "report.md"):
         assert "cache hits" in (folder / report).read_text()
     found = json.loads((folder / "summary.json").read_text())["load"]["custom_metrics"]
