@@ -4,6 +4,7 @@ import pytest
 
 from knouds_harness.commands.facts import coverage
 from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.operations import Source
 from knouds_sandbox.faults import FAULTS
 
 # Documented, but cannot be shown over HTTP with a key.
@@ -22,7 +23,8 @@ def test_documented_fact_is_proven(row):
     assert (row.gap is None) == (row.fact.id not in NOT_PROVABLE)
 
 
-def test_every_fault_breaks_a_fact_of_the_document():
-    named = {fault for row in ROWS for fault in row.faults}
+def test_every_fault_breaks_a_documented_fact():
+    """An assumed one would fail no run."""
+    named = {fault for row in ROWS for fault in row.faults if row.fact.source is not Source.ASSUMED}
 
     assert named == {fault.id for fault in FAULTS}
