@@ -1,6 +1,5 @@
 """Build the ASGI application from the parts of a sandbox."""
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Collection
@@ -89,7 +88,7 @@ def build_app(
             HTTPException: _answer_http_exception,
             Exception: _answer_defect,
         },
-        lifespan=lambda _: _serving(services, deliverer),
+        lifespan=lambda _: _serving(services),
     )
     app.router.redirect_slashes = False
     edited = [*([_edit_answer] if edits.has(Point.ANSWER) else []), *(changes(choices) if legal else [])]
@@ -114,16 +113,12 @@ def build_app(
 
 
 @contextlib.asynccontextmanager
-async def _serving(services: Services, deliverer: Deliverer) -> AsyncIterator[None]:
+async def _serving(services: Services) -> AsyncIterator[None]:
     """Run the engine and the deliverer while the application runs; close the store at the end."""
-    tasks = [asyncio.create_task(services.engine.serve()), asyncio.create_task(deliverer.serve())]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        services.store.close()
+    with contextlib.closing(services.store):
+        async with services.engine.deliverer.serving():
+            services.engine.start()
+            yield
 
 
 async def _answer_refusal(_: Request, refusal: Exception) -> Response:

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import logging
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +28,6 @@ RETRY_AFTER_S = {"slow": (1, 4, 15, 60, 240), "quick": (0.5, 0.5, 1, 1, 2, 2), "
 """Pauses between attempts, before ``time_scale``; after the last attempt, a delivery is given up."""
 
 _TIMEOUT_S = 5
-_BATCH = 100
 _LOG = logging.getLogger(__name__)
 
 
@@ -47,19 +47,17 @@ class Signing:
     attempt: int
 
 
-def queue_delivery(store: Store, run: StoredRun, status: str, *, edits: ActiveEdits) -> bool:
-    """Store the delivery of an ended run in the caller's transaction; return False if none is wanted."""
+def queue_deliveries(store: Store, run: StoredRun, status: str, *, edits: ActiveEdits) -> list[int]:
+    """Store the delivery of an ended run in the caller's transaction; return its id, if one is due."""
     key = store.row("SELECT webhook_url, webhook_secret, capabilities FROM keys WHERE id = ?", run.key_id)
     if key is None or key[0] is None:
-        return False
+        return []
     if not edits.changed(Point.RECEIVER, "", value=meets(key[2].split(), "webhook:receive")):
-        return False
-    for payload in edits.changed(Point.DELIVERY, "", run, value=[_payload(run, status)], shown=repr):
-        store.write(
-            "INSERT INTO deliveries (run_id, url, secret, body, next_unix_s) VALUES (?, ?, ?, ?, ?)",
-            (run.id, key[0], key[1], as_json(payload), time.time()),
-        )
-    return True
+        return []
+    payloads = edits.changed(Point.DELIVERY, "", run, value=[_payload(run, status)], shown=repr)
+    insert = "INSERT INTO deliveries (run_id, url, secret, body, next_unix_s) VALUES (?, ?, ?, ?, ?)"
+    rows = [(run.id, key[0], key[1], as_json(payload), time.time()) for payload in payloads]
+    return [store.rows(f"{insert} RETURNING id", *row)[0][0] for row in rows]
 
 
 def _payload(run: StoredRun, status: str) -> dict[str, Any]:
@@ -77,85 +75,65 @@ def _payload(run: StoredRun, status: str) -> dict[str, Any]:
 
 @dataclass(kw_only=True)
 class Deliverer:
-    """Sends queued deliveries; one per sandbox."""
+    """Sends queued deliveries, each in a task of its own; one per sandbox."""
 
     store: Store
     time_scale: float
     edits: ActiveEdits
     rules: ReceiverRules
     choices: Choices
-    _woken: asyncio.Event = field(default_factory=asyncio.Event)
-    _task_by_delivery: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _client: httpx.AsyncClient | None = None
 
-    def wake(self) -> None:
-        self._woken.set()
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Send deliveries, also those that a killed process has left."""
+        async with httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False) as self._client:
+            for (delivery_id,) in self.store.rows("SELECT id FROM deliveries WHERE next_unix_s IS NOT NULL"):
+                self.start(delivery_id)
+            yield
+            self.forget()
+
+    def start(self, delivery_id: int) -> None:
+        if self._client is not None:
+            task = asyncio.create_task(self._deliver(self._client, delivery_id))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     def forget(self) -> None:
-        """Stop all deliveries, because the store is being emptied."""
-        for task in self._task_by_delivery.values():
+        """Stop all deliveries."""
+        for task in self._tasks:
             task.cancel()
-        self._task_by_delivery.clear()
 
-    async def serve(self) -> None:
-        async with (
-            httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False) as client,
-            asyncio.TaskGroup() as tasks,
-        ):
-            while True:
-                self._woken.clear()
-                now, next_unix_s = time.time(), None
-                for delivery_id, at_unix_s in self._waiting():
-                    if at_unix_s > now:
-                        next_unix_s = at_unix_s
-                        break
-                    self._task_by_delivery[delivery_id] = tasks.create_task(
-                        self._attempt(client, delivery_id)
-                    )
-                await self._sleep_until(next_unix_s)
-
-    def _waiting(self) -> list[tuple[int, float]]:
-        waiting = self.store.rows(
-            "SELECT id, next_unix_s FROM deliveries WHERE next_unix_s IS NOT NULL"
-            " ORDER BY next_unix_s LIMIT ?",
-            _BATCH + len(self._task_by_delivery),
-        )
-        return [delivery for delivery in waiting if delivery[0] not in self._task_by_delivery][:_BATCH]
-
-    async def _sleep_until(self, at_unix_s: float | None) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(
-                self._woken.wait(), None if at_unix_s is None else max(0.0, at_unix_s - time.time())
+    async def _deliver(self, client: httpx.AsyncClient, delivery_id: int) -> None:
+        """Attempt a delivery until the receiver accepts it, or it is given up."""
+        select = "SELECT url, secret, body, attempts, next_unix_s FROM deliveries WHERE id = ?"
+        while True:
+            url, secret, body, attempts, next_unix_s = self.store.row(select, delivery_id)
+            if next_unix_s is None:
+                return
+            await asyncio.sleep(next_unix_s - time.time())
+            signing = Signing(body=body, secret=secret, at_unix_s=int(time.time()), attempt=attempts)
+            answer = await self._send(client, httpx.URL(url), body, self._signature(signing))
+            _LOG.info("delivery %d, attempt %d: %s", delivery_id, attempts + 1, answer)
+            pauses_s = RETRY_AFTER_S[self.choices["retries"]]
+            is_last = answer.startswith("2") or attempts >= len(pauses_s)
+            self.store.write(
+                "UPDATE deliveries SET attempts = attempts + 1, next_unix_s = ? WHERE id = ?",
+                (None if is_last else time.time() + pauses_s[attempts] * self.time_scale, delivery_id),
             )
 
-    async def _attempt(self, client: httpx.AsyncClient, delivery_id: int) -> None:
-        url, secret, body, attempts = self.store.row(
-            "SELECT url, secret, body, attempts FROM deliveries WHERE id = ?", delivery_id
-        )
-        signing = Signing(body=body, secret=secret, at_unix_s=int(time.time()), attempt=attempts)
+    def _signature(self, signing: Signing) -> str:
         for edit in self.edits.at(Point.SIGNING, "", lambda: replace(signing)):
             edit(signing)
         signature = sign(signing.body, secret=signing.secret, at_unix_s=signing.at_unix_s)
-        signature = self.edits.changed(Point.SIGNATURE, "", value=signature)
-        headers = {"Content-Type": "application/json", "X-Knouds-Signature": signature}
-        answer = await self._send(client, httpx.URL(url), body, headers)
-        is_taken = answer.startswith("2")
-        _LOG.info("delivery %d, attempt %d: %s", delivery_id, attempts + 1, answer)
-        pauses_s = RETRY_AFTER_S[self.choices["retries"]]
-        is_last = is_taken or attempts >= len(pauses_s)
-        next_unix_s = None if is_last else time.time() + pauses_s[attempts] * self.time_scale
-        self.store.write(
-            "UPDATE deliveries SET attempts = attempts + 1, next_unix_s = ? WHERE id = ?",
-            (next_unix_s, delivery_id),
-        )
-        self._task_by_delivery.pop(delivery_id, None)
-        self._woken.set()
+        return self.edits.changed(Point.SIGNATURE, "", value=signature)
 
-    async def _send(
-        self, client: httpx.AsyncClient, url: httpx.URL, body: bytes, headers: dict[str, str]
-    ) -> str:
+    async def _send(self, client: httpx.AsyncClient, url: httpx.URL, body: bytes, signature: str) -> str:
         """Post to the first reachable address of the receiver; return the status, or why there is none."""
         extensions = {"sni_hostname": url.raw_host.decode("ascii")}
-        headers = headers | {"Host": url.netloc.decode("ascii")}
+        headers = {"Content-Type": "application/json", "X-Knouds-Signature": signature}
+        headers["Host"] = url.netloc.decode("ascii")
         if url.scheme == "https":  # connections are pooled by address, which names can share
             headers["Connection"] = "close"
         try:

@@ -115,7 +115,7 @@ async def reset_state(request: Request, services: Services) -> Response:
     seed = body.get("seed", services.seed)
     if not isinstance(seed, int) or isinstance(seed, bool) or abs(seed) >= 2**63:
         raise invalid_body("seed is not a whole number of 64 bits.")
-    services.engine.forget()
+    services.engine.deliverer.forget()
     services.limiter.forget()
     services.noted.clear()
     with services.store.transaction():
