@@ -36,7 +36,6 @@ class Point(Enum):
     OWNERSHIP = auto()  # the call and a resource of another account; True treats it as the account's own
     TIER = auto()  # the call, a tier and whether the account reaches it; returns whether it does
     BODY = auto()  # the call and the parsed body of the request; returns another body
-    WORKFLOW_LIMIT = auto()  # the call and the account's number of workflows; True allows one more
     DRAFT = auto()  # the call and the NewWorkflow or ChangedWorkflow, before it is stored
     MODEL = auto()  # the call and a ProviderModel or None; returns another one
     JOB = auto()  # the call and the runs.Job, before it is run; returns another one
@@ -48,9 +47,7 @@ class Point(Enum):
     DELIVERY = auto()  # the run and the payloads of its end; returns other payloads
     SIGNING = auto()  # webhooks.Signing, before a delivery is signed
     SIGNATURE = auto()  # the value of the signature header; returns another value
-    END = (
-        auto()
-    )  # the run, its final status and None; returns the credits to charge, None for those of the rule
+    END = auto()  # the run, its final status and None; returns the credits to charge, None for the rule's
     ANSWER = auto()  # answers.OutgoingAnswer
 
 

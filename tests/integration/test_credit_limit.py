@@ -27,7 +27,7 @@ FAULTS = (
     *(f"auth-{which}-accepted" for which in ("missing-key", "empty-key", "malformed-key", "unknown-key")),
     *("auth-revoked-accepted", "auth-legacy-accepted", "auth-unapproved-accepted"),
     *("auth-bearer-accepted", "auth-query-key-accepted"),
-    *("capability-run-implies-model-run", "capability-wildcard-crosses-resources"),
+    "capability-wildcard-crosses-resources",
     *("run-inputs-missing-accepted", "run-inputs-array-accepted", "run-malformed-body-accepted"),
     *("run-foreign-workflow-accepted", "run-slug-case-ignored", "model-tier-ignored"),
     *("run-without-credits-accepted", "run-exhausted-grant-accepted"),

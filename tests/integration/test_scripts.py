@@ -77,9 +77,7 @@ NOT_BY_VERIFY = {
     "run-granted-costs": THE_PROFILE,
     "run-provider-failure-is-200": THE_PROFILE,
     "schema-fields-null-without-input": THE_PROFILE,
-    "schema-public-of-private": THE_PROFILE,
     "schema-public-of-private-with-a-key": THE_PROFILE,
-    "schema-public-of-templates": THE_PROFILE,
     "write-to-foreign-template-accepted": THE_PROFILE,
 }
 
@@ -90,7 +88,7 @@ SAMPLE = {
     "auth-unknown-key-accepted": "a key of nobody",
     "capability-write-implies-read": "a minted key",
     "create-slug-lacks-digits": "a created workflow",
-    "run-malformed-body-is-500": "a body that is not JSON",
+    "run-malformed-body-is-invalid-inputs": "a body that is not JSON",
     "usage-limit-defaults-to-20": "an account with a history",
     "usage-row-names-the-cheapest": "a run, and its row of usage",
     "whoami-admin-is-user": "a profile that the target contradicts",

@@ -11,6 +11,7 @@ from knouds_sandbox.fault_points import ActiveEdits, Fault
 from knouds_sandbox.faults import (
     authentication,
     capabilities,
+    envelopes,
     executions,
     rate_limits,
     runs,
@@ -22,11 +23,9 @@ from knouds_sandbox.faults import (
     webhooks,
     workflows,
 )
-from knouds_sandbox.faults.envelopes import form, refusals
 
 _MODULES = (
-    form,
-    refusals,
+    envelopes,
     authentication,
     capabilities,
     validation,

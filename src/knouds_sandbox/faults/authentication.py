@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from knouds_sandbox.access.keys import KEY_PREFIX, Credentials
 from knouds_sandbox.answers import OutgoingAnswer
@@ -19,19 +18,11 @@ from knouds_sandbox.faults.editing import (
     where,
     with_value,
 )
-from knouds_sandbox.providers import MODELS
-from knouds_sandbox.state.accounts import Key, as_user, find_key, find_key_by_name, find_key_where
+from knouds_sandbox.state.accounts import Key, as_user, find_key, find_key_by_name
 
 _PLAIN_401 = refused(401, "UNAUTHORIZED", "Unauthorized: send a valid key in x-api-key.")
 
 _QUERY_NAMES = ("x-api-key", "api_key", "api-key", "apiKey", "apikey", "key", "token")
-
-_SIMILAR = {
-    "case": "lower(secret) = lower(:secret)",
-    "start": "substr(:secret, 1, length(secret)) = secret",
-    "extension": "length(:secret) > 12 AND substr(secret, 1, length(:secret)) = :secret",
-}
-"""SQL for keys that differ from ``:secret`` in case, that start it or extend it."""
 
 
 def _accepted_in_state(is_meant: Callable[[Key], bool], operations: str = "") -> Edit:
@@ -40,25 +31,6 @@ def _accepted_in_state(is_meant: Callable[[Key], bool], operations: str = "") ->
             given.accepted = key
 
     return at(Point.CREDENTIALS, operations, apply)
-
-
-def _similar(given: Credentials, how: str) -> Key | None:
-    return find_key_where(given.store, _SIMILAR[how], {"secret": "".join(given.presented)})
-
-
-def _taken_for_similar(how: str) -> Edit:
-    """Treat an unknown key as the known key that it resembles."""
-
-    def apply(given: Credentials) -> None:
-        if (
-            len(given.presented) == 1
-            and given.presented[0].startswith(KEY_PREFIX)
-            and find_key(given.store, given.presented[0]) is None
-            and (similar := _similar(given, how))
-        ):
-            given.presented = [similar.secret]
-
-    return at(Point.CREDENTIALS, "", apply)
 
 
 def _read_bearer(given: Credentials) -> None:
@@ -78,20 +50,6 @@ def _lacks_key(answer: OutgoingAnswer) -> bool:
 def _names_unknown_slug(answer: OutgoingAnswer) -> bool:
     slug = answer.path_params.get("slug")
     return slug is not None and answer.store.row("SELECT 1 FROM workflows WHERE slug = ?", slug) is None
-
-
-def _opened(
-    path: str, make: Callable[[Key], dict[str, Any]], is_meant: Callable[[Key], bool] = lambda _: True
-) -> Edit:
-    """Answer requests with a key on paths for browser sessions."""
-
-    def apply(answer: OutgoingAnswer) -> None:
-        key = answer.key
-        is_open = answer.request.url.path.startswith(path)
-        if is_open and key and key.state == "active" and key.account.is_approved and is_meant(key):
-            answer.status, answer.body = 200, make(key)
-
-    return on_refusal(apply, status=401)
 
 
 @fault("auth.key-in-x-api-key")
@@ -121,19 +79,6 @@ def auth_missing_key_tells_slugs() -> Edit:
     )
 
 
-@fault("auth.refusal-tells-nothing", is_subtle=True)
-def auth_wrong_key_tells_models() -> Edit:
-    """With a wrong key, an unknown model gets a 401 with another code."""
-    return _on_401(
-        lambda answer: (
-            not _lacks_key(answer)
-            and answer.key is None
-            and answer.path_params.get("internalName", next(iter(MODELS))) not in MODELS
-        ),
-        refused(401, "NO_SUCH_MODEL", "There is no such model."),
-    )
-
-
 @fault("auth.empty-key-is-401")
 def auth_empty_key_accepted() -> Edit:
     """An empty key acts as the enterprise account."""
@@ -153,21 +98,20 @@ _WELL_FORMED = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{16,}}")
 
 @fault("auth.unknown-key-is-401", taken_for_full)
 def auth_unknown_key_accepted(given: Credentials) -> bool:
-    """A well-formed unknown key acts as the enterprise account, if it resembles no known key."""
-    is_well_formed = _WELL_FORMED.fullmatch("".join(given.presented)) is not None
-    return is_well_formed and not any(_similar(given, how) for how in _SIMILAR)
+    """A well-formed unknown key acts as the enterprise account."""
+    presented = "".join(given.presented)
+    return _WELL_FORMED.fullmatch(presented) is not None and find_key(given.store, presented) is None
 
 
-@fault("auth.altered-key-is-401", is_subtle=True)
-def auth_key_case_ignored() -> Edit:
-    """Keys are compared without regard to case."""
-    return _taken_for_similar("case")
+_EXTENDING = "SELECT secret FROM keys WHERE length(?1) > 12 AND substr(secret, 1, length(?1)) = ?1"
 
 
-@fault("auth.altered-key-is-401", is_subtle=True)
-def auth_cut_key_accepted() -> Edit:
+@fault("auth.altered-key-is-401", Point.CREDENTIALS, is_subtle=True)
+def auth_cut_key_accepted(given: Credentials) -> None:
     """The beginning of a key is accepted as the key."""
-    return _taken_for_similar("extension")
+    extended = given.store.row(_EXTENDING, "".join(given.presented))
+    if given.key is None and extended is not None:
+        given.presented = list(extended)
 
 
 @fault("auth.revoked-key-is-401")
@@ -229,16 +173,12 @@ def auth_query_key_accepted(given: Credentials) -> None:
         given.presented = [query[name] for name in _QUERY_NAMES if name in query][:1]
 
 
-@fault("auth.session-paths-refuse-keys")
-def auth_session_me_open() -> Edit:
-    """/api/me answers any key."""
-    return _opened("/api/me", lambda key: {"id": key.account.id, "email": key.account.email})
-
-
-@fault("auth.session-paths-refuse-keys", is_subtle=True)
-def auth_session_keys_open_to_star() -> Edit:
+@fault("auth.session-paths-refuse-keys", lambda edit: on_refusal(edit, status=401), is_subtle=True)
+def auth_session_keys_open_to_star(answer: OutgoingAnswer) -> None:
     """/api/api-keys/* answers a key that holds *."""
-    return _opened("/api/api-keys", lambda _: {"keys": []}, lambda key: "*" in key.capabilities)
+    key, is_meant = answer.key, answer.request.url.path.startswith("/api/api-keys")
+    if is_meant and key is not None and key.state == "active" and "*" in key.capabilities:
+        answer.status, answer.body = 200, {"keys": []}
 
 
 @fault("auth.public-operations-need-no-key")

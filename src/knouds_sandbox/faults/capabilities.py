@@ -12,49 +12,24 @@ from knouds_sandbox.handlers import workflows
 _DENIED = "CAPABILITY_DENIED"
 
 
-def _admits(is_meant: Callable[[CapabilityRequest], bool], operations: str = "") -> Edit:
+def _admits(is_meant: Callable[[CapabilityRequest], bool]) -> Edit:
     """Admit the selected requests, whatever the rule says."""
-    return at(Point.CAPABILITY, operations, lambda asked, is_admitted: is_admitted or is_meant(asked))
+    return at(Point.CAPABILITY, "", lambda asked, is_admitted: is_admitted or is_meant(asked))
 
 
-def _refuses(is_meant: Callable[[CapabilityRequest], bool], operations: str = "") -> Edit:
+def _refuses(is_meant: Callable[[CapabilityRequest], bool]) -> Edit:
     """Refuse the selected requests, whatever the rule says."""
-    return at(Point.CAPABILITY, operations, lambda asked, is_admitted: is_admitted and not is_meant(asked))
+    return at(Point.CAPABILITY, "", lambda asked, is_admitted: is_admitted and not is_meant(asked))
 
 
 def _implies(held: str, required: str) -> Edit:
     return _admits(lambda asked: asked.required == required and asked.held >= set(held.split()))
 
 
-def _wildcard_ignored(is_meant: Callable[[CapabilityRequest], bool]) -> Edit:
-    return _refuses(lambda asked: is_meant(asked) and not {"*", asked.required} & asked.held)
-
-
 def _bound_names(asked: CapabilityRequest) -> list[str]:
     """Return the names to which the key's capabilities for this resource are bound."""
     parts = (name.split(":") for name in asked.held)
     return [each[1] for each in parts if len(each) == 3 and each[0] == asked.resource]
-
-
-def _bound_form_ignored(is_meant: Callable[[CapabilityRequest], bool]) -> Edit:
-    return _refuses(
-        lambda asked: (
-            asked.bound_to is not None
-            and bool(_bound_names(asked))
-            and is_meant(asked)
-            and not meets(asked.held, str(asked.required))
-        )
-    )
-
-
-def _bound_form_runs(is_taken: Callable[[str, str, CapabilityRequest], bool]) -> Edit:
-    """Admit another name than the bound one, if ``is_taken(bound_name, requested_name, asked)``."""
-    return _admits(
-        lambda asked: any(
-            asked.bound_to is not None and is_taken(name, asked.bound_to, asked)
-            for name in _bound_names(asked)
-        )
-    )
 
 
 @fault("capability.missing-is-403-denied")
@@ -81,12 +56,6 @@ def capability_denied_names_another() -> Edit:
     return on_refusal(with_value("required", ["webhook:receive"]), code=_DENIED)
 
 
-@fault("capability.exact-is-admitted", is_subtle=True)
-def capability_cancel_alone_refused() -> Edit:
-    """execution:cancel alone does not allow cancelling."""
-    return _refuses(lambda asked: asked.held == {"execution:cancel"})
-
-
 @fault("capability.exact-is-admitted", Point.REQUIREMENT, is_subtle=True)
 def capability_async_needs_receive(asked: CapabilityRequest) -> CapabilityRequest:
     """workflow:run alone does not allow asynchronous runs."""
@@ -101,28 +70,22 @@ def capability_write_implies_read() -> Edit:
     return _implies("workflow:write", "workflow:read")
 
 
-@fault("capability.orthogonal")
-def capability_run_implies_model_run() -> Edit:
-    """workflow:run implies model:run."""
-    return _implies("workflow:run", "model:run")
-
-
 @fault("capability.orthogonal", is_subtle=True)
 def capability_read_and_run_imply_write() -> Edit:
     """workflow:read and workflow:run together imply workflow:write."""
     return _implies("workflow:read workflow:run", "workflow:write")
 
 
-@fault("capability.resource-wildcard-is-admitted")
-def capability_wildcard_ignored() -> Edit:
-    """The wildcard of a resource allows nothing."""
-    return _wildcard_ignored(lambda asked: f"{asked.resource}:*" in asked.held)
-
-
 @fault("capability.resource-wildcard-is-admitted", is_subtle=True)
 def capability_wildcard_lacks_writing() -> Edit:
     """workflow:* does not allow writing."""
-    return _wildcard_ignored(lambda asked: "workflow:*" in asked.held and asked.verb == "write")
+    return _refuses(
+        lambda asked: (
+            asked.required == "workflow:write"
+            and "workflow:*" in asked.held
+            and not {"*", "workflow:write"} & asked.held
+        )
+    )
 
 
 @fault("capability.wildcard-stays-in-resource")
@@ -137,28 +100,20 @@ def capability_star_lacks_executions() -> Edit:
     return _refuses(lambda asked: "*" in asked.held and asked.resource == "execution")
 
 
-@fault("capability.bound-form-is-admitted")
-def capability_bound_workflow_ignored() -> Edit:
-    """A key bound to a workflow may not run it."""
-    return _bound_form_ignored(lambda asked: asked.resource == "workflow")
-
-
 @fault("capability.bound-form-is-admitted", is_subtle=True)
 def capability_bound_form_not_asynchronously() -> Edit:
     """A bound key may not run asynchronously."""
-    return _bound_form_ignored(lambda asked: asked.is_async)
-
-
-@fault("capability.bound-form-is-exact")
-def capability_bound_form_runs_any() -> Edit:
-    """A key bound to one workflow or model runs any other."""
-    return _bound_form_runs(lambda *_: True)
+    return _refuses(
+        lambda asked: (
+            asked.is_async and bool(_bound_names(asked)) and not meets(asked.held, str(asked.required))
+        )
+    )
 
 
 @fault("capability.bound-form-is-exact", is_subtle=True)
 def capability_bound_form_matches_longer() -> Edit:
     """A bound key runs names that begin with its own."""
-    return _bound_form_runs(lambda bound, name, _: name.startswith(bound))
+    return _admits(lambda asked: any((asked.bound_to or "").startswith(name) for name in _bound_names(asked)))
 
 
 @fault("capability.bound-form-only-runs", Point.CREDENTIALS, "getWorkflow getWorkflowSchema", is_subtle=True)
@@ -166,12 +121,6 @@ def capability_bound_form_reads_its_own(given: Credentials) -> None:
     """A key bound to a workflow may read that workflow."""
     if (key := given.key) and f"workflow:{given.request.path_params['slug']}:run" in key.capabilities:
         given.accepted = replace(key, capabilities=key.capabilities | {"workflow:read"})
-
-
-@fault("capability.bound-form-only-runs")
-def capability_bound_form_reads() -> Edit:
-    """A key bound to a workflow may read any workflow."""
-    return _admits(lambda asked: asked.required == "workflow:read" and bool(_bound_names(asked)))
 
 
 @fault("capability.any-valid-key-suffices", Point.REQUIREMENT, "getWhoami")

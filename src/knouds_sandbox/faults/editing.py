@@ -166,11 +166,6 @@ def refused(status: int, code: str, error: str | None = None, **context: Any) ->
     )
 
 
-def defect(answer: OutgoingAnswer) -> None:
-    """Answer with a 500, like a server with a defect."""
-    answer.refuse(500, "INTERNAL_ERROR", "Something went wrong.")
-
-
 async def pause() -> None:
     """Let other requests run between a read and a write, like a server without a lock."""
     await asyncio.sleep(_PAUSE_S)
@@ -236,9 +231,6 @@ def ended_run(answer: OutgoingAnswer) -> StoredRun:
     latest = "account_id = :account ORDER BY ended_unix_s DESC, id DESC LIMIT 1"
     (run,) = select_runs(answer.store, latest, {"account": answer.key and answer.key.account.id})
     return run
-
-
-MODEL_NOT_FOUND = refused(404, "MODEL_NOT_FOUND", "There is no such model.")
 
 
 def with_tier(does_reach: Callable[[HandlerCall, str, bool], bool]) -> Edit:

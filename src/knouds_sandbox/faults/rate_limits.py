@@ -1,13 +1,12 @@
 """Faults: rate limits and their windows."""
 
 import math
-from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 
 from starlette.responses import Response
 
-from knouds_sandbox.access.rate_limits import WINDOW_S, Bucket, RateLimitRules, Window
+from knouds_sandbox.access.rate_limits import Bucket, RateLimitRules, Window
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point, fault, note_met
@@ -37,13 +36,6 @@ def tier_enterprise_is_limited() -> Edit:
     return limited_to(1000, _of_tier("enterprise"))
 
 
-@fault("rate.remaining-falls", Point.ANSWER, RUNS)
-def rate_remaining_stands_still(answer: OutgoingAnswer) -> None:
-    """X-RateLimit-Remaining never falls."""
-    if LIMIT in answer.headers:
-        answer.headers[REMAINING] = str(int(answer.headers[LIMIT]) - 1)
-
-
 @fault("rate.remaining-falls", partial(on_success, RUNS), is_subtle=True)
 def rate_remaining_sticks_at_tens(answer: OutgoingAnswer) -> None:
     """X-RateLimit-Remaining does not fall with every tenth request."""
@@ -61,24 +53,6 @@ class _HourlyRules(RateLimitRules):
 def rate_window_is_an_hour() -> Edit:
     """The window is an hour long."""
     return counted_by(_HourlyRules)
-
-
-class _SlidingRules(RateLimitRules):
-    """Count the requests of the last 60 s."""
-
-    def __init__(self) -> None:
-        self._times_by_bucket: dict[Bucket, list[float]] = defaultdict(list)
-
-    def window(self, bucket: Bucket, _: Window | None, now_unix_s: float, /) -> Window:
-        times = [each for each in self._times_by_bucket[bucket] if each > now_unix_s - WINDOW_S]
-        self._times_by_bucket[bucket] = [*times, now_unix_s]
-        return Window(math.floor((times or [now_unix_s])[0]), len(times))
-
-
-@fault("rate.window-is-fixed-60-s", is_subtle=True)
-def rate_window_slides() -> Edit:
-    """Each request counts for the 60 s after it: the window slides."""
-    return counted_by(_SlidingRules)
 
 
 class _SlidingResetRules(RateLimitRules):

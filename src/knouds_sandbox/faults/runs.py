@@ -13,11 +13,9 @@ from knouds_sandbox.faults.editing import (
     RUNS,
     SELDOM,
     at,
-    changed,
     ended_run,
     limited_to,
     on_rows,
-    on_run,
     on_run_where,
     pause,
     with_tier,
@@ -76,12 +74,6 @@ def run_failed_charges_double() -> Edit:
         return {"creditsCost": 2 * price} if run.status == "failed" else {}
 
     return on_rows(doubled)
-
-
-@fault("run.charge-equals-usage", is_subtle=True)
-def run_cost_differs_from_usage() -> Edit:
-    """The cost of a run differs from its usage row."""
-    return on_run(changed("cost", lambda cost: cost * 2 + 1))
 
 
 @fault("run.charge-equals-usage", is_subtle=True)

@@ -9,7 +9,6 @@ from knouds_sandbox.fault_points import Edit, fault, note_met
 from knouds_sandbox.faults.editing import (
     RESET,
     RUNS,
-    USAGE_OPERATIONS,
     AnswerEdit,
     changed,
     ignoring,
@@ -71,12 +70,6 @@ def usage_row_source_is_api() -> Edit:
 def usage_slim_names_a_workflow() -> Edit:
     """The row of a direct model run names a workflow."""
     return on_usage(changed("rows.*.workflowSlug", lambda slug: slug or "direct"))
-
-
-@fault("usage.no-provider-ids")
-def usage_shows_provider_ids() -> Edit:
-    """Usage shows provider-internal model ids."""
-    return selecting(_show_internal_ids, USAGE_OPERATIONS)
 
 
 @fault("usage.no-provider-ids", is_subtle=True)
@@ -320,12 +313,6 @@ def execution_lacks_id() -> Edit:
 def execution_status_is_done() -> Edit:
     """A completed execution has the status done."""
     return on_poll(with_value("status", "done"), status="completed")
-
-
-@fault("execution.completed-has-result")
-def execution_lacks_result() -> Edit:
-    """A completed execution has no result."""
-    return on_poll(without("result"))
 
 
 _LATE_S = 0.3

@@ -19,7 +19,7 @@ from knouds_sandbox.faults.editing import (
     pause,
     selecting,
 )
-from knouds_sandbox.handlers.account import DEFAULT_LIMIT, MAX_LIMIT, RowFilter, number
+from knouds_sandbox.handlers.account import MAX_LIMIT, RowFilter, number
 from knouds_sandbox.state.run_records import NewRun, accept_run, end_run, last_run_id, select_runs
 
 
@@ -42,12 +42,6 @@ def usage_second_page_shows_foreign(selection: RowFilter) -> None:
         del selection.conditions["owner"]
 
 
-@fault("usage.no-canvas-rows")
-def usage_shows_canvas_rows() -> Edit:
-    """Usage shows canvas rows."""
-    return ignoring("source", operations=USAGE_OPERATIONS)
-
-
 @fault("usage.no-canvas-rows", is_subtle=True)
 def usage_filtered_shows_canvas_rows() -> Edit:
     """Usage filtered by status shows canvas rows."""
@@ -60,22 +54,10 @@ def usage_limit_defaults_to_20(selection: RowFilter) -> None:
     selection.limit = min(number(selection.query, "limit", default=20), MAX_LIMIT)
 
 
-@fault("usage.limit-is-kept", selecting)
-def usage_limit_ignored(selection: RowFilter) -> None:
-    """Usage ignores limit."""
-    selection.limit = DEFAULT_LIMIT
-
-
 @fault("usage.limit-is-kept", selecting, is_subtle=True)
 def usage_limit_one_more(selection: RowFilter) -> None:
     """A page has one row more than limit."""
     selection.extra_rows = 1 if selection.limit < MAX_LIMIT else 0
-
-
-@fault("usage.offset-skips", selecting)
-def usage_offset_ignored(selection: RowFilter) -> None:
-    """Usage ignores offset."""
-    selection.offset = 0
 
 
 @fault("usage.offset-skips", selecting, is_subtle=True)
@@ -83,12 +65,6 @@ def usage_offset_lost_with_a_filter(selection: RowFilter) -> None:
     """Usage with a filter ignores offset."""
     if selection.query.keys() & {"status", "modelId", "workflowSlug"}:
         selection.offset = 0
-
-
-@fault("usage.filters")
-def usage_status_filter_ignored() -> Edit:
-    """Usage does not filter by status."""
-    return ignoring("status")
 
 
 @fault("usage.filters", selecting, is_subtle=True)

@@ -47,12 +47,6 @@ def webhook_names_the_key() -> Edit:
     return _on_delivery(lambda run, payload: payload.update(userId=f"key_{run.key_id}"))
 
 
-@fault("webhook.event-fits-ending")
-def webhook_event_always_completed() -> Edit:
-    """Every event is execution.completed."""
-    return _with({"event": "execution.completed"})
-
-
 @fault("webhook.event-fits-ending", is_subtle=True)
 def webhook_cancelled_is_failed() -> Edit:
     """The event of a cancelled execution is execution.failed."""
@@ -118,12 +112,6 @@ def webhook_signed_for_another_key() -> Edit:
 def webhook_timestamp_is_old(signing: Signing) -> None:
     """The time in the signature is an hour old."""
     signing.at_unix_s -= 3600
-
-
-@fault("webhook.timestamp-is-fresh", Point.SIGNING, is_subtle=True)
-def webhook_timestamp_in_ms(signing: Signing) -> None:
-    """The time in the signature is in milliseconds."""
-    signing.at_unix_s *= 1000
 
 
 @fault("webhook.agrees-with-poll", is_subtle=True)

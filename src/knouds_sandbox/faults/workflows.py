@@ -16,7 +16,6 @@ from knouds_sandbox.faults.editing import (
     at,
     changed,
     on_create,
-    on_document,
     on_list,
     on_success,
     owning,
@@ -25,7 +24,6 @@ from knouds_sandbox.faults.editing import (
 )
 from knouds_sandbox.handlers.runs import make_job, perform
 from knouds_sandbox.handlers.workflows import ChangedWorkflow, NewWorkflow, own_workflow
-from knouds_sandbox.state.accounts import find_key_by_name
 from knouds_sandbox.state.workflows import (
     add_workflow,
     count_workflows,
@@ -36,16 +34,6 @@ from knouds_sandbox.state.workflows import (
     make_slug,
     plain,
 )
-
-
-def _listed_where(condition: str, *, for_admins: bool = False) -> Edit:
-    """List the workflows that meet an SQL condition."""
-
-    def apply(answer: OutgoingAnswer) -> None:
-        if answer.key is not None and (answer.key.account.is_admin or not for_admins):
-            answer.body = list_summaries(answer.store, answer.key.account.id, condition=condition)
-
-    return on_list(apply)
 
 
 @fault("workflows.list-own-and-templates", is_subtle=True)
@@ -67,16 +55,10 @@ def workflows_list_lacks_what_is_written() -> tuple[Edit, Edit]:
     return at(Point.HANDLER, "updateWorkflow", write), on_list(leave_out)
 
 
-@fault("workflows.list-own-and-templates")
-def workflows_list_lacks_templates() -> Edit:
-    """The list leaves out templates of other accounts."""
-    return _listed_where("owner_id = :id")
-
-
-@fault("workflows.list-own-and-templates")
-def workflows_list_shows_foreign() -> Edit:
+@fault("workflows.list-own-and-templates", on_list)
+def workflows_list_shows_foreign(answer: OutgoingAnswer) -> None:
     """The list shows everyone's workflows."""
-    return _listed_where("TRUE")
+    answer.body = list_summaries(answer.store, "", condition="TRUE")
 
 
 @fault("workflows.summary-fields", is_subtle=True)
@@ -93,17 +75,6 @@ def schema_cuts_description() -> Edit:
     )
 
 
-def _reslugged(make: Callable[[ChangedWorkflow], str | None]) -> Edit:
-    """Give an updated workflow another slug, unless that is taken."""
-
-    async def edit(call: HandlerCall, changed: ChangedWorkflow) -> None:
-        slug = make(changed)
-        if slug is not None and find_workflow(call.store, slug) is None:
-            changed.members["slug"] = slug
-
-    return at(Point.DRAFT, "updateWorkflow", edit)
-
-
 def _written_late(read: Callable[[dict[str, Any]], dict[str, Any]], *, revives: bool = False) -> Edit:
     """Let an update also write members that it read before other requests changed them."""
 
@@ -118,22 +89,6 @@ def _written_late(read: Callable[[dict[str, Any]], dict[str, Any]], *, revives: 
         changed.workflow = found or old
 
     return at(Point.DRAFT, "updateWorkflow", edit)
-
-
-def _not_moved(is_meant: Callable[[HandlerCall, str | None], bool]) -> Edit:
-    """Ignore moves to some folders; the root is None."""
-
-    async def edit(call: HandlerCall, changed: ChangedWorkflow) -> None:
-        if is_meant(call, changed.members["folderId"]):
-            changed.members["folderId"] = changed.workflow.document["folderId"]
-
-    return at(Point.DRAFT, "moveWorkflow", edit)
-
-
-@fault("workflows.free-capped-at-one")
-def create_free_uncapped() -> Edit:
-    """A free account creates more than one workflow."""
-    return at(Point.WORKFLOW_LIMIT, "createWorkflow", lambda *_: True)
 
 
 @fault("workflows.free-capped-at-one", Point.DRAFT, "createWorkflow", is_subtle=True)
@@ -153,12 +108,6 @@ def create_believes_created_by(new: NewWorkflow) -> None:
     """Create takes createdBy from the body."""
     if isinstance(new.body.get("createdBy"), str):
         new.members["createdBy"] = new.body["createdBy"]
-
-
-@fault("workflows.creator-owns", on_document)
-def workflows_document_names_another_creator(answer: OutgoingAnswer) -> None:
-    """A workflow's createdBy names another account."""
-    answer.body["createdBy"] = find_key_by_name(answer.store, "stranger").account.id
 
 
 @fault("workflows.create-makes-slug-from-name", is_subtle=True)
@@ -234,29 +183,19 @@ def update_shows_late_now_and_then() -> tuple[Edit, Edit]:
     return at(Point.DRAFT, "updateWorkflow", remember), on_success("getWorkflow", show)
 
 
-@fault("workflows.slug-never-changes", _reslugged)
-def update_makes_slug_anew(changed: ChangedWorkflow) -> str | None:
-    """Update makes a new slug from a new name."""
-    name = changed.members.get("name")
-    return None if name is None else make_slug(f"{name} {changed.workflow.slug}")
+@fault("workflows.slug-never-changes", Point.DRAFT, "updateWorkflow", is_subtle=True)
+async def update_believes_slug(call: HandlerCall, changed: ChangedWorkflow) -> None:
+    """Update takes the slug from the body, unless it is taken."""
+    slug = changed.body.get("slug")
+    if isinstance(slug, str) and find_workflow(call.store, make_slug(slug)) is None:
+        changed.members["slug"] = make_slug(slug)
 
 
-@fault("workflows.slug-never-changes", _reslugged, is_subtle=True)
-def update_believes_slug(changed: ChangedWorkflow) -> str | None:
-    """Update takes the slug from the body."""
-    return make_slug(changed.body["slug"]) if isinstance(changed.body.get("slug"), str) else None
-
-
-@fault("workflows.move-sets-folder")
-def move_changes_nothing() -> Edit:
-    """Move leaves the folder alone."""
-    return _not_moved(lambda *_: True)
-
-
-@fault("workflows.move-sets-folder", is_subtle=True)
-def move_to_root_ignored() -> Edit:
+@fault("workflows.move-sets-folder", Point.DRAFT, "moveWorkflow", is_subtle=True)
+async def move_to_root_ignored(_: HandlerCall, changed: ChangedWorkflow) -> None:
     """Move to the root leaves the folder alone."""
-    return _not_moved(lambda _, folder_id: folder_id is None)
+    if changed.members["folderId"] is None:
+        changed.members["folderId"] = changed.workflow.document["folderId"]
 
 
 @fault("workflows.move-sets-folder", is_subtle=True)

@@ -76,13 +76,8 @@ async def list_workflows(call: HandlerCall) -> Response:
 async def create_workflow(call: HandlerCall) -> Response:
     body = await call.read_body()
     members = new_members(body)
-    count = count_workflows(call.store, call.account.id)
-    if (
-        call.account.tier == "free"
-        and not call.account.is_admin
-        and count
-        and not call.is_allowed_by_fault(Point.WORKFLOW_LIMIT, count)
-    ):
+    is_limited = call.account.tier == "free" and not call.account.is_admin
+    if is_limited and count_workflows(call.store, call.account.id):
         raise Refusal(403, "WORKFLOW_LIMIT_REACHED", "A free account may have one workflow.")
     members = as_stored(members, body, call.choices)
     slug = make_slug(members["name"], longest=int(call.choices["longest-slug"]))

@@ -70,11 +70,6 @@ def find_key(store: Store, secret: str) -> Key | None:
     return _key(row) if row and hmac.compare_digest(row[2].encode(), secret.encode()) else None
 
 
-def find_key_where(store: Store, condition: str, values: Mapping[str, Any]) -> Key | None:
-    row = store.row(f"{_SELECT_KEY} WHERE {condition} LIMIT 1", values)
-    return _key(row) if row else None
-
-
 def find_key_by_name(store: Store, name: str) -> Key:
     return _key(store.row(f"{_SELECT_KEY} WHERE keys.name = ?", name))
 

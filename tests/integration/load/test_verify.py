@@ -30,7 +30,6 @@ CASES = {
     "update-shows-late-now-and-then": ("workflow_crud", "--rate", "15", "--duration", "2s"),
     "usage-lacks-every-tenth-run": RUNS,
     "usage-every-tenth-run-is-free": RUNS,
-    "run-cost-differs-from-usage": RUNS,
     "run-cost-as-text": RUNS,
     "rate-remaining-sticks-at-tens": ACROSS_THE_LIMIT,
     "rate-one-too-many": ACROSS_THE_LIMIT,

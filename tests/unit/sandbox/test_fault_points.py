@@ -33,9 +33,9 @@ CASES: dict[str, list[Any]] = {
     "delete-keeps-the-workflow": [("DELETE", f"{WORKFLOWS}/no-such", "full"), ("DELETE", PORTRAIT, "full")],
     "run-slug-case-ignored": [(*RUN, "full", INPUTS), ("POST", f"{WORKFLOWS}/Portrait/run", "full", INPUTS)],
     "run-foreign-workflow-accepted": [(*RUN, "full", INPUTS), (*RUN, "stranger", INPUTS)],
-    "model-run-under-business": [
-        ("POST", "/api/models/seedream-v5/run", "business", INPUTS),
-        ("POST", "/api/models/seedream-v5/run", "pro-model", INPUTS),
+    "model-run-under-business-async": [
+        ("POST", "/api/models/suno-v5/run?async=true", "business", INPUTS),
+        ("POST", "/api/models/suno-v5/run?async=true", "pro-model", INPUTS),
     ],
     "model-tier-ignored": [
         ("POST", "/api/models/seedream-v5/run", "business", INPUTS),
@@ -43,7 +43,6 @@ CASES: dict[str, list[Any]] = {
     ],
     "run-inputs-missing-accepted": [(*RUN, "full", INPUTS), (*RUN, "full", {})],
     "run-defaults-count-one-more": [(*RUN, "full", {"inputs": {"count": 1}}), (*RUN, "full", INPUTS)],
-    "create-free-uncapped": [("POST", WORKFLOWS, "free", {"name": "New"})] * 2,
     "create-suffixes-from-1": [("POST", WORKFLOWS, "full", {"name": "New"})] * 2,
     "create-believes-created-by": [
         ("POST", WORKFLOWS, "full", {"name": "New"}),
@@ -61,7 +60,10 @@ CASES: dict[str, list[Any]] = {
         (*RUN, "full", INPUTS),
         ("POST", f"{WORKFLOWS}/nil-portrait/run", "broke", INPUTS),
     ],
-    "usage-offset-ignored": [("GET", "/api/usage", "full"), ("GET", "/api/usage?offset=1", "full")],
+    "usage-offset-lost-with-a-filter": [
+        ("GET", "/api/usage?offset=1", "full"),
+        ("GET", "/api/usage?offset=1&status=completed", "full"),
+    ],
     "tier-pro-limit-is-99": [
         ("POST", f"{WORKFLOWS}/bea-portrait/run", "business", INPUTS),
         ("POST", f"{WORKFLOWS}/pia-portrait/run", "pro", INPUTS),

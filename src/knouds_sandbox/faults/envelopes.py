@@ -1,4 +1,4 @@
-"""Faults: which refusal a request gets: unknown and foreign resources, credits, models, rate limits."""
+"""Faults: the form of all responses, and which refusal a request gets."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,12 +8,12 @@ from starlette.responses import Response
 
 from knouds_sandbox.access.rate_limits import RateLimitRules, Window
 from knouds_sandbox.answers import OutgoingAnswer
-from knouds_sandbox.bodies import Refusal, answer
+from knouds_sandbox.bodies import Refusal, answer, as_unicode, invalid_body
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point, fault, note_met
 from knouds_sandbox.faults.editing import (
     EXECUTION_OPERATIONS,
-    MODEL_NOT_FOUND,
+    RESET,
     RUNS,
     WORKFLOW_OPERATIONS,
     WRITE_OPERATIONS,
@@ -22,31 +22,28 @@ from knouds_sandbox.faults.editing import (
     at,
     counted_by,
     execution_of,
+    of_type,
     on_429,
+    on_answer,
+    on_list,
     on_refusal,
+    on_success,
     owning,
     pause,
     refused,
+    sent_as,
     where,
+    with_body,
+    with_header,
     with_status,
     with_tier,
     with_value,
+    without,
 )
 from knouds_sandbox.handlers.runs import INVALID_NAME, Job
 from knouds_sandbox.providers import MODELS, ProviderModel
 from knouds_sandbox.state.run_records import find_execution, refuse_payment
-from knouds_sandbox.state.workflows import StoredWorkflow, change_workflow, find_workflow, schema
-
-
-def _public_where(is_meant: Callable[[OutgoingAnswer, StoredWorkflow], bool]) -> Edit:
-    """Show the public schema of selected workflows that are not public."""
-
-    def apply(answer: OutgoingAnswer) -> None:
-        workflow = find_workflow(answer.store, answer.path_params["slug"])
-        if workflow is not None and is_meant(answer, workflow):
-            answer.status, answer.body = 200, schema(workflow.document, with_cost=False)
-
-    return on_refusal(apply, "getPublicWorkflowSchema", status=404)
+from knouds_sandbox.state.workflows import MEMBERS, StoredWorkflow, change_workflow, find_workflow, schema
 
 
 def _on_404_of(is_meant: Callable[[StoredWorkflow | None], bool], edit: AnswerEdit) -> Edit:
@@ -60,25 +57,118 @@ def _unpaid(is_meant: Callable[[HandlerCall, bool], bool]) -> Edit:
     return at(Point.FUNDS, RUNS, lambda call, _, has_grant: is_meant(call, has_grant))
 
 
-_INVALID_SLUG = refused(400, "INVALID_SLUG", INVALID_NAME)
-
-
 def _on_model_404(is_meant: Callable[[str], bool], edit: AnswerEdit) -> Edit:
     edit = where(lambda answer: is_meant(answer.path_params["internalName"]), edit)
     return on_refusal(edit, "runModel", code="MODEL_NOT_FOUND")
 
 
-def _on_tier(edit: AnswerEdit, *, is_direct: bool) -> Edit:
-    """Edit the refusal for the account's tier: of every direct run, or of models with a higher tier."""
-
-    def is_meant(answer: OutgoingAnswer) -> bool:
-        return answer.key is not None and answer.key.account.reaches("business") != is_direct
-
-    return on_refusal(where(is_meant, edit), "runModel", code="MODEL_TIER_REQUIRED")
-
-
 def _model(change: Callable[[HandlerCall, ProviderModel], ProviderModel]) -> Edit:
     return at(Point.MODEL, "runModel", lambda call, model: change(call, model) if model else None)
+
+
+def _defect(answer: OutgoingAnswer) -> None:
+    """Answer with a 500, like a server with a defect."""
+    answer.refuse(500, "INTERNAL_ERROR", "Something went wrong.")
+
+
+@fault("workflows.list-is-array")
+def workflows_list_in_object() -> Edit:
+    """The list is inside an object."""
+    return on_list(with_body(lambda lines: {"workflows": lines}))
+
+
+@fault("ground.no-undocumented-server-error", is_subtle=True)
+def workflows_unreadable_half_characters() -> Edit:
+    """A workflow with a lone surrogate is created, but reading it gets a 500."""
+    return on_success("getWorkflow", where(lambda answer: as_unicode(answer.body) is None, _defect))
+
+
+@fault("ground.json-content-type")
+def envelope_404_as_html() -> Edit:
+    """A 404 declares text/html."""
+    return on_refusal(of_type("text/html; charset=utf-8"), status=404)
+
+
+@fault("ground.json-content-type")
+def usage_as_text() -> Edit:
+    """Usage declares text/plain."""
+    return on_success("listUsage", of_type("text/plain; charset=utf-8"))
+
+
+@fault("ground.responses-are-json-objects")
+def delete_answers_204() -> Edit:
+    """A delete is answered with 204 and no body."""
+    return on_success("deleteWorkflow", sent_as(b"", None, status=204))
+
+
+@fault("envelope.error-has-text")
+def envelope_404_without_text() -> Edit:
+    """A 404 has no `error`."""
+    return on_refusal(without("error"), status=404)
+
+
+@fault("envelope.error-has-text", Point.BODY, "createWorkflow updateWorkflow", is_subtle=True)
+def envelope_text_is_what_was_sent(_: HandlerCall, body: Any) -> Any:
+    """The `error` about a member of a workflow is the value that was sent."""
+    for member, (is_valid, _expected) in MEMBERS.items():
+        if isinstance(body, dict) and member in body and not is_valid(body[member]):
+            note_met()
+            raise invalid_body(body[member])
+    return body
+
+
+@fault("envelope.error-has-code")
+def envelope_unknown_execution_without_code() -> Edit:
+    """The 404 of an execution has no `code`."""
+    return on_refusal(without("code"), EXECUTION_OPERATIONS, status=404)
+
+
+@fault("envelope.plain-401-has-code")
+def envelope_plain_401_without_code() -> Edit:
+    """The plain 401 has no `code`."""
+    return on_refusal(without("code"), code="UNAUTHORIZED")
+
+
+@fault("envelope.unknown-workflow-404-has-code")
+def envelope_unknown_workflow_without_code() -> Edit:
+    """The 404 of a workflow has no `code`."""
+    return on_refusal(without("code"), WORKFLOW_OPERATIONS, status=404)
+
+
+@fault("envelope.error-is-object")
+def envelope_unknown_execution_is_array() -> Edit:
+    """The 404 of an execution is an array."""
+    return on_refusal(with_body(lambda envelope: [envelope]), EXECUTION_OPERATIONS, status=404)
+
+
+@fault("envelope.code-fits-status")
+def envelope_model_not_found_is_400() -> Edit:
+    """MODEL_NOT_FOUND comes with 400."""
+    return on_refusal(with_status(400), code="MODEL_NOT_FOUND")
+
+
+@fault("rate.headers-are-integers", is_subtle=True)
+def rate_reset_in_ms() -> Edit:
+    """X-RateLimit-Reset is in milliseconds."""
+    return on_answer(RUNS, with_header(RESET, lambda reset: f"{reset}000"))
+
+
+@fault("rate.refusal-fields")
+def rate_refusal_lacks_tier() -> Edit:
+    """A 429 has no tier."""
+    return on_429(without("tier"))
+
+
+@fault("rate.refusal-headers")
+def rate_refusal_lacks_retry_after() -> Edit:
+    """A 429 has no Retry-After."""
+    return on_429(with_header("retry-after", lambda _: None))
+
+
+@fault("rate.body-and-headers-agree", is_subtle=True)
+def rate_retry_after_is_half() -> Edit:
+    """Retry-After is half of retryAfter."""
+    return on_429(with_header("retry-after", lambda seconds: str(max(1, int(seconds) // 2))))
 
 
 @fault("workflows.foreign-write-is-refused")
@@ -109,35 +199,23 @@ def workflows_unknown_is_400() -> Edit:
     return on_refusal(refused(400, "NOT_FOUND"), "getWorkflow getWorkflowSchema", status=404)
 
 
-@fault("schema.public-only-when-public")
-def schema_public_of_private() -> Edit:
-    """Every workflow has a public schema."""
-    return _public_where(lambda *_: True)
-
-
-@fault("schema.public-only-when-public", is_subtle=True)
-def schema_public_of_private_with_a_key() -> Edit:
+@fault(
+    "schema.public-only-when-public",
+    lambda edit: on_refusal(edit, "getPublicWorkflowSchema", status=404),
+    is_subtle=True,
+)
+def schema_public_of_private_with_a_key(answer: OutgoingAnswer) -> None:
     """Requests with a key get the public schema of a private workflow."""
-    return _public_where(lambda answer, _: "x-api-key" in answer.request.headers)
-
-
-@fault("schema.public-only-when-public", is_subtle=True)
-def schema_public_of_templates() -> Edit:
-    """Templates have a public schema, even if they are not public."""
-    return _public_where(lambda _, workflow: workflow.is_template)
+    workflow = find_workflow(answer.store, answer.path_params["slug"])
+    if workflow is not None and "x-api-key" in answer.request.headers:
+        answer.status, answer.body = 200, schema(workflow.document, with_cost=False)
 
 
 @fault("schema.unknown-is-404", lambda edit: on_refusal(edit, "getWorkflowSchema", status=404))
 def schema_of_unknown_is_empty(answer: OutgoingAnswer) -> None:
     """The schema of an unknown workflow is an empty schema."""
-    shown: dict[str, Any] = {
-        "fields": [],
-        "values": {},
-        "name": "",
-        "description": "",
-        "estimatedCreditCost": None,
-    }
-    answer.status, answer.body = 200, shown
+    answer.status = 200
+    answer.body = {"fields": [], "values": {}, "name": "", "estimatedCreditCost": None}
 
 
 @fault("execution.unknown-is-404", lambda edit: on_refusal(edit, EXECUTION_OPERATIONS, status=404))
@@ -166,7 +244,7 @@ async def execution_foreign_cancel_happens(call: HandlerCall, handle: Handler) -
 @fault("run.unknown-workflow-is-404")
 def run_unknown_workflow_is_invalid_slug() -> Edit:
     """Running an unknown workflow gets INVALID_SLUG."""
-    return _on_404_of(lambda workflow: workflow is None, _INVALID_SLUG)
+    return _on_404_of(lambda workflow: workflow is None, refused(400, "INVALID_SLUG", INVALID_NAME))
 
 
 @fault("run.foreign-workflow-is-404")
@@ -271,16 +349,11 @@ def model_tier_ignored() -> Edit:
     )
 
 
-@fault("model.above-tier-is-403")
-def model_above_tier_is_404() -> Edit:
+@fault("model.above-tier-is-403", lambda edit: on_refusal(edit, "runModel", code="MODEL_TIER_REQUIRED"))
+def model_above_tier_is_404(answer: OutgoingAnswer) -> None:
     """A model above the account's tier gets a 404."""
-    return _on_tier(MODEL_NOT_FOUND, is_direct=False)
-
-
-@fault("model.run-under-business-is-403")
-def model_run_under_business() -> Edit:
-    """A pro account runs models."""
-    return with_tier(lambda _, tier, does_reach: does_reach or tier != "enterprise")
+    if answer.key is not None and answer.key.account.reaches("business"):
+        answer.refuse(404, "MODEL_NOT_FOUND", "There is no such model.")
 
 
 @fault("model.run-under-business-is-403", with_tier, is_subtle=True)

@@ -1,1 +1,0 @@
-"""Faults: the form of all responses, and which refusal a request gets."""
