@@ -7,7 +7,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from knouds_sandbox.fault_points import ActiveEdits, Point
+from knouds_sandbox.fault_points import ActiveEdits
 from knouds_sandbox.legal.points import Choices
 from knouds_sandbox.state.run_records import StoredRun, end_run, find_run, request_cancel, runs_in_flight
 from knouds_sandbox.state.store import Store
@@ -75,11 +75,5 @@ class Engine:
         else:
             return
         with self.store.transaction():
-            end_run(
-                self.store,
-                run,
-                status,
-                charged_credits=self.edits.changed(Point.END, "", run, status, value=None),
-                charges_failures=self._charges_failures,
-            )
+            end_run(self.store, run, status, charges_failures=self._charges_failures)
             self.deliver(run, status)

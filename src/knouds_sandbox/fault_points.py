@@ -47,7 +47,6 @@ class Point(Enum):
     DELIVERY = auto()  # the run and the payloads of its end; returns other payloads
     SIGNING = auto()  # webhooks.Signing, before a delivery is signed
     SIGNATURE = auto()  # the value of the signature header; returns another value
-    END = auto()  # the run, its final status and None; returns the credits to charge, None for the rule's
     ANSWER = auto()  # answers.OutgoingAnswer
 
 

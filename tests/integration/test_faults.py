@@ -47,25 +47,11 @@ ALSO_BROKEN_BY_FACT = {
     "workflows.node-shape": {"workflows.get-round-trips"},
     "rate.per-user-not-per-key": {"rate.remaining-falls"},  # the bucket of a second key is fuller
     "ground.json-content-type": {"pricing.is-public-json", "health.is-public-json"},
-    "ground.no-undocumented-server-error": {
-        "envelope.code-fits-status",
-        "run.body-not-json-is-invalid-body",
-        "run.inputs-not-object-is-invalid-inputs",
-        "run.provider-failure-is-500",
-    },
-    "envelope.code-fits-status": {
-        "model.async-not-supported-is-400",
-        "model.unknown-is-404",
-        "run.inputs-missing-is-invalid-inputs",
-        "run.inputs-not-object-is-invalid-inputs",
-        "run.too-few-credits-is-402",
-        "rate.over-limit-is-429",
-    },
+    "envelope.code-fits-status": {"model.async-not-supported-is-400", "model.unknown-is-404"},
     "pricing.is-public-json": {"ground.json-content-type", "ground.responses-are-json-objects"},
     "health.is-public-json": {"ground.json-content-type", "ground.responses-are-json-objects"},
     "rate.headers-on-success": {"rate.refusal-headers"},
     "rate.headers-are-integers": {"rate.refusal-headers", "rate.body-and-headers-agree"},
-    "rate.remaining-falls": {"rate.window-is-fixed-60-s"},  # Remaining of a new window is wrong too
     "rate.over-limit-is-429": {
         "envelope.code-fits-status",
         "ground.no-undocumented-server-error",

@@ -121,7 +121,6 @@ def _code(name: str, node: Mapping[str, Any]) -> ErrorCode:
         context_fields=tuple(node.get("context", ())),
         source=Source(node["source"]),
         key_can_provoke=node.get("key-can-provoke") is not False,
-        says=node["says"],
     )
 
 
@@ -136,7 +135,6 @@ def _operation(raw: Part, path: str, method: str) -> Operation:
         method=method.upper(),
         path=path,
         tag=node["tags"][0],
-        summary=node["summary"],
         is_public=node.get("security") == [],
         alternatives=tuple(node["x-capabilities"]["anyOf"]) if "x-capabilities" in node else (),
         error_codes=tuple(node["x-errors"]),
@@ -162,7 +160,6 @@ def _response(raw: Part, status: str, pointer: str) -> DocumentedResponse:
     shapes = [*(header for _, header in headers.values()), schema]
     return DocumentedResponse(
         status=int(status),
-        description=node["description"],
         schema=schema,
         schema_pointer=schema_pointer,
         headers={name: _header(raw, name, *place) for name, place in headers.items()},

@@ -108,7 +108,6 @@ class ErrorCode:
     context_fields: tuple[str, ...]
     source: Source
     key_can_provoke: bool
-    says: str
 
 
 _ACTION_BY_VERB = {"write": Action.WRITE, "run": Action.RUN, "cancel": Action.CANCEL}
@@ -133,7 +132,6 @@ class DocumentedResponse:
     """
 
     status: int
-    description: str
     schema: Mapping[str, Any] | None
     schema_pointer: str | None
     headers: Mapping[str, Header]
@@ -155,7 +153,6 @@ class Operation:
     method: str
     path: str
     tag: str
-    summary: str
     is_public: bool
     alternatives: tuple[str, ...]
     error_codes: tuple[str, ...]

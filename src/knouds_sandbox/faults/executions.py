@@ -14,7 +14,6 @@ from knouds_sandbox.faults.editing import (
     SELDOM,
     USAGE_OPERATIONS,
     Handler,
-    at,
     cancelled_at_once,
     cancelling,
     on_cancel,
@@ -133,8 +132,8 @@ async def execution_cancel_does_nothing(_: HandlerCall, run: StoredRun) -> Respo
 
 @fault("execution.cancelled-is-charged", is_subtle=True)
 def execution_cancel_refunds() -> Edit:
-    """A cancelled run is not charged."""
-    return at(Point.END, "", lambda _, status, charged: 0 if status == "cancelled" else charged)
+    """The row of a cancelled run says that it cost nothing."""
+    return on_rows(lambda run: {"creditsCost": 0} if run.status == "cancelled" else {})
 
 
 @fault("execution.cancelled-is-charged", cancelled_at_once, is_subtle=True)

@@ -111,32 +111,21 @@ def accept_run(store: Store, run: NewRun, *, duration_s: float = 0.0) -> StoredR
     return accepted
 
 
-def end_run(
-    store: Store,
-    run: StoredRun,
-    status: str,
-    *,
-    charged_credits: int | None = None,
-    charges_failures: bool = False,
-) -> None:
-    """Give a run its final status, in the caller's transaction.
-
-    The charge is ``charged_credits``; by default the cost of the run, or 0 if it failed and that is free.
-    """
-    if charged_credits is None:
-        is_free = status == "failed" and not charges_failures
-        charged_credits = 0 if is_free else run.cost_credits
+def end_run(store: Store, run: StoredRun, status: str, *, charges_failures: bool = False) -> None:
+    """Give a run its final status, in the caller's transaction; a failure is free unless it is charged."""
+    is_free = status == "failed" and not charges_failures
+    charged_credits = 0 if is_free else run.cost_credits
     ended = store.write(
         "UPDATE runs SET status = ?, ended_unix_s = ?, credits = ? WHERE id = ? AND request_id = ?",
         (status, time.time(), charged_credits, run.id, run.request_id),
     )
     if not ended.rowcount:  # the state was reset meanwhile
         return
-    if charged_credits != run.cost_credits:
+    if is_free:
         column = "grant_credits" if run.is_granted else "credits"
         store.write(
             f"UPDATE accounts SET {column} = {column} + ? WHERE id = ?",  # noqa: S608 - one of two column names
-            (run.cost_credits - charged_credits, run.account_id),
+            (run.cost_credits, run.account_id),
         )
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 
 from knouds_harness.body_bounds import whole_number
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS, ErrorCode, Source
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
@@ -27,15 +28,7 @@ from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW
 from knouds_harness.targets.needs.workflows import FOREIGN_WORKFLOW, FOREIGN_WORKFLOW_RUN, PRIVATE_WORKFLOW
 
 _WORKFLOW_OPERATIONS = frozenset(
-    {
-        "getWorkflow",
-        "updateWorkflow",
-        "moveWorkflow",
-        "deleteWorkflow",
-        "getWorkflowSchema",
-        "getPublicWorkflowSchema",
-        "runWorkflow",
-    }
+    each.id for each in shipped_document().operations if "slug" in each.path_parameters
 )
 _FIRST_NO_UNIX_S = 10_000_000_000  # larger numbers are milliseconds; seconds stay below for centuries
 _INPUT_CODES = frozenset({"INVALID_BODY", "INVALID_INPUTS", "INVALID_SLUG"})

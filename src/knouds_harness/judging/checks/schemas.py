@@ -2,8 +2,10 @@
 
 import uuid
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from knouds_harness.body_bounds import whole_number
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.known_places import FREE
 from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
 from knouds_harness.contract.shapes import ShapeJudge, as_json
@@ -27,57 +29,16 @@ from knouds_harness.targets.needs.keys import AUTHOR, READER
 from knouds_harness.targets.needs.rate_limits import LIMITED_KEY
 from knouds_harness.targets.needs.runs import ASYNC_RUN
 
-# Every fact that the document cites in the schemas of successes; a test keeps the two equal.
-SHAPE_FACTS = (
-    "async.execution-id-is-uuid",
-    "async.poll-url-leads-to-execution",
-    "async.submit-is-processing",
-    "async.submit-shape",
-    "async.webhook-delivery-shape",
-    "async.workflow-submit-names-slug",
-    "execution.cancel-success",
-    "execution.completed-has-result",
-    "execution.failed-has-error",
-    "execution.poll-shape",
-    "execution.status-closed",
-    "health.shape",
-    "pricing.shape",
-    "run.cost-is-credits",
-    "run.model-ms",
-    "run.ms-is-number",
-    "run.result-present",
-    "run.success-is-true",
-    "run.success-shape",
-    "schema.fields-have-name-and-type",
-    "schema.public-shape-without-cost",
-    "schema.shape",
-    "usage.limit-at-most-500",
-    "usage.models-are-distinct",
-    "usage.models-shape",
-    "usage.no-provider-ids",
-    "usage.page-shape",
-    "usage.row-shape",
-    "usage.row-status-closed",
-    "usage.slim-has-no-workflow",
-    "usage.source-closed",
-    "whoami.approved-is-true",
-    "whoami.id-is-string",
-    "whoami.role-closed",
-    "whoami.tier-is-string",
-    "whoami.user-object",
-    "workflows.create-answers-slug",
-    "workflows.document-shape",
-    "workflows.edge-handles-may-be-null",
-    "workflows.edge-shape",
-    "workflows.list-is-array",
-    "workflows.node-shape",
-    "workflows.slug-charset",
-    "workflows.summary-cost-is-number-or-null",
-    "workflows.summary-fields",
-    "workflows.updated-at-is-iso",
-    "workflows.viewport-shape",
-    "workflows.write-success-body",
-)
+
+def _facts_of_shapes() -> tuple[str, ...]:
+    """Return every fact that the document cites in the schemas of successes, without those of headers."""
+    responses = [each for operation in shipped_document().operations for each in operation.responses.values()]
+    successes = [each for each in responses if each.status < 400]
+    of_headers = {header.fact for each in successes for header in each.headers.values()}
+    return tuple(sorted({fact for each in successes for fact in each.facts} - of_headers))
+
+
+SHAPE_FACTS: Final = _facts_of_shapes()
 
 
 @check(

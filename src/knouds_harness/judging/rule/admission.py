@@ -59,11 +59,6 @@ def of_public_schema(_: AskedRequest, __: Known) -> Admission:
     return Admission("schemas.public-schema", "schema.public-only-when-public")
 
 
-def of_run(asked: AskedRequest, known: Known) -> Admission:
-    """A key that may run it is admitted, whatever is said of the body."""
-    return of_capabilities(asked, known)
-
-
 def of_create(_: AskedRequest, __: Known) -> Admission:
     """The document is ordinary."""
     return Admission("validation.misshapen-create", "workflows.create-refusal-status")

@@ -235,7 +235,7 @@ def _of_run(
     **more: Any,  # noqa: ANN401 - each attribute has its own type
 ) -> Reason:
     codes = code if isinstance(code, tuple) else (code,)
-    given = {"codes": codes, "on": _RUNS, "admits": admission.of_run, "is_told_to_all": True, **more}
+    given = {"codes": codes, "on": _RUNS, "admits": admission.of_capabilities, "is_told_to_all": True, **more}
     return row(name, fact, 400, because, decides, **given)
 
 
@@ -379,7 +379,7 @@ TOO_FEW_CREDITS = row(
     applies.is_unpaid("none"),
     on=_RUNS,
     codes=("INSUFFICIENT_CREDITS",),
-    admits=admission.of_run,
+    admits=admission.of_capabilities,
 )
 EXHAUSTED_GRANT = row(
     "envelopes.exhausted-grant",
@@ -389,7 +389,7 @@ EXHAUSTED_GRANT = row(
     applies.is_unpaid("exhausted"),
     on=_RUNS,
     codes=("grant_exhausted",),
-    admits=admission.of_run,
+    admits=admission.of_capabilities,
 )
 SECOND_OF_FREE_ACCOUNT = row(
     "workflows.second-of-free-account",
