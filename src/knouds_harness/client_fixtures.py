@@ -24,6 +24,7 @@ class SandboxAccount:
     base_url: str
     key: str
     webhook_secret: str
+    _account: str
     _control: httpx.Client
 
     @property
@@ -40,8 +41,9 @@ class SandboxAccount:
         )
 
     def advance_clock(self, seconds: float) -> None:
-        """Move the clock of the rate-limit windows, such as past a ``Retry-After``."""
-        self._control.post("clock", json={"advance_s": seconds}).raise_for_status()
+        """Move the clock of the account's rate-limit windows, such as past a ``Retry-After``."""
+        moved = {"advance_s": seconds, "account": self._account}
+        self._control.post("clock", json=moved).raise_for_status()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +125,7 @@ def knouds_sandbox(knouds_server: RunningSandbox, knouds_webhooks: Webhooks) -> 
             base_url=knouds_server.base_url,
             key=minted["secret"],
             webhook_secret=minted["webhookSecret"],
+            _account=asked["account"],
             _control=control,
         )
 

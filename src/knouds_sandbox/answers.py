@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from knouds_sandbox.bodies import as_json
+from knouds_sandbox.bodies import MAX_SIZE_BYTES, as_json
 from knouds_sandbox.calls import Services
 from knouds_sandbox.state.accounts import Key, find_key
 from knouds_sandbox.state.store import Store
@@ -153,8 +153,10 @@ class ObservedExchange:
     answer_headers: Headers = field(default_factory=list)
     answer_body: bytearray = field(default_factory=bytearray)
     elapsed_ms: float = 0.0
+    is_read: bool = False
 
 
+_MOST_OBSERVED = 2 * MAX_SIZE_BYTES
 Observer: TypeAlias = Callable[[ObservedExchange], None]
 
 
@@ -175,10 +177,13 @@ def with_observer(app: ASGIApp, observe: Observer) -> ASGIApp:
         async def hear() -> Message:
             message = await receive()
             exchange.body += message.get("body", b"")
+            exchange.is_read = not message.get("more_body", False)
             return message
 
         async def tell(message: Message) -> None:
             if message["type"] == "http.response.start":
+                while not exchange.is_read and len(exchange.body) <= _MOST_OBSERVED:  # then it would be lost
+                    await hear()
                 exchange.status, exchange.answer_headers = message["status"], list(message["headers"])
             exchange.answer_body += message.get("body", b"")
             await send(message)

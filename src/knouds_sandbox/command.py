@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sys
 import threading
 import time
@@ -253,7 +254,8 @@ def _announce(server: uvicorn.Server, ready: RunningSandbox) -> None:
 
 def _exit_with_parent(server: uvicorn.Server) -> None:
     """Stop when the parent process closes its end of standard input, or dies."""
-    while sys.stdin.buffer.read(4096):
+    descriptor = sys.stdin.fileno()
+    while os.read(descriptor, 4096):  # sys.stdin would be locked as this process ends, and abort it
         pass
     server.should_exit = True
 

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import importlib.util
 import json
+import logging
 import socket
 import threading
 import time
@@ -27,6 +28,7 @@ from knouds_sandbox.providers import Latency
 from knouds_sandbox.routing.preferences import TRANSPORT
 from knouds_sandbox.seeding import seeded_keys, seeded_webhook_secret
 
+_LOGGER = logging.getLogger("uvicorn.error")
 _START_TIMEOUT_S = 10
 _LINGERING_S = 5
 
@@ -207,6 +209,25 @@ class Http10Protocol(EnvelopeProtocol):
     version = b"1.0"
 
 
+class QuietlyEndingServer(uvicorn.Server):
+    """Logs nothing once it ends: requests that are in flight then are cancelled, as they should be."""
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to end."""
+        try:
+            super().run(sockets)
+        finally:
+            _LOGGER.removeFilter(self._is_logged)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End; requests in flight get a second."""
+        _LOGGER.addFilter(self._is_logged)
+        await super().shutdown(sockets)
+
+    def _is_logged(self, _: logging.LogRecord) -> bool:
+        return False
+
+
 def make_server(app: ASGIApp, choices: Choices = OWN) -> uvicorn.Server:
     """Configure the HTTP server; pass the sockets to its ``run``."""
     config = uvicorn.Config(
@@ -222,7 +243,7 @@ def make_server(app: ASGIApp, choices: Choices = OWN) -> uvicorn.Server:
         server_header=False,
         timeout_graceful_shutdown=1,
     )
-    return uvicorn.Server(config)
+    return QuietlyEndingServer(config)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """What tests of a client use: fixtures, and transports that judge its traffic or write it for ``verify``."""
 
 import asyncio
+from contextlib import suppress
 from itertools import islice
 
 import httpx
@@ -159,6 +160,18 @@ def test_written_traffic_is_verified_and_holds_no_key(knouds_sandbox, tmp_path, 
 
     assert code == 0
     assert knouds_sandbox.key not in (tmp_path / "client.har").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("chosen", ["code=402", "code=503", "wire=drop", "wire=reset", "wire=cut"])
+def test_traffic_of_a_chosen_outcome_is_not_judged(knouds_sandbox, tmp_path, chosen):
+    """Neither is what was not answered, as the request asked for that."""
+    file = tmp_path / "client.har"
+    with client_of(knouds_sandbox, transport=HarTransport(file)) as http, suppress(httpx.TransportError):
+        http.post(RUN, json={"inputs": {}}, headers={"prefer": chosen})
+
+    code, _ = verify(file, base_url=None, strict=True, runs_folder=tmp_path / "runs")
+
+    assert code == 0
 
 
 def test_failed_request_is_written_and_raised(tmp_path):

@@ -105,11 +105,22 @@ def test_plan_follows_the_selection(profile):
     assert "costs   at most 7 credits" in ended.output
 
 
-def diagnosed(profile: str) -> dict[str, Any]:
+def diagnosed(profile: str, *, ends: ExitCode = ExitCode.KEPT) -> dict[str, Any]:
     """Return what ``doctor`` says about a profile."""
     ended = CliRunner().invoke(cli, ["doctor", "--target", profile, "--format", "json"])
-    assert ended.exit_code == ExitCode.KEPT, ended.output
+    assert ended.exit_code == ends, ended.output
     return dict(json.loads(ended.output))
+
+
+def test_doctor_counts_on_no_key_that_is_refused(tmp_path):
+    with running_sandbox() as sandbox:
+        small = SmallProfile(folder=tmp_path, sandbox=sandbox, limits="")
+        alone = diagnosed(small.key("pro", PRO, user="pia", tier="pro").written())
+        small.key("revoked", ["workflow:read", "model:run"], user="ada", tier="enterprise")
+        refused = diagnosed(small.written(), ends=ExitCode.BREACH)
+
+    assert len(refused["contradictions"]) == 1
+    assert refused["testable"] == alone["testable"]
 
 
 def test_doctor_counts_no_window_that_nothing_may_fill(tmp_path):

@@ -114,14 +114,21 @@ def test_check_runs_from_the_wheel(installed, tmp_path):
 
 
 EXTRAS = ("pytest", "_pytest", "hypothesis", "schemathesis", "locust", "gevent", "greenlet", "hdrh")
-LIGHT = f"""
+
+
+def without(*modules):
+    """Return the beginning of a program for which these modules are not installed."""
+    return f"""
 import sys
-sys.modules.update(dict.fromkeys({EXTRAS}))  # importing one raises ModuleNotFoundError
+sys.modules.update(dict.fromkeys({modules}))  # importing one raises ModuleNotFoundError
 from importlib import util
 real = util.find_spec
-util.find_spec = lambda name, *more: None if name in {EXTRAS} else real(name, *more)
+util.find_spec = lambda name, *more: None if name in {modules} else real(name, *more)
 """
-MAIN = f"{LIGHT}from knouds_harness.commands.cli import main; main()"
+
+
+LIGHT = without(*EXTRAS)
+MAIN = "from knouds_harness.commands.cli import main; main()"
 
 
 def test_base_imports_nothing_of_the_extras(installed, tmp_path):
@@ -134,8 +141,8 @@ with open_client("sandbox", evidence=Path("client.har")) as client:
     print(answer.status, len(load_recordings()))
 """
     sent = run_installed(installed, tmp_path, "-c", program)
-    verified = run_installed(installed, tmp_path, "-c", MAIN, "verify", "client.har")
-    listed = run_installed(installed, tmp_path, "-c", MAIN, "facts", "auth.revoked-key-is-401")
+    verified = run_installed(installed, tmp_path, "-c", LIGHT + MAIN, "verify", "client.har")
+    listed = run_installed(installed, tmp_path, "-c", LIGHT + MAIN, "facts", "auth.revoked-key-is-401")
 
     assert sent.stdout.startswith("200 "), sent.stderr
     assert (verified.returncode, listed.returncode) == (0, 0), verified.stderr + listed.stderr
@@ -144,7 +151,8 @@ with open_client("sandbox", evidence=Path("client.har")) as client:
 
 @pytest.mark.parametrize(("command", "extra"), [("check", "check"), ("doctor", "check"), ("load", "load")])
 def test_command_without_its_part_says_what_to_install(installed, tmp_path, command, extra):
-    process = run_installed(installed, tmp_path, "-c", MAIN, command)
+    """Also where pytest is installed, as for the tests of a client."""
+    process = run_installed(installed, tmp_path, "-c", without(*EXTRAS[2:]) + MAIN, command)
 
     told = f"error: {command} needs a part that is not installed: pip install 'knouds-harness[{extra}]'\n"
     assert (process.stderr, process.returncode) == (told, 2)

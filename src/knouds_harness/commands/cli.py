@@ -46,10 +46,10 @@ COMMANDS: Final = {**FIRST_COMMANDS, **MORE_COMMANDS}
 """All commands in the order of help, each with the first sentence of its own help."""
 
 _PARTS: Final = {"load": "locust"} | dict.fromkeys(
-    ("check", "demo", "doctor", "init", "record", "replay"), "pytest"
+    ("check", "demo", "doctor", "init", "record", "replay"), "schemathesis"
 )
-"""The commands that need a part of the installation, each with a module of that part."""
-_EXTRAS: Final = {"pytest": "check", "locust": "load"}
+"""The commands that need a part of the installation, each with a module that only that part has."""
+_EXTRAS: Final = {"schemathesis": "check", "locust": "load"}
 
 REMOVED: Final = {
     "diff": "each check lists what is new (drift), and `oasdiff` compares two documents",

@@ -345,11 +345,16 @@ def health_request() -> Request:
     return Request(method="GET", path="/api/health", operation_id="getHealth")
 
 
+_WHOAMI: Final = Request(method="GET", path="/api/whoami", operation_id="getWhoami")
+"""Refused with 401 wherever the API is: it has no key."""
+
+
 def first_contact(client: Client, *, address: str | None = None) -> Exchange:
     """Request the target's health, to find out whether a usable server answers.
 
     Raises:
-        TargetUnreachable: Nothing answers, or something other than the API: a proxy, login page or redirect.
+        TargetUnreachable: Nothing answers, or something other than the API: a proxy, login page or redirect,
+            or a server that knows none of its paths.
     """
     exchange = client.send(health_request())
     where, address = client.target.base_url, address or f"base_url in {client.target.place}"
@@ -370,6 +375,11 @@ def first_contact(client: Client, *, address: str | None = None) -> Exchange:
             f"{where}: answers {exchange.status} with HTML instead of JSON: a proxy, a login page "
             "or another service\n"
             f"  Check {address}, and whether a proxy or VPN is in between."
+        )
+    if exchange.status == HTTPStatus.NOT_FOUND and client.send(_WHOAMI).status == HTTPStatus.NOT_FOUND:
+        raise TargetUnreachable(
+            f"{where}: answers 404 to {exchange.request.path} and to {_WHOAMI.path}, so it is not the API\n"
+            f"  Check {address}: it is the address without /api."
         )
     return exchange
 

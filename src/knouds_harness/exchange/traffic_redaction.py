@@ -28,9 +28,9 @@ _SECRET_WORD: Final = re.compile(
 )
 _SECRET_PAIRS: Final = ("apikey", "accesskey", "privatekey", "secretkey", "signingkey")
 _CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
-_SENT_AS_THEY_ARE: Final = frozenset({"accept", "content-type", "content-length", "user-agent"})
+_SENT_AS_THEY_ARE: Final = frozenset({"accept", "content-type", "content-length", "prefer", "user-agent"})
 _ANSWERED_AS_THEY_ARE: Final = re.compile(
-    r"allow|cache-control|content-(encoding|length|type)|date|retry-after|server|transfer-encoding|vary"
+    r"allow|cache-control|content-(encoding|length|type)|date|preference-applied|retry-after|server|transfer-encoding|vary"
     r"|x-ratelimit-(limit|remaining|reset)"
 )
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")

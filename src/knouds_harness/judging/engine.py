@@ -25,7 +25,7 @@ PROFILE_CHECK: Final = "profile.is-borne-out"
 """The check id of findings about the profile, which is compared with the target before the first test."""
 _OF_PROFILE: Final[Check[[]]] = Check(id=PROFILE_CHECK, facts=(), judge=lambda _: iter(()))
 _OF_EVERY_ANSWER: Final = (is_answer, is_from_elsewhere)
-_CHOICE = re.compile(r"\b(code|example)=")
+_CHOICE = re.compile(r"\b(?:code|example|wire)=(?!slow)")
 _checks = cache(all_checks)
 
 
@@ -46,8 +46,10 @@ def judge(exchange: Exchange, context: Context) -> Iterator[tuple[Check[...], Cl
 
 
 def _is_chosen(exchange: Exchange) -> bool:
-    is_asked = any(name.lower() == "prefer" for name, _ in exchange.sent_headers)
-    return is_asked and _CHOICE.search(exchange.header("preference-applied") or "") is not None
+    """Return whether the answer, or that none came, is what the request asked for."""
+    asked = ", ".join(value for name, value in exchange.sent_headers if name.lower() == "prefer")
+    applied = (exchange.header("preference-applied") or "") if exchange.status else asked
+    return bool(asked and _CHOICE.search(applied))
 
 
 def claims_of(check_id: str, exchange: Exchange, context: Context) -> list[Claim] | None:

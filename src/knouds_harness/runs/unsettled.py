@@ -35,6 +35,7 @@ class UnsettledUsage:
     Attributes:
         settles_at: From when on usage shows all charges, UTC.
         ended_at: When it ended, by the target's clock as far as that is known.
+        rows: How many rows usage had of it by then.
         runs: How many runs it sent at most; None if it did not count them.
     """
 
@@ -44,6 +45,7 @@ class UnsettledUsage:
     counted_credits: float
     marks: Mapping[str, tuple[str, ...]]
     ended_at: datetime | None = None
+    rows: int = 0
     runs: int | None = None
     signature: str = ""
 
@@ -98,6 +100,7 @@ def note_usage(
         counted_credits=float(counted_credits),  # as it is read again
         marks={user: tuple(sorted(rows)) for user, rows in shown.marks.items() if rows is not None},
         ended_at=shown.read_at or datetime.now(UTC),
+        rows=shown.rows,
         runs=runs,
     )
     writer.add_file(UNSETTLED_FILE, unsettled_format().dump_json(unsettled.signed()))
@@ -108,7 +111,7 @@ def note_usage(
 def settle(folder: Path, client: Client) -> tuple[str, ExitCode]:
     """Read usage again for a run that was not settled; return what it cost in words, and an exit code.
 
-    Runs that were created after it ended are not its own, unless it was charged less then than answers said.
+    Runs that were created after it ended are not its own, unless fewer than it had by then are left, or none.
     Once it is settled, the run record says what it cost, and ``unsettled.json`` is removed.
     """
     unsettled = unsettled_in(folder)
@@ -125,7 +128,7 @@ def settle(folder: Path, client: Client) -> tuple[str, ExitCode]:
     if shown.credits is None:
         return f"{folder}: usage cannot be read", ExitCode.BREACH
     own_credits, rows = shown.credits - shown.later_credits, shown.rows - shown.later_rows
-    if own_credits < unsettled.counted_credits:  # its clock tells nothing
+    if not rows or rows < unsettled.rows:  # its clock tells nothing
         own_credits, rows = shown.credits, shown.rows
     is_most = unsettled.runs is not None and rows > unsettled.runs
     usage = UsageShown(credits=own_credits, unread=tuple(sorted(shown.unread)), is_most=is_most)

@@ -140,7 +140,8 @@ class Budget:
                 self._doubts += 1
             if self._spent > self._limit:
                 self.stop(
-                    f"{what}: charged {_words(spent)} credits, but could cost at most {_words(reserved)}"
+                    f"{what}: charged {_words(spent)} credits, but could cost at most {_words(reserved)}; "
+                    f"with it {_words(self._spent)} of {_words(self._limit)} are charged"
                 )
 
     def is_usage_due(self, cost_credits: float) -> bool:
@@ -195,8 +196,8 @@ class Budget:
         """Refuse all further reservations, even of 0 credits; the first of several reasons is kept."""
         with self._turns:
             self._overcharge = self._overcharge or (
-                f"{reason}\n  No further run is sent. If that is the price, write it into the profile: "
-                "cost_credits."
+                f"{reason}\n  No further run is sent. Raise the limit; if a profile's resource costs that "
+                "much, write it there: cost_credits."
             )
 
 

@@ -5,6 +5,7 @@ capabilities. Counters are in memory, so a restart opens new windows. Source: do
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -88,6 +89,7 @@ class RateLimiter:
     ) -> None:
         self._now_unix_s = now_unix_s
         self._advanced_s = 0.0
+        self._advanced_s_by_account: defaultdict[str, float] = defaultdict(float)
         self._window_by_bucket: dict[Bucket, Window] = {}
         self._rules = RateLimitRules()
         for make_rules in edits.at(Point.RATE_LIMIT, ""):
@@ -100,14 +102,18 @@ class RateLimiter:
             RateLimiter(now_unix_s=now_unix_s, edits=ActiveEdits(), choices=choices) if is_edited else None
         )
 
-    def advance(self, seconds: float) -> None:
-        """Move the clock of the windows forward; no other clock moves."""
-        self._advanced_s += seconds
+    def advance(self, seconds: float, *, account_id: str = "") -> None:
+        """Move the clock of the windows forward, of all accounts or of one; no other clock moves."""
+        if account_id:
+            self._advanced_s_by_account[account_id] += seconds
+        else:
+            self._advanced_s += seconds
 
     def forget(self) -> None:
         """Close all windows, and undo all moves of the clock."""
         self._window_by_bucket.clear()
         self._advanced_s = 0.0
+        self._advanced_s_by_account.clear()
         if self._sound:
             self._sound.forget()
 
@@ -123,7 +129,7 @@ class RateLimiter:
 
     def take(self, key: Key, route: str, *, seen: Window | None = None) -> dict[str, str]:
         """Count a request, or refuse it; return the headers of its success, empty without a limit."""
-        now = self.now_unix_s()
+        now = self.now_unix_s() + self._advanced_s_by_account[key.account.id]
         counted = self._count(key, route, now, seen)
         if self._sound and _shown(self._sound._count(key, route, now)) != _shown(counted):  # noqa: SLF001 - the same
             self._edits.note_met_at(Point.RATE_LIMIT, Point.COUNT)

@@ -36,9 +36,7 @@ async def mint_key(request: Request, services: Services) -> Response:
     ``webhookSecret`` if there is a webhook.
     """
     body = await _authorized_body(request, services)
-    account = find_account(services.store, _text(body, "account"))
-    if account is None:
-        raise not_found("account")
+    account_id = _account_id(body, services)
     capabilities = body.get("capabilities")
     if not isinstance(capabilities, list) or not all(
         isinstance(c, str) and c.split() == [c] for c in capabilities
@@ -54,7 +52,7 @@ async def mint_key(request: Request, services: Services) -> Response:
         services.store,
         name=name,
         secret=secret,
-        account_id=account[0],
+        account_id=account_id,
         capabilities=capabilities,
         state=state,
         webhook_url=webhook_url,
@@ -97,12 +95,13 @@ async def open_account(request: Request, services: Services) -> Response:
 
 
 async def advance_clock(request: Request, services: Services) -> Response:
-    """POST /__sandbox__/clock ``{advance_s}``: move the clock of the rate-limit windows forward."""
+    """POST /__sandbox__/clock ``{advance_s, account?}``: move the clock of the rate-limit windows forward."""
     body = await _authorized_body(request, services)
     seconds = body.get("advance_s")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= 10**9:
         raise invalid_body("advance_s is not a number of seconds from 0 to 10^9.")
-    services.limiter.advance(seconds)
+    account_id = _account_id(body, services) if "account" in body else ""
+    services.limiter.advance(seconds, account_id=account_id)
     return answer({"advanced_s": seconds})
 
 
@@ -171,6 +170,13 @@ async def _webhook(body: dict[str, Any], receivers: ReceiverRules) -> tuple[str 
     if not isinstance(secret, str) or not 16 <= len(secret) <= 256:
         raise invalid_body("The webhook's secret is not a text of 16 to 256 characters.")
     return webhook["url"], secret
+
+
+def _account_id(body: dict[str, Any], services: Services) -> str:
+    account = find_account(services.store, _text(body, "account"))
+    if account is None:
+        raise not_found("account")
+    return account[0]
 
 
 def _text(body: dict[str, Any], name: str) -> str:

@@ -88,6 +88,22 @@ def test_headers_are_sent_with_every_request_and_stay_secret():
     assert TOKEN not in repr(exchange)
 
 
+@pytest.mark.parametrize("unknown", [{"/api/health"}, {"/api/health", "/api/whoami"}])
+def test_server_that_knows_no_path_is_not_the_api(sandbox, unknown):
+    """As with a wrong path in ``base_url``; one that lacks only health is the API, and in breach."""
+    not_found = b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    with replacing(
+        sandbox.base_url, instead=lambda _, path: not_found if path in unknown else None
+    ) as server:
+        target = make_target(server.base_url)
+        if len(unknown) == 1:
+            with Client(target=target) as client:
+                assert first_contact(client).status == 404
+        else:
+            said = "answers 404 to /api/health and to /api/whoami, so it is not the API\n  Check base_url"
+            assert said in why_unreachable(target)
+
+
 def test_client_certificate_and_custom_authority_are_used(certified):
     context, http = certified
     with serving(always(b"{}"), context) as server:

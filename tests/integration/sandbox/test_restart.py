@@ -1,6 +1,7 @@
 """A killed sandbox loses nothing that it acknowledged, and every accepted execution ends."""
 
 import contextlib
+import signal
 import threading
 
 import httpx
@@ -65,6 +66,20 @@ def test_synchronous_run_of_a_killed_sandbox_is_refunded(spawn, tmp_path):
         row = client.get("/api/usage?limit=1").json()["rows"][0]
 
     assert (row["modelIds"], row["status"], row["creditsCost"]) == (["suno-v5"], "failed", 0)
+
+
+def test_ctrl_c_shows_no_traceback_of_what_was_in_flight(spawn, capfd):
+    slow = {"prefer": "wire=slow, delay_ms=60000"}
+    with (
+        spawn("--prefer") as (process, _, client),
+        contextlib.suppress(httpx.TransportError),
+        client.stream("GET", "/api/health", headers=slow),
+    ):
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=10)
+
+    assert process.returncode == 0
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def post_and_lose(client, path):

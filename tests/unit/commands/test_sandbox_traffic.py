@@ -57,6 +57,13 @@ def test_exchange_is_written_with_its_answer(written):
     assert exchange.members["slug"] == "poster"
 
 
+def test_body_is_written_also_if_the_answer_does_not_wait_for_it(written):
+    path, _ = written(lambda _: {"method": "POST", "url": "/api/workflows", "json": {"name": "Poster"}})
+
+    (exchange,) = read_har(path)
+    assert (exchange.status, exchange.request.members) == (401, {"name": "Poster"})
+
+
 def test_no_secret_is_written(written):
     """Neither a key of the sandbox, which shows by name, nor one of another server."""
     path, keys = written(

@@ -75,13 +75,19 @@ class Charges:
             "charged 8 credits (usage)",
             id="a clock that tells nothing",
         ),
+        pytest.param(
+            Charges(credits=15, rows=2, later_credits=8, later_rows=1),
+            1,
+            "charged 7 credits (usage); 8 more are of runs that began after it",
+            id="less than was counted",
+        ),
         pytest.param(Charges(credits=9, rows=1), 1, "charged 9 credits (usage), not 8 as", id="its own"),
         pytest.param(Charges(credits=8, rows=2), None, "charged 8 credits (usage)", id="not counted"),
     ],
 )
 def test_charges_of_other_runs_are_not_told_as_its_own(tmp_path, monkeypatch, charges, runs, says):
     """By when they were created, and by how many there are, as far as that is known."""
-    noted = replace(NOTED, ended_at=NOTED.settles_at, runs=runs)
+    noted = replace(NOTED, ended_at=NOTED.settles_at, rows=1, runs=runs)
     (tmp_path / UNSETTLED_FILE).write_bytes(unsettled_format().dump_json(noted.signed()))
     monkeypatch.setattr("knouds_harness.runs.unsettled.ChargesShown", charges)
     monkeypatch.setattr("knouds_harness.runs.unsettled.rewrite_usage", lambda *_: 100.0)

@@ -85,7 +85,9 @@ def test_nothing_is_reserved_once_the_limit_is_exceeded(next_cost):
     with pytest.raises(GuardStop) as stop:
         budget.reserve(next_cost)
 
-    assert str(stop.value).startswith("POST /run (x00008): charged 13 credits, but could cost at most 0\n")
+    assert str(stop.value).startswith(
+        "POST /run (x00008): charged 13 credits, but could cost at most 0; with it 25 of 20 are charged\n"
+    )
     assert budget.spent_credits == 25
 
 

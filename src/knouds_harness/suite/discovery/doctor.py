@@ -131,11 +131,12 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
             contact = first_contact(client)
             checked = check_profile(client)
             deliveries, can_receive = _deliveries(target)
-            lacking = lacking_by_fact(target)
+            borne_out = checked.target
+            lacking = lacking_by_fact(borne_out)
             price = Pricing(client).worst_case
             suite = collect_suite()
-            possible = possible_in(suite, target)
-            paid = Spending.of(possible, target, price, limit_credits=target.limits.credits)
+            possible = possible_in(suite, borne_out)
+            paid = Spending.of(possible, borne_out, price, limit_credits=target.limits.credits)
             return Diagnosis(
                 target=target.name,
                 base_url=target.base_url,
@@ -146,16 +147,16 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
                 testable=_by_family(fact for fact, words in lacking.items() if not words),
                 expected=_by_family(lacking),
                 facts=len(shipped_document().facts),
-                untested=missing_by_need(target),
+                untested=missing_by_need(borne_out),
                 deliveries=deliveries,
                 can_receive=can_receive,
-                most_credits=Spending.of(possible, target, price, limit_credits=math.inf).cost_credits,
-                values=values_words(target),
+                most_credits=Spending.of(possible, borne_out, price, limit_credits=math.inf).cost_credits,
+                values=values_words(borne_out),
                 time=check_time_words(
                     statistics.median(each.elapsed_ms for each in checked.exchanges or [contact]),
                     target.limits.concurrency,
                     share=len(possible) / len(suite),
-                    fills_window=CONTROL.find(target) is None and FILLABLE_WINDOW.missing(target) is None,
+                    fills_window=CONTROL.find(target) is None and FILLABLE_WINDOW.missing(borne_out) is None,
                 ),
                 unpaid=len(paid.unpaid),
                 beyond=paid.beyond,

@@ -11,6 +11,7 @@ from knouds_sandbox.serving import running_sandbox
 from knouds_sandbox.state import run_records
 
 PATHS = [("POST", f"/__sandbox__/{name}") for name in ("keys", "accounts", "clock", "reset")]
+RUN = {"inputs": {"prompt": "a lighthouse"}}
 PATHS.append(("GET", "/__sandbox__/state"))
 
 
@@ -121,6 +122,25 @@ def test_reset_restores_the_seeded_state(fresh, fresh_sandbox):
     assert fresh.get(in_flight).status_code == 404
     again = fresh.post(**submit).json()["pollUrl"]
     wait_until(lambda: fresh.get(again).json()["status"] == "completed")
+
+
+def test_clock_of_one_account_leaves_the_others_alone(fresh, fresh_sandbox):
+    """A run opens a window, which is over where the clock has been moved past its end."""
+
+    def left():
+        runs = [
+            fresh.post(
+                "/api/models/claude-sonnet/run", headers={"x-api-key": fresh_sandbox.keys[name]}, json=RUN
+            )
+            for name in ("business", "few")
+        ]
+        return [int(run.headers["x-ratelimit-remaining"]) for run in runs]
+
+    before = left()
+    moved = fresh.post("/__sandbox__/clock", json={"advance_s": 60, "account": "bea"})
+
+    assert moved.status_code == 200
+    assert left() == [before[0], before[1] - 1]
 
 
 def test_reset_to_another_seed_makes_other_keys(fresh):
