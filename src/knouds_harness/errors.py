@@ -17,7 +17,12 @@ HarnessError
 import difflib
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Self
+from typing import Final, Self
+
+_MOST_SHOWN: Final = 20
+_MOST_NEAR: Final = 5
+LIKELY_MISTYPED: Final = 0.85
+"""Likeness to a known name from which an unknown name of an open set counts as mistyped."""
 
 
 class ExitCode(IntEnum):
@@ -53,16 +58,22 @@ class UsageError(HarnessError):
 
 
 class UnknownName(UsageError):
-    """A name that does not exist; the message lists the known ones and the nearest."""
+    """A name that does not exist; the message lists the known ones, or says what does, and the nearest."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, listed_by: str = "") -> None:
         known = sorted(known)
-        shown = ", ".join(known) if len(known) <= 12 else f"{', '.join(known[:12])}, … {len(known)} in all"
-        message = f'no {kind} "{name}" (known: {shown}).'
-        nearest = difflib.get_close_matches(name, known, n=1)
-        if nearest:
-            message += f' Did you mean "{nearest[0]}"?'
-        super().__init__(message)
+        shown = ", ".join(known)
+        if len(known) > _MOST_SHOWN:
+            near = difflib.get_close_matches(name, known, n=_MOST_NEAR, cutoff=0)
+            few = f"{', '.join(near)}, … {len(known)} in all"
+            shown = f"{len(known)}, listed by {listed_by}" if listed_by else few
+        super().__init__(f'no {kind} "{name}" (known: {shown}). {suggestion(name, known)}'.rstrip())
+
+
+def suggestion(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
+    """Ask whether the nearest known name was meant; empty if none is near."""
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=likeness)
+    return f'Did you mean "{nearest[0]}"?' if nearest else ""
 
 
 class ProfileError(HarnessError):

@@ -17,9 +17,10 @@ class SandboxError(click.ClickException):
 
 
 class UnknownName(SandboxError):
-    """A fault or a named choice does not exist; the message names the nearest."""
+    """A fault or a named choice does not exist; the message names the nearest, or what lists all."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, listed_by: str = "") -> None:
         nearest = difflib.get_close_matches(name, known := list(known), n=1)
-        hint = f'Did you mean "{nearest[0]}"?' if nearest else f"Known: {', '.join(known[:12])}."
+        all_known = f"All {len(known)}: {listed_by}" if listed_by else f"Known: {', '.join(known)}."
+        hint = f'Did you mean "{nearest[0]}"?' if nearest else all_known
         super().__init__(f'no {kind} "{name}". {hint}')

@@ -38,7 +38,7 @@ def test_recordings_of_the_repository_can_be_recorded_again(tmp_path, copied):
 
 
 def test_existing_recordings_are_kept(tmp_path):
-    first = record("--outcome", "getWhoami-401*", "--outcome", "getWhoami-user", cwd=tmp_path)
+    first = record("--outcome", "getWhoami-200-us*", "--outcome", "getWhoami-user", cwd=tmp_path)
     second = record("--outcome", "getWhoami-*", cwd=tmp_path)
 
     assert "1 of 1 outcomes recorded, 1 new" in first.stdout
@@ -116,7 +116,7 @@ def test_missing_needs_of_a_profile_are_listed(sandbox, tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--outcome", "getWhoami-nothing"), "no outcome fits getWhoami-nothing"),
+        (("--outcome", "getWhoami-nothing"), 'no outcome "getWhoami-nothing"'),
         (("--fault", "none-such"), "none-such"),
         (("--credits", "-1"), "--credits"),
         (("--outcome", "getHealth-up", "--folder", "file/deeper"), "error: file/deeper"),

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from knouds_harness.errors import ExitCode, HarnessError, OutputClosed, RunRecordError, UsageError
+from knouds_harness.errors import (
+    ExitCode,
+    HarnessError,
+    OutputClosed,
+    RunRecordError,
+    UnknownName,
+    UsageError,
+)
 from knouds_harness.files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.printable import printable
 
@@ -95,11 +102,13 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click calls it
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
-        """Import a command; None if it is unknown."""
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:  # noqa: ARG002 - the same
+        """Import a command."""
         if cmd_name in REMOVED:
             raise _removed(cmd_name)
-        return command_named(cmd_name) if cmd_name in COMMANDS else None
+        if cmd_name not in COMMANDS:
+            raise UnknownName("command", cmd_name, COMMANDS)
+        return command_named(cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
         """Run the command; if its output is closed, end without a verdict."""

@@ -59,6 +59,7 @@ def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, f
         **{each.id: each for each in (of_run.facts if of_run else {}).values() if each.source is Source.USER},
         **own.facts,
     }
+    known = list(every_fact)
     if patterns:
         every_fact = {
             name: each
@@ -66,7 +67,9 @@ def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, f
             if any(fnmatchcase(name, pattern) for pattern in patterns)
         }
         if not every_fact:
-            raise UnknownName("fact", " ".join(patterns), shipped_document().facts)
+            if any("*" in each or "." not in each for each in patterns):
+                known = sorted({f"{each.partition('.')[0]}.*" for each in known})
+            raise UnknownName("fact", " ".join(patterns), known, listed_by="knouds-harness facts")
     try:
         from knouds_harness.suite.discovery.provable_facts import ways_by_fact
     except ModuleNotFoundError:  # a light install has no pytest, which knows what tests need

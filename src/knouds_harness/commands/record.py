@@ -198,13 +198,12 @@ def _print_what_would_be_sent(
     console: CommandConsole,
 ) -> None:
     from knouds_harness.suite.discovery.run_plan import record_plan
-    from knouds_harness.suite.recorded.outcomes import all_outcomes, make_plan
-    from knouds_harness.suite.recorded.recording_run import select
+    from knouds_harness.suite.recorded.outcomes import OutcomeSelection, all_outcomes, make_plan
     from knouds_harness.suite.running import collect_suite
     from knouds_harness.targets.builtin import open_target
 
     outcomes = all_outcomes(collect_suite())
-    selection = select(
+    selection = OutcomeSelection.of(
         outcomes, recorded=() if is_update else recordings_folder.recordings.keys(), patterns=patterns
     )
     with open_target(
@@ -225,22 +224,25 @@ def _require_agreement(plan: Plan, target: Target, *, is_agreed: bool) -> None:
 
 
 def _print_changes(old: Path, new: Path, console: CommandConsole) -> None:
-    from knouds_harness.exchange.recordings.folder import RecordingFolder, differences
+    from knouds_harness.exchange.recordings.folder import RecordingFolder, noticed
 
     folders = [RecordingFolder.open(each) for each in (old, new)]
     for damaged in (error for folder in folders for error in folder.damaged.values()):
         raise damaged
     before, after = (folder.recordings for folder in folders)
-    counts: Counter[str] = Counter()
-    for name in dict.fromkeys([*before, *after]):
-        lines = tuple(differences(before[name], after[name])) if name in before and name in after else ()
-        change = "gone" if name not in after else "new" if name not in before else "unchanged"
-        change = "changed" if lines else change
-        counts[change] += 1
-        if change != "unchanged":
-            console.say(f"{change}: {(after.get(name) or before[name]).name}")
-        for line in lines:
+    both = {name: noticed(before[name], after[name]) for name in before.keys() & after.keys()}
+    changed = sorted((lines, name) for name, lines in both.items() if lines)
+    gone, added = before.keys() - after.keys(), after.keys() - before.keys()
+    for name in sorted(gone):
+        console.say(f"gone: {before[name].name}")
+    for lines, name in changed:
+        console.say(f"changed: {after[name].name}")
+        for _, line in lines:
             console.say(f"    {line}")
+    for name in sorted(added):
+        console.say(f"new: {after[name].name}")
+    counts = {"changed": len(changed), "gone": len(gone), "new": len(added)}
+    counts["unchanged"] = len(both) - len(changed)
     told = ", ".join(f"{counts[each]} {each}" for each in ("changed", "gone", "new", "unchanged"))
     console.say(f"{told}: {old} and {new}")
 

@@ -135,7 +135,7 @@ class RunWriter(RunCounts):
         """Add to what was observed which of several requests show a finding; a gateway's is one for all."""
         known = self._findings[fingerprint]
         if words not in known.observed and not known.is_about_intermediary:
-            observed = f"{known.observed}, {words}"
+            observed = f"{known.observed}; {words}"
             self._findings[fingerprint] = self._redactor.safe(replace(known, observed=observed))
             self._has_stale_findings = True
 

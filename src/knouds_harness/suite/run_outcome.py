@@ -22,9 +22,11 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.known_places import KnownPlaces
 from knouds_harness.contract.operations import Source
-from knouds_harness.errors import UnknownName, UsageError
+from knouds_harness.errors import LIKELY_MISTYPED, UnknownName, UsageError, suggestion
 from knouds_harness.judging.checks import all_checks, families, family_by_fact
+from knouds_harness.judging.user_checks import USER
 from knouds_harness.printable import first_few
 from knouds_harness.runs.run_file import UntestedFact
 from knouds_harness.targets.profile import Target
@@ -141,12 +143,13 @@ def expected_facts(target: Target) -> frozenset[str]:
     """Return the facts that the profile expects to be verified; for a family, all documented ones.
 
     Raises:
-        ProfileError: A fact or family is unknown; lists the known ones.
+        ProfileError: A fact or family is unknown, or a name in a waiver is mistyped; lists them all.
     """
     facts = shipped_document().facts
     problems = [
         *_unknown("fact", target.expect.facts, facts),
         *_unknown("family", target.expect.families, families()),
+        *_mistyped_in_waivers(target),
     ]
     if problems:
         raise profile_error(target.source, problems)
@@ -158,6 +161,35 @@ def expected_facts(target: Target) -> frozenset[str]:
         if facts[fact].source is not Source.ASSUMED and facts[fact].conflict is None
     )
     return of_families.union(target.expect.facts)
+
+
+def _mistyped_in_waivers(target: Target) -> Iterator[Problem]:
+    """Find unknown names that are near to a known one; others may be of another version, or the user's."""
+    document = shipped_document()
+    known = {"fact": document.facts, "check": all_checks(), "operation": document.operation_by_id}
+    for position, waiver in enumerate(target.waivers):
+        for kind, names in known.items():
+            name = getattr(waiver, kind) or ""
+            meant = suggestion(name, names, likeness=LIKELY_MISTYPED)
+            if meant and name not in names and not name.startswith(f"{USER}."):
+                yield Problem(where=f"waivers[{position}].{kind}", says=f'no {kind} "{name}"', remedy=meant)
+
+
+def mistyped(target: Target) -> Iterator[str]:
+    """Say which capabilities and owners are unknown and near to a known one: both are open sets."""
+    capabilities = KnownPlaces(shipped_document()).capabilities
+    named = {
+        f"keys.{key.name}.capabilities": (key.capabilities, capabilities) for key in target.personas.values()
+    }
+    users = frozenset(key.user for key in target.personas.values())
+    named |= {
+        f"workflows.{each.slug}.owner": (frozenset({each.owner}), users) for each in target.workflows.values()
+    }
+    for where, (names, known) in named.items():
+        for name in sorted(names - known):
+            meant = suggestion(name, known, likeness=LIKELY_MISTYPED)
+            if meant and name.count(":") < 2:  # not workflow:SLUG:run
+                yield f'{where}: "{name}" is not known. {meant}'
 
 
 def _unknown(kind: str, names: Iterable[str], known: Collection[str]) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ import ctypes
 import gc
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,11 +17,13 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from knouds_harness.command_output import print_line
 from knouds_harness.errors import HarnessError, OutputClosed
 from knouds_harness.exchange.profile_check import Contradiction
 from knouds_harness.locations import suite_path
 from knouds_harness.printable import counted
 from knouds_harness.suite.plugin import fills_early, finished_run, opened_run
+from knouds_harness.suite.run_outcome import mistyped
 from knouds_harness.suite.selection import checks_of
 from knouds_harness.suite.session import ConformanceRun
 
@@ -190,10 +192,17 @@ class _Watcher(SessionErrors):
                 self._family_by_test[item.nodeid] = checks[0].family
         self._left_by_family.update(self._family_by_test.values())
         self.progress.update(self._task, total=len(session.items))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Say what is checked, once nothing on the command line is in the way."""
+        profile = opened_run(session.config).profile
         if not self.console.is_terminal:  # on a terminal, the progress bar says it
-            profile = opened_run(session.config).profile
             words = f"{profile.name} ({profile.base_url}): {counted(len(session.items), 'test')}"
             self.console.print(f"checking {words}", markup=False, highlight=False, soft_wrap=True)
+        for says in mistyped(profile):
+            print_line(f"  {says}", style="yellow", console=self.console)
+        return (yield)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Show the current family, and announce what takes long."""

@@ -189,7 +189,10 @@ class Selection:
                 "operation", operations, shipped_document().operation_by_id if operations else ()
             ),
             facts=_known(
-                "fact", facts, {**shipped_document().facts, **of_tests.joined(of_file).facts} if facts else ()
+                "fact",
+                facts,
+                {**shipped_document().facts, **of_tests.joined(of_file).facts} if facts else (),
+                listed_by="knouds-harness facts",
             ),
             of_file=frozenset(of_file.facts),
             is_quick=is_quick,
@@ -218,10 +221,12 @@ def _breakable_facts_of(item: pytest.Item) -> frozenset[str]:
     return facts.union(*(each.intersection(check.facts) for each in promised for check in of_shapes))
 
 
-def _known(kind: str, names: Collection[str], known: Iterable[str]) -> frozenset[str]:
+def _known(
+    kind: str, names: Collection[str], known: Collection[str], *, listed_by: str = ""
+) -> frozenset[str]:
     for name in names:
         if name not in known:
-            raise UnknownName(kind, name, known)
+            raise UnknownName(kind, name, known, listed_by=listed_by)
     return frozenset(names)
 
 

@@ -4,7 +4,6 @@ Each table of a profile is read directly into the type that all code uses: ``Tar
 and so on. Values are not converted: ``"true"`` is a text, not a boolean.
 """
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +26,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from knouds_harness.contract.operations import is_capability
-from knouds_harness.errors import ProfileError
+from knouds_harness.errors import LIKELY_MISTYPED, ProfileError, suggestion
 
 T = TypeVar("T")
 
@@ -93,6 +92,7 @@ def keys_of(table: type) -> Mapping[str, object]:
 _SENSITIVE_NAME = re.compile(r"secret|token|password|api.?key|authorization", re.IGNORECASE)
 _SENSITIVE_VALUE = re.compile(r"knouds_live_|whsec_|://[^/\s]*@", re.IGNORECASE)
 _SECRET_ITSELF = re.compile(r"(?:knouds[_-]live[_-]|whsec[_-])[^\s\"']+", re.IGNORECASE)
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _KEEP_IT_OUT = (
     "Never write a secret into a profile: name an environment variable with secret_env, or a file with "
     "secret_file, and replace this secret if others have seen the file."
@@ -159,8 +159,8 @@ def _sentences(details: ErrorDetails, value: str, name: str) -> tuple[str, str]:
             return "is missing", f"Add {name} = … there; docs/targets.md has an example."
         case "literal_error" | "enum":
             allowed = re.findall(r"'([^']*)'", details["ctx"]["expected"])
-            suggestion = _suggestion(details["input"], allowed)
-            return f"{value} is not one of {', '.join(allowed)}", suggestion or "Write one of them."
+            near = suggestion(str(details["input"]), allowed, likeness=0.5)
+            return f"{value} is not one of {', '.join(allowed)}", near or "Write one of them."
         case "value_error":
             says, _, remedy = str(details["ctx"]["error"]).partition(": ")
             return f"{value} is {says}", f"{remedy[:1].upper()}{remedy[1:]}."
@@ -184,18 +184,16 @@ def _unknown_key(location: Sequence[int | str], value: object, known: Sequence[s
     if name == "secret_keyring":
         remedy = "Use secret_file, or secret_env with a variable that your password manager sets."
         return Problem(where=_dotted(location), says="is not read any more", remedy=remedy)
-    if _SENSITIVE_NAME.search(name) or (isinstance(value, str) and _SENSITIVE_VALUE.search(value)):
+    text = value if isinstance(value, str) else ""
+    others = [each for each in known if not each.startswith(name)]
+    mistyped = suggestion(name, others, likeness=LIKELY_MISTYPED) if _VARIABLE.fullmatch(text) else ""
+    if not mistyped and (_SENSITIVE_NAME.search(name) or _SENSITIVE_VALUE.search(text)):
         return Problem(where=_dotted(location), says="is a secret in the profile", remedy=_KEEP_IT_OUT)
     return Problem(
         where=_dotted(location),
         says="unknown key",
-        remedy=_suggestion(name, known) or f"Remove it; known here: {', '.join(known)}.",
+        remedy=suggestion(name, known, likeness=0.5) or f"Remove it; known here: {', '.join(known)}.",
     )
-
-
-def _suggestion(value: object, known: Sequence[str]) -> str:
-    nearest = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
-    return f'Did you mean "{nearest[0]}"?' if nearest else ""
 
 
 def _known_keys(shape: type, location: Sequence[int | str]) -> list[str]:

@@ -48,7 +48,7 @@ def check_faults(ids: Iterable[str]) -> tuple[Fault, ...]:
     known = {fault.id: fault for fault in FAULTS}
     chosen = frozenset(ids)
     for fault_id in chosen - known.keys():
-        raise UnknownName("fault", fault_id, known)
+        raise UnknownName("fault", fault_id, known, listed_by="knouds-harness sandbox --list-faults")
     return tuple(known[fault_id] for fault_id in sorted(chosen))
 
 

@@ -41,7 +41,7 @@ def test_repeated_finding_is_written_once_and_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("check", "observed"), [(INTERMEDIARY, "a 503"), ("envelopes.form", "a 503, in each of 2")]
+    ("check", "observed"), [(INTERMEDIARY, "a 503"), ("envelopes.form", "a 503; in each of 2")]
 )
 def test_finding_says_which_requests_show_it_but_for_a_gateways(tmp_path, check, observed):
     found = replace(finding(exchange(1, "runWorkflow"), "whoami.user-object"), check=check, observed="a 503")

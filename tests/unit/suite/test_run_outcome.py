@@ -1,16 +1,24 @@
 """The facts that a run has to verify at least."""
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
-from example_targets import make_target
+from example_targets import make_key, make_target
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ProfileError, UsageError
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.runs.run_file import UntestedFact
-from knouds_harness.suite.run_outcome import VerifiedFacts, expected_facts, least_verified, shortfall
+from knouds_harness.suite.run_outcome import (
+    VerifiedFacts,
+    expected_facts,
+    least_verified,
+    mistyped,
+    shortfall,
+)
 from knouds_harness.targets.profile import Expect
+from knouds_harness.targets.resources import Waiver, Workflow
 
 FACTS = frozenset(shipped_document().facts)
 
@@ -46,6 +54,36 @@ def test_all_unknown_names_are_named():
 
     assert 'no fact "auth.revoked-key"' in str(raised.value)
     assert 'Did you mean "workflows"' in str(raised.value)
+
+
+def test_name_in_a_waiver_that_is_near_a_known_one_is_mistyped():
+    """Other names may be of another version, or of the user's own checks."""
+    own, mistyped = ("user.filters", "usage.other"), ("usage.fliters", "usage.ofset")
+    waivers = [Waiver(reason="known", expires=date(2030, 1, 1), fact=f, check=c) for f, c in (own, mistyped)]
+
+    expected_facts(replace(make_target(), waivers=tuple(waivers[:1])))
+    with pytest.raises(ProfileError) as raised:
+        expected_facts(replace(make_target(), waivers=tuple(waivers)))
+
+    assert str(raised.value).splitlines() == [
+        '.: waivers[1].fact: no fact "usage.fliters"',
+        '  Did you mean "usage.filters"?',
+        '.: waivers[1].check: no check "usage.ofset"',
+        '  Did you mean "usage.offset"?',
+    ]
+
+
+def test_capabilities_and_owners_near_a_known_one_are_told():
+    """Others are of the server, and it may have more than the documentation says."""
+    held = frozenset({"workflow:wirte", "workflow:delete", "workflow:runs:run", "webhook:receive", "model:*"})
+    key = make_key("pro", capabilities=held)
+    workflows = {name: Workflow(slug=name, owner=name) for name in (f"{key.user}x", "somebody")}
+    target = replace(make_target(), personas={"pro": key}, workflows=workflows)
+
+    assert list(mistyped(target)) == [
+        'keys.pro.capabilities: "workflow:wirte" is not known. Did you mean "workflow:write"?',
+        f'workflows.{key.user}x.owner: "{key.user}x" is not known. Did you mean "{key.user}"?',
+    ]
 
 
 def seen(*unverified, untested=()):

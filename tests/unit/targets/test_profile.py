@@ -298,6 +298,8 @@ expires = "soon"
             'base_url = "https://x.example"\nbase_url = "https://y.example"',
             "is not valid TOML: Cannot overwrite",
         ),
+        ('[keys.x]\nsecret_evn = "SHOP_KEY"', 'keys.x.secret_evn: unknown key\n  Did you mean "secret_env"?'),
+        ('[keys.x]\nwebhook_secret = "SHOP_KEY"', "keys.x.webhook_secret: is a secret in the profile"),
         ('bas_url = "https://x.example"', 'bas_url: unknown key\n  Did you mean "base_url"?'),
         ('base_url = "staging.example.com"', 'base_url: "staging.example.com" is not a base URL'),
         ('base_url = "ftp://staging.example.com"', "is not a base URL"),

@@ -127,7 +127,9 @@ _STRANGER: Final = re.compile(r"(\{\{user:|person-)\d+")
 _SIGNATURE: Final = re.compile(r"t=\d+,v1=[0-9a-f]{64}")
 _MEASURES: Final = frozenset({"ms", "durationMs", "retryAfter", "total", "id", "uptimeS", "uptime"})
 _MEASURED_HEADERS: Final = frozenset({"retry-after", "x-ratelimit-remaining", "x-ratelimit-reset"})
-_OF_THE_WAY: Final = frozenset({"content-length", "date", "server", "user-agent"})
+_OF_THE_WAY: Final = frozenset(
+    {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "user-agent"}
+)
 _CLOCK: Final = re.compile(r"uptime|elapsed|latency|duration", re.IGNORECASE)
 _HISTORIES: Final = frozenset({"rows"})
 _NUMBER: Final = "<number>"
@@ -168,6 +170,23 @@ def differences(old: Recording, new: Recording) -> Iterator[str]:
             yield f"{place} is gone, was {was}"
         elif was != now:
             yield f"{place} is {now}, was {was}"
+
+
+_NOTICED: Final = {
+    "answer": ("response status ", "response body code ", "response body ", "response headers "),
+    "delivery": ("request method ", "request path ", "request body ", "request sent_headers "),
+}
+"""What a client or receiver notices, by kind of recording, most of all first."""
+
+
+def noticed(old: Recording, new: Recording) -> list[tuple[int, str]]:
+    """Return the changes that a client would notice, each with its place in the order, in that order."""
+    places = _NOTICED[old.kind]
+    ranked = (
+        (next((at for at, place in enumerate(places) if line.startswith(place)), None), line)
+        for line in differences(old, new)
+    )
+    return sorted((at, line) for at, line in ranked if at is not None)
 
 
 def _leaves(value: JSON, place: str = "") -> Iterator[tuple[str, str]]:

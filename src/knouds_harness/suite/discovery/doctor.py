@@ -26,7 +26,7 @@ from knouds_harness.printable import counted
 from knouds_harness.suite.discovery.provable_facts import lacking_by_fact, missing_by_need
 from knouds_harness.suite.discovery.run_plan import possible_in
 from knouds_harness.suite.nights import lines_beyond
-from knouds_harness.suite.run_outcome import expected_facts
+from knouds_harness.suite.run_outcome import expected_facts, mistyped
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.suite.selection import Spending
 from knouds_harness.suite.walk.walk import values_words
@@ -56,6 +56,7 @@ class Diagnosis:
     """What is known of a target before a check.
 
     Attributes:
+        mistyped: Names in the profile that are near to a known one, in sentences.
         contradictions: Where the target contradicts the profile, in sentences.
         untested: What the profile lacks, and the facts that stay untested without it; most facts first.
         deliveries: Where deliveries are awaited, or why they cannot be; None if none are expected.
@@ -73,6 +74,7 @@ class Diagnosis:
     profile: str
     has_working_key: bool
     keys: tuple[KeyFound, ...]
+    mistyped: tuple[str, ...]
     contradictions: tuple[str, ...]
     testable: Mapping[str, int]
     expected: Mapping[str, int]
@@ -143,6 +145,7 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
                 profile=str(target.source),
                 has_working_key=bool(active_keys(checked.target)),
                 keys=tuple(_keys(checked, target)),
+                mistyped=tuple(mistyped(target)),
                 contradictions=tuple(each.says for each in checked.contradictions),
                 testable=_by_family(fact for fact, words in lacking.items() if not words),
                 expected=_by_family(lacking),
@@ -197,6 +200,8 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
             style="red",
             console=console,
         )
+    for says in found.mistyped:
+        print_line(says, style="yellow", console=console)
     for says in found.contradictions:
         print_line(says, style="red", console=console)
     if not found.has_working_key:  # to say what could be verified with working keys would mislead

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cache
+from itertools import chain
 from math import inf
 from typing import Final
 
 import pytest
 
+from knouds_harness.errors import UnknownName
+from knouds_harness.locations import recordings_path
 from knouds_harness.suite.selection import Spending, needs_of
 from knouds_harness.targets.needs import MAY_READ, Need, missing_in
 from knouds_harness.targets.profile import Target
@@ -94,14 +98,31 @@ class OutcomeSelection:
         recorded: Collection[OutcomeName] = (),
         patterns: Collection[str] = (),
     ) -> OutcomeSelection:
-        """Choose outcomes by patterns of their names or file names; stories only as a whole."""
-        names = [_STATUS.sub("-", pattern, count=1) for pattern in patterns]
-        asked = [
-            each for each in outcomes if not names or any(fnmatchcase(str(each), name) for name in names)
-        ]
-        meant = _with_their_stories(outcomes, asked)
+        """Choose outcomes by patterns of their names or file names; stories only as a whole.
+
+        Raises:
+            UnknownName: A pattern fits no outcome.
+        """
+        asked = {pattern: [each for each in outcomes if _fits(each, pattern)] for pattern in patterns}
+        for pattern, fitting in asked.items():
+            if not fitting:
+                raise UnknownName("outcome", pattern, map(str, outcomes))
+        chosen = list(chain.from_iterable(asked.values())) if patterns else outcomes
+        meant = _with_their_stories(outcomes, chosen)
         fresh = _with_their_stories(meant, [each for each in meant if each.name not in recorded])
         return cls(outcomes=tuple(fresh), kept=tuple(each for each in meant if each not in fresh))
+
+
+def _fits(outcome: Outcome, pattern: str) -> bool:
+    names = (str(outcome), _file_names().get(str(outcome), ""))
+    patterns = (pattern, _STATUS.sub("-", pattern, count=1))  # another server may have another status
+    return any(fnmatchcase(name, each) for name in names for each in patterns)
+
+
+@cache
+def _file_names() -> Mapping[str, str]:
+    """Return the names of the recordings of the sandbox, which have one of each outcome."""
+    return {_STATUS.sub("-", file.stem, count=1): file.stem for file in recordings_path().glob("*.json")}
 
 
 def _with_their_stories(outcomes: Sequence[Outcome], chosen: Sequence[Outcome]) -> list[Outcome]:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from knouds_harness.errors import HarnessError, UsageError
+from knouds_harness.errors import HarnessError
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.recordings.recording import BASE_URL, BUILT_IN, Recording, RecordingOrigin
 from knouds_harness.exchange.recordings.redaction import RecordingRedactor
@@ -36,7 +36,6 @@ from knouds_harness.targets.needs import MAY_READ
 from knouds_harness.targets.needs.webhooks import mints_webhooks
 from knouds_harness.targets.resources import Persona
 
-_MOST_NAMED = 5
 _CHECKS_OF_EVERY_ANSWER = frozenset(each.id for each in checks_of_every_answer())
 
 
@@ -95,7 +94,9 @@ class RecordingRun(SessionErrors):
         config.stash[ONE_BY_ONE] = True
         self.outcomes = all_outcomes(items)
         with self._stopping():
-            self._selection = select(self.outcomes, recorded=self.recorded, patterns=self.patterns)
+            self._selection = OutcomeSelection.of(
+                self.outcomes, recorded=self.recorded, patterns=self.patterns
+            )
         items[:] = tests_of(self._selection.outcomes)
 
     def pytest_runtestloop(self, session: pytest.Session) -> None:
@@ -238,16 +239,3 @@ class RecordingRun(SessionErrors):
         except HarnessError as error:
             self._refused = error
             pytest.exit(str(error), returncode=error.exit_code)
-
-
-def select(
-    outcomes: list[Outcome], *, recorded: Collection[OutcomeName], patterns: Collection[str]
-) -> OutcomeSelection:
-    """Choose what to record; raises UsageError if no outcome fits the patterns."""
-    selection = OutcomeSelection.of(outcomes, recorded=recorded, patterns=patterns)
-    if not (selection.outcomes or selection.kept):
-        known = ", ".join(map(str, outcomes[:_MOST_NAMED]))
-        raise UsageError(
-            f"no outcome fits {' or '.join(patterns)}\n  There are {known} and {len(outcomes)} in all."
-        )
-    return selection

@@ -213,12 +213,12 @@ class Walk:
 def shown_in(showing: Sequence[Point], sent: Sequence[Point]) -> str:
     """Say which of the points that were sent show a finding."""
     if len(showing) == len(sent):
-        return f"in each of {len(sent)} requests"
+        return f"this finding shows in each of {len(sent)} requests"
     for trait in dict.fromkeys(trait for point in showing for trait in point.traits):
         if set(showing) == {point for point in sent if trait in point.traits}:
-            return f"with {trait}, and in no other of {len(sent)} requests"
+            return f"this finding shows only with {trait}, of {len(sent)} requests"
     named = first_few([" and ".join(point.traits) for point in showing], _MOST_NAMED)
-    return f"in {len(showing)} of {len(sent)} requests: {named}"
+    return f"this finding shows in {len(showing)} of {len(sent)} requests: {named}"
 
 
 def _require_refusal(exchange: Exchange, persona: Persona | None) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from recorded import FOLDER, recording
 
-from knouds_harness.exchange.recordings.folder import RecordingChange, RecordingFolder, differences
+from knouds_harness.exchange.recordings.folder import RecordingChange, RecordingFolder, differences, noticed
 from knouds_harness.exchange.recordings.recording import write_recording
 
 WHOAMI = recording("getWhoami-200-user")
@@ -71,6 +71,21 @@ def test_difference_that_a_client_could_notice_is_a_change(again, line):
     before = POLL if again.operation == "getExecution" else LIMITED
 
     assert line in list(differences(before, again))
+
+
+def test_what_a_client_notices_most_comes_first():
+    """It sees no facts, words or requests of the recorder, and no framing of a body."""
+    headers = (*POLL.exchange.headers, ("transfer-encoding", "chunked"), ("x-more", "1"))
+    again = answering(POLL, status=404, headers=headers, cost=..., code="GONE")
+    again = replace(again, facts=(), says="Otherwise.", exchange=replace(again.exchange, sent_headers=()))
+
+    assert [line for _, line in noticed(POLL, again)] == [
+        "response status is 404, was 200",
+        'response body code is new: "GONE"',
+        "response body cost is gone, was 15",
+        'response headers x-more is new: "1"',
+    ]
+    assert noticed(POLL, replace(POLL, facts=())) == []
 
 
 def test_what_the_past_and_the_clock_decide_is_not_a_change():

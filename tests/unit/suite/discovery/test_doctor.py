@@ -20,6 +20,7 @@ def printed(untested, *, width: int, is_terminal: bool, **others) -> list[str]:
         profile="targets/staging.toml",
         has_working_key=True,
         keys=(KeyFound(name="full", verdict="as the profile says"),),
+        mistyped=(),
         contradictions=(),
         testable={"authentication": 15},
         expected={"authentication": 18},

@@ -6,6 +6,7 @@ import pytest
 from recorded import document, make_target, recordings
 
 from knouds_harness.contract.operations import Action
+from knouds_harness.errors import UnknownName
 from knouds_harness.suite.recorded.outcomes import OutcomeSelection, all_outcomes, make_plan
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.targets.resources import Limits, Model, Workflow
@@ -67,6 +68,19 @@ def test_story_is_recorded_as_a_whole(outcomes, plan, target):
     assert len(story) == 2
     assert names(plan(target, patterns=["getExecution-failed"]).outcomes) == story
     assert names(plan(target, patterns=["*fail*"], recorded=[("getExecution", "failed")]).outcomes) >= story
+
+
+@pytest.mark.parametrize("pattern", ["runModel-accepted", "runModel-202-acc*d", "runModel-200-accepted"])
+def test_patterns_fit_names_and_file_names(outcomes, plan, target, pattern):
+    assert "runModel-accepted" in names(plan(target, patterns=["getHealth-up", pattern]).outcomes)
+
+
+def test_pattern_that_fits_nothing_is_refused_also_beside_others(outcomes, plan, target):
+    assert "runModel-accepted" in names(plan(target, patterns=["runModel-2*"]).outcomes)
+    with pytest.raises(
+        UnknownName, match=r'no outcome "runModel-acepted" \(known: runModel-accepted, runModel-'
+    ):
+        plan(target, patterns=["getHealth-up", "runModel-acepted"])
 
 
 def test_outcomes_of_a_story_cost_its_executions_once(plan, target):

@@ -40,13 +40,16 @@ def test_values_that_a_profile_lacks_are_counted():
 @pytest.mark.parametrize(
     ("showing", "words"),
     [
-        (POINTS, "in each of 9 requests"),
-        (POINTS[1::3], "with form=async, and in no other of 9 requests"),
-        (POINTS[3:6], f"with {SECOND}, and in no other of 9 requests"),
-        (POINTS[4:5], f"in 1 of 9 requests: {SECOND} and form=async"),
+        (POINTS, "this finding shows in each of 9 requests"),
+        (POINTS[1::3], "this finding shows only with form=async, of 9 requests"),
+        (POINTS[3:6], f"this finding shows only with {SECOND}, of 9 requests"),
+        (POINTS[4:5], f"this finding shows in 1 of 9 requests: {SECOND} and form=async"),
         (
             POINTS[:5],
-            f"in 5 of 9 requests: {FIRST}, {FIRST} and form=async, {FIRST} and resource=unknown and 2 more",
+            (
+                f"this finding shows in 5 of 9 requests: {FIRST}, {FIRST} and form=async, "
+                f"{FIRST} and resource=unknown and 2 more"
+            ),
         ),
     ],
     ids=["all", "form", "value", "pair", "several"],
