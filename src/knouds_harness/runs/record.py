@@ -24,7 +24,7 @@ from knouds_harness.runs.run_file import (
     finding_format,
     run_file_format,
 )
-from knouds_harness.runs.writer import EXCHANGES_FILE, FINDINGS_FILE, RUN_FILE
+from knouds_harness.runs.writer import EXCHANGES_FILE, FINDINGS_FILE, RESERVE_FILE, RUN_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +93,10 @@ def read_run(folder: Path) -> RunRecord:
 
 
 def rewrite_outcome(folder: Path, outcome: RunOutcome, exit_code: int, *, note: str) -> None:
-    """Change how the record of an ended run says that it ended."""
+    """Change how the record of a run says that it ended; the run may have been killed."""
     stored = _read_run_file(folder)
     _rewrite(folder, replace(stored, outcome=outcome, exit_code=int(exit_code), note=note))
+    (folder / RESERVE_FILE).unlink(missing_ok=True)
 
 
 def rewrite_usage(folder: Path, usage: UsageShown) -> float:

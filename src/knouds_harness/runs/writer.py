@@ -182,7 +182,7 @@ class RunWriter(RunCounts):
         self._has_stale_findings = True  # half a line may be in the file of findings
 
 
-_RESERVE_FILE = "room-for-the-end"
+RESERVE_FILE = "room-for-the-end"
 _RESERVE_BYTES = 490_000  # run.json of a whole run takes 350,000
 _NOT_IN_A_FOLDER_NAME = re.compile(r"[^\w.-]+", re.ASCII)
 
@@ -199,9 +199,9 @@ class RunFolder:
         self.path = path
         self._on_lost = on_lost
         self._is_lost = False
-        self._reserve = path / _RESERVE_FILE
+        self._reserve = path / RESERVE_FILE
         with suppress(OSError):  # the run begins all the same, and may end without saying why
-            replace_file(path, _RESERVE_FILE, bytes(_RESERVE_BYTES))
+            replace_file(path, RESERVE_FILE, bytes(_RESERVE_BYTES))
 
     def append(self, name: str, content: bytes) -> None:
         with self.writing(name):

@@ -31,6 +31,7 @@ _ENDING: Final = (
     "Ending: requests in flight are answered or time out, then there is a report. Ctrl-C again ends at once, "
     "with a report of what was written by then."
 )
+_TWICE: Final = "It was interrupted twice, so it ended at once: up to five seconds are missing."
 _ENDING_SIGNALS: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
@@ -167,7 +168,10 @@ def lead(
     The first Ctrl-C, SIGTERM or SIGHUP ends it in order, a second one at once; the record is readable either
     way. If this process is killed, Locust and its workers notice and end.
     """
-    from knouds_harness.runs.load_progress import Listener  # noqa: PLC0415 - the process starts before that
+    # The process starts before these imports.
+    from knouds_harness.runs.findings import RunOutcome  # noqa: PLC0415
+    from knouds_harness.runs.load_progress import Listener  # noqa: PLC0415
+    from knouds_harness.runs.record import rewrite_outcome  # noqa: PLC0415
 
     listener = Listener(process.reading)
     with signals_counted(process.asked):
@@ -178,7 +182,10 @@ def lead(
             process.end()
             _ended(process, listener.hear)
             raise
-    return ending_of(status, listener.hear(), was_interrupted=bool(process.asked))
+    ending = ending_of(status, listener.hear(), was_interrupted=bool(process.asked))
+    if status < 0 and process.asked[1:] and ending.folder is not None:
+        rewrite_outcome(ending.folder, RunOutcome.INTERRUPTED, ending.exit_code, note=_TWICE)
+    return ending
 
 
 def ending_of(status: int, told: ProgressMessage, *, was_interrupted: bool) -> Launched:

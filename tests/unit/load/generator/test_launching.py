@@ -1,18 +1,26 @@
 """The command ends with an exit code of ours, however Locust's process ends."""
 
+import json
 import os
 import signal
 import subprocess
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from load_records import LIVE_PROGRESS
 
 from knouds_harness.errors import ExitCode, OutputClosed, UnknownName
 from knouds_harness.load.generator import launching
 from knouds_harness.load.generator.launching import ending_of, launch, lead, scenario_file, started
 from knouds_harness.locations import scenario_names
+from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.load_progress import ProgressMessage
+from knouds_harness.runs.record import read_run
+from knouds_harness.runs.run_file import run_setup
+from knouds_harness.runs.writer import RunWriter
+from knouds_harness.targets.profile import Target
 
 
 def told(exit_code=None, *, folder=None, at_s=1.0):
@@ -106,12 +114,12 @@ threading.Event().wait()
 """
 
 
-def launched_endless(monkeypatch, tmp_path, meanwhile):
+def launched_endless(monkeypatch, tmp_path, meanwhile, *, generator=ENDLESS):
     """Launch a generator that never ends by itself; return when the command has ended."""
     monkeypatch.setattr(launching, "_LOCUST", "endless")
     monkeypatch.setattr(launching, "_show", lambda told, _: meanwhile(told))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (tmp_path / "endless.py").write_text(ENDLESS)
+    (tmp_path / "endless.py").write_text(generator)
     return launch(tmp_path / "mine.py", runs_folder=tmp_path, options=[], environ=os.environ, command="")
 
 
@@ -124,6 +132,26 @@ def test_load_ends_if_its_progress_cannot_be_printed(monkeypatch, tmp_path):
 
     with pytest.raises(OutputClosed):
         launched_endless(monkeypatch, tmp_path, fail)
+
+
+def test_record_of_a_run_that_was_interrupted_twice_says_so(monkeypatch, tmp_path):
+    """And what it kept free on the disk for its own last words is gone."""
+    target = Target(name="staging", base_url="http://127.0.0.1:1")
+
+    def interrupt_twice(told):
+        for _ in range(2 * told.has_begun):
+            signal.raise_signal(signal.SIGINT)
+
+    with RunWriter.start(tmp_path, kind="load", target=target, setup=run_setup(target, seed=1)) as writer:
+        progress = asdict(replace(LIVE_PROGRESS, folder=str(writer.folder)))
+        generator = ENDLESS.replace('{"exit_code": 0}', json.dumps({"progress": progress}))
+
+        ending = launched_endless(monkeypatch, tmp_path, interrupt_twice, generator=generator)
+
+        record = read_run(ending.folder)
+        assert (record.outcome, record.exit_code) == (RunOutcome.INTERRUPTED, ExitCode.INTERRUPTED)
+        assert record.note.startswith("It was interrupted twice")
+        assert not list(writer.folder.glob("room*"))
 
 
 @pytest.mark.parametrize("signals", [1, 2])
