@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from functools import cache
+from itertools import chain
 from typing import Any, Final
 
 import gevent
@@ -239,12 +240,12 @@ def _begin(environment: Environment) -> LeadingRun | GeneratingRun:
         if options.think_s is not None:
             for user_class in environment.user_classes:
                 user_class.wait_time = between(*options.think_s)
-        setup, warnings = _set_up(environment, options)
+        setup, notes, warnings = _set_up(environment, options)
         if isinstance(environment.runner, WorkerRunner):
             return GeneratingRun(environment, setup)
         run = LeadingRun(environment, setup)
-        for each in warnings:
-            sys.stderr.write(f"warning: {each}\n")
+        sys.stderr.writelines(f"warning: {each}\n" for each in (*notes, *warnings))
+        for each in notes:
             run.note(each)
     except HarnessError as error:
         sys.stderr.write(f"error: {printable(str(error))}\n")
@@ -267,12 +268,12 @@ def _check_machine(options: LoadOptions, processes: int) -> None:
         )
 
 
-def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, list[str]]:
-    """Check the target against the options; return the setup of the run, and warnings."""
+def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, list[str], list[str]]:
+    """Check the target against the options; return the setup, what its record notes, and other warnings."""
     parsed, user_classes = vars(environment.parsed_options), environment.user_classes
     is_worker = isinstance(environment.runner, WorkerRunner)
     if not options.target:
-        return LoadSetup(options=options), []
+        return LoadSetup(options=options), [], []
     target = running_only(
         load_target(options.target).spending(options.credits), options.workflow, options.model
     )
@@ -298,8 +299,8 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
     if inputs:
         refuse_idle_lines(inputs, rehearsal.run_requests(scenarios))
     if options.plan_only:
-        lines, warnings = forecast(rehearsal, options, user_classes, is_asked=is_asked, inputs=inputs)
-        sys.stdout.write("\n".join([*lines, *(f"warning: {each}" for each in warnings)]) + "\n")
+        lines, *warnings = forecast(rehearsal, options, user_classes, is_asked=is_asked, inputs=inputs)
+        sys.stdout.write("\n".join([*lines, *(f"warning: {each}" for each in chain(*warnings))]) + "\n")
         _tell_verdict(options.progress_descriptor, ExitCode.KEPT)
         sys.exit(ExitCode.KEPT)
     if is_worker:
@@ -313,9 +314,9 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
         parsed["ahead"] = {"prices": dict(ahead.prices), "marks": dict(ahead.marks)}  # for workers
     environment.host = target.base_url
     workload = workload_at(ahead.prices)
-    _, warnings = forecast(workload, options, user_classes, is_asked=True, inputs=inputs)
+    _, left_out, expected = forecast(workload, options, user_classes, is_asked=True, inputs=inputs)
     setup = LoadSetup(options=options, target=target, workload=workload, inputs=inputs, ahead=ahead)
-    return setup, [*ahead.about_costs, *warnings]
+    return setup, [*ahead.about_costs, *left_out], expected
 
 
 def _take_rates(environment: Environment, parsed: Namespace) -> None:

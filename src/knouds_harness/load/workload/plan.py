@@ -59,8 +59,8 @@ def forecast(
     *,
     is_asked: bool,
     inputs: InputFile | None = None,
-) -> tuple[list[str], list[str]]:
-    """Plan a run: lines for people, and warnings of what will not work.
+) -> tuple[list[str], list[str], list[str]]:
+    """Plan a run: lines for people, warnings of what it leaves out, and of what will not work.
 
     ``is_asked`` means that the server was asked for prices that the profile lacks.
     """
@@ -82,15 +82,17 @@ def forecast(
     if unpriced:
         names = ", ".join(sorted(name for _, name in unpriced))
         lines.append(f"costs   as a run begins, the server is asked what {names} cost")
-    warnings = [
+    left_out = [
         *(sentence for each in scenarios for sentence in workload.left_out(each)),
         *([] if inputs or crosses else _not_run(workload, scenarios)),
         *_unknown(user_classes, scenarios),
+    ]
+    expected = [
         *([] if crosses or tasks is None else _misfits(demands, tasks)),
         *(_too_few(demands, tasks) if crosses and tasks else ()),
         *(_too_dear(target, tasks, demands) if tasks and not crosses else ()),
     ]
-    return lines, warnings
+    return lines, left_out, expected
 
 
 def _not_run(workload: Workload, scenarios: Sequence[Any]) -> Iterator[str]:

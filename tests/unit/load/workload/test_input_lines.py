@@ -123,7 +123,7 @@ def test_plan_counts_with_the_lines(tmp_path):
     path = written(tmp_path, *portraits(3), {"workflow": "clip", "inputs": {}, "cost_credits": 30})
     file, workload = loaded(path)
 
-    lines, _ = forecast(
+    lines, *_ = forecast(
         workload,
         options("--rate", "1", "--duration", "60s"),
         [scenario(run_workflow)],

@@ -1,5 +1,7 @@
 """The plan, printed before load is sent."""
 
+from itertools import chain
+
 import pytest
 from load_workload import options, persona, scenario, workload_of
 from load_workload import target as profile
@@ -29,13 +31,13 @@ def target(*keys, budget=1_000, workflows=None):
 
 def planned(where, *arguments, user_class=None, is_asked=True):
     asked = options(*arguments)
-    lines, warnings = forecast(
+    lines, *warnings = forecast(
         workload_of(where.spending(asked.credits), unknown=None if is_asked else 0.0),
         asked,
         [user_class or scenario(run_workflow)],
         is_asked=is_asked,
     )
-    return "\n".join(lines), tuple(warnings)
+    return "\n".join(lines), tuple(chain(*warnings))
 
 
 PIA, BEA = persona(), persona("business", user="bea", tier="business")
@@ -150,7 +152,7 @@ def test_each_account_counts_with_its_own_tasks():
 
 
 def test_account_in_two_scenarios_counts_once():
-    lines, _ = forecast(
+    lines, *_ = forecast(
         workload_of(target(PIA)),
         options("--rate", "1"),
         [scenario(run_workflow), scenario(run_workflow)],
@@ -262,6 +264,6 @@ def test_requested_workflow_that_is_not_run_is_named():
     ]
     workload = workload_of(target(PIA, poor, workflows=named), runs_each=True)
 
-    _, warnings = forecast(workload, options("--rate", "1"), [scenario(run_workflow)], is_asked=False)
+    _, warnings, _ = forecast(workload, options("--rate", "1"), [scenario(run_workflow)], is_asked=False)
 
     assert warnings == ["not run: hers (no credits, or not what the tasks need)"]
