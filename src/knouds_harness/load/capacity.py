@@ -27,8 +27,6 @@ from knouds_harness.targets.profile import Target
 POINTS_FOLDER: Final = "points"
 TOLERATED_SHARE: Final = 0.001
 """The share of requests that may be refused, and the share that may be throttled."""
-SLOWDOWN_LIMIT: Final = 2.0
-"""If all users are busy, a target this many times slower than at its best is the limit, not the generator."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +150,7 @@ class _Points:
     def _keep(self, rate: float, record: LoadRecord) -> CapacityPoint:
         results = record.results
         self._spent_credits += results.cost_credits
-        point = judge_point(rate, results, earlier=[each for each, _ in self._measured])
+        point = judge_point(rate, results)
         from_s = round(len(self._measured) * self._plan.point_s)
         self._writer.add_seconds(replace(each, at_s=from_s + each.at_s) for each in record.seconds)
         self._measured.append((point, results))
@@ -191,13 +189,11 @@ def _exit_code(capacity: Capacity) -> ExitCode:
     return ExitCode.BREACH if capacity.highest_per_s is None else ExitCode.KEPT
 
 
-def judge_point(rate: float, results: LoadResults, *, earlier: Iterable[CapacityPoint] = ()) -> CapacityPoint:
+def judge_point(rate: float, results: LoadResults) -> CapacityPoint:
     """Judge one point.
 
-    In the open model, tasks are dropped while all users are busy. If the target is then twice as slow as it
-    was at its best, the target does not keep up; if not, there were too few users, and the generator is the
-    limit. It also is if less was sent than asked for, or if its own delay may be why a bound was missed.
-    Bounds on the least of something do not count in a search over rates.
+    The generator is the limit if there were too few users, if less was sent than asked for, or if its own
+    delay may be why a bound was missed. Bounds on the least of something do not count in a search over rates.
     """
     for task in results.task_errors:
         raise SearchEnded(f"{task.task} raised {task.error} at {rate:g}/s")
@@ -213,18 +209,11 @@ def judge_point(rate: float, results: LoadResults, *, earlier: Iterable[Capacity
     missed = [each for each in results.objectives if not each.is_met and not is_least(each)]
     is_aborted = any(each.ended_run for each in results.objectives)
     target = results.note.partition("\n")[0] if is_aborted else _targets_fault(results, missed, total)
-    doubts = zip(results.validity.doubts, results.validity.reasons, strict=True)
-    unsent = [reason for doubt, reason in doubts if doubt in {Doubt.MISSING, Doubt.UNSENT}]
+    doubts = list(zip(results.validity.doubts, results.validity.reasons, strict=True))
+    target = target or next((reason for doubt, reason in doubts if doubt is Doubt.SLOW_TARGET), "")
+    unsent = [reason for doubt, reason in doubts if doubt is not Doubt.DELAY]
     causes = [*(each.doubt for each in missed), *unsent]
     generator = causes[0] if causes and not target else ""
-    if not generator and not target and Doubt.BUSY in results.validity.doubts:
-        best_ms = min((each.mean_ms for each in earlier if each.is_kept), default=0.0)
-        if best_ms and mean_ms > SLOWDOWN_LIMIT * best_ms:
-            target = (
-                f"all {results.plan.users} users were busy, and {results.validity.dropped} tasks were dropped"
-            )
-        else:
-            generator = results.validity.reasons[0]
     return CapacityPoint(
         asked_per_s=rate,
         achieved_per_s=results.validity.achieved_per_s,

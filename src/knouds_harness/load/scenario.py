@@ -142,7 +142,8 @@ class ScenarioUser(ArrivalUser):
         if Action.WRITE in effect.actions:
             creation = run.created.admit(method, path, json, persona=persona.name, user=persona.user)
         number = run.workflow_log.begin(operation, path, json)
-        response = client.exchange(head, method, url, json)
+        counted_as = self._label + name
+        response = client.exchange(head, method, url, json, name=counted_as)
         exception = None
         if response.status_code not in expected:
             exception = response.failure_by_status() or CatchResponseError(
@@ -158,7 +159,7 @@ class ScenarioUser(ArrivalUser):
             is_ours = creation is not None and not run.created.is_disputed(creation)
             run.workflow_log.end(number, response, created=creation.slug if creation and is_ours else None)
         response.verdict = exception or True
-        client.tell(response, self._label + name, exception)
+        client.tell(response, counted_as, exception)
         return response
 
     def count(self, name: str, amount: float = 1) -> None:

@@ -22,6 +22,7 @@ class LoadProgress:
         at_s: Seconds since load began; negative before that.
         asked_per_s: Arrivals per second that the plan asks for now; None in the closed model.
         in_flight: Tasks under way; None in the closed model.
+        waiting: Requests that have been in flight for over a second, the longest for ``longest_wait_s``.
         percentiles_ms: Recent response times of what was ok, by percent as text, and ``max``; or empty.
         cpu_share: Share of one core that the busiest process used since the warm-up.
         lateness_p99_ms: Lateness of recent arrivals; None in the closed model.
@@ -47,6 +48,8 @@ class LoadProgress:
     lateness_p99_ms: float | None
     loop_lag_p99_ms: float
     dropped: int
+    waiting: int = 0
+    longest_wait_s: float = 0.0
     limits: tuple[str, ...]
     doubts: tuple[str, ...] = ()
 

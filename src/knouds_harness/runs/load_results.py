@@ -51,12 +51,14 @@ class Doubt(StrEnum):
         MISSING: Figures are missing, such as those of a lost worker.
         UNSENT: Less was sent than was asked for.
         BUSY: No user was idle when a task was due, so less was sent than was asked for.
+        SLOW_TARGET: The same, as the target did not keep up.
         DELAY: The generator's own delay has moved figures; only in older records.
     """
 
     MISSING = "missing"
     UNSENT = "unsent"
     BUSY = "busy"
+    SLOW_TARGET = "slow_target"
     DELAY = "delay"
 
 

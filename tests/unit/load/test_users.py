@@ -284,6 +284,18 @@ def test_scheduled_instant_counts_for_one_request(ours):
     assert first.elapsed.total_seconds() * 1000 == pytest.approx(first.elapsed_ms, abs=0.001)
 
 
+def test_request_is_in_flight_until_it_is_answered(ours):
+    """Or until its user is killed."""
+    sent = [gevent.spawn(ours.client.get, "/a", name=each) for each in ("first", "second")]
+    gevent.sleep(0)
+    assert [name for name, _ in ours.client.in_flight.values()] == ["first", "second"]
+
+    gevent.killall(sent)
+    ours.client.get("/a")
+
+    assert ours.client.in_flight == {}
+
+
 def test_prepared_request_is_sent_like_any_other(ours, server):
     prepared = ours.client.prepare("POST", "/a", name="x", json={"a": 1}, headers={"X-Api-Key": "k"})
     for _ in range(2):

@@ -164,7 +164,9 @@ class ArrivalUser(KnoudsUser):
         self.chance = run.chance if run else random.Random()
         self._passed: set[Any] = run.passed if run else set()
         super().__init__(environment)
-        self.client.recorder = run and run.seconds.recorder
+        if run is not None:
+            self.client.recorder = run.seconds.recorder
+            self.client.in_flight = run.seconds.recorder.in_flight
         self._own_tasks: list[Any] = self.tasks
         self._is_idle = False
         self.task_at_hand: Any = None

@@ -98,6 +98,7 @@ class Session:
         admit: Called with the bytes of each request to the base URL's server before they are sent; may raise.
             The caller of ``exchange`` has to judge for itself.
         recorder: Called directly for each request, if it is the only listener to its event: that costs less.
+        in_flight: The name and the time of sending of each request that is not answered yet, in their order.
         scheduled_at: Set it, on ``time.perf_counter``'s clock, to count the response time of the next request
             from that instant instead of from sending; it is used once.
     """
@@ -123,6 +124,7 @@ class Session:
         self.request_name: str | None = None
         self.admit: Callable[[bytes], object] | None = None
         self.recorder: Recorder | None = None
+        self.in_flight: dict[Response, tuple[str, float]] = {}
         self.scheduled_at: float | None = None
         self._event = request_event
         self.user = user
@@ -245,20 +247,20 @@ class Session:
     ) -> Response:
         if self.admit is not None and client is self.client:
             self.admit(request)
-        response = self._exchange(client, method, url, request, timeout_s)
+        response = self._exchange(client, method, url, request, name, timeout_s)
         if catch_response:
             response.catch(self._event, self._told(response, name, response.failure_by_status(), context))
         else:
             self.tell(response, name, response.failure_by_status(), context)
         return response
 
-    def exchange(self, head: Head, method: str, url: str, json: Any = None) -> Response:  # noqa: ANN401 - a body
+    def exchange(self, head: Head, method: str, url: str, json: Any = None, *, name: str) -> Response:  # noqa: ANN401 - a body
         """Send a request with this head and wait for the whole response; the caller has to ``tell`` of it."""
         body = None if json is None else _encoded(json)
-        return self._exchange(head.client, method, url, _completed(head, method, body), None)
+        return self._exchange(head.client, method, url, _completed(head, method, body), name, None)
 
-    def _exchange(
-        self, client: HttpClient, method: str, url: str, request: bytes, timeout_s: float | None
+    def _exchange(  # noqa: PLR0917 - as in _send
+        self, client: HttpClient, method: str, url: str, request: bytes, name: str, timeout_s: float | None
     ) -> Response:
         response = Response()
         response.method = method
@@ -266,11 +268,14 @@ class Session:
         response.url = url if url[:4] == "http" else self.base_url + url
         response.start_unix_s = time()
         start = perf_counter()
+        self.in_flight[response] = name, start
         try:
             client.send(request, response, head_only=method == "HEAD", timeout_s=timeout_s)
         except TransportFailure as failure:
             response.error = failure
             response.arrived_at = perf_counter()
+        finally:
+            del self.in_flight[response]
         response.elapsed_ms = response.response_ms = (response.arrived_at - start) * 1000
         scheduled_at, self.scheduled_at = self.scheduled_at, None
         if scheduled_at is not None:

@@ -106,6 +106,7 @@ class RunMetrics:
     Attributes:
         errors: Of requests and of tasks, warm-up included.
         measured: What was due after the warm-up.
+        at_first: Times of requests that were due while most users were idle, warm-up included.
         steadiness: Of all requests that are ok, warm-up included.
     """
 
@@ -117,6 +118,7 @@ class RunMetrics:
         self.errors: Counter[Error] = Counter()
         self._counters: set[str] = set()
         self.measured = Second(unix_s=0)
+        self.at_first = Histogram()
         self._by_stage: dict[int, Second] = {}
         self.steadiness = Steadiness()
         self._recent: list[Second] = []
@@ -144,6 +146,7 @@ class RunMetrics:
                 self.steadiness.add(at_s, series.operation, histogram)
         self.ended += by_status
         self.errors.update(second.errors)
+        self.at_first.add(second.at_first)
         self._counters.update(second.counters)
         is_measured = second.is_measured and second.unix_s > self.measured_from_unix_s - 1
         if is_measured:
@@ -306,7 +309,7 @@ def _operation(counted: Second, name: str, duration_s: float) -> OperationLoad:
     return OperationLoad(
         operation=name,
         requests=requests,
-        per_s=requests / duration_s if duration_s else 0.0,
+        per_s=(requests - counted.sent_late.get(name, 0)) / duration_s if duration_s else 0.0,
         throughput_per_s=counted.answered.get(name, 0) / duration_s if duration_s else 0.0,
         by_status=counts,
         errors=tuple(_errors_of(counted, name)),

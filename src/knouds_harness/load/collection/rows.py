@@ -6,7 +6,9 @@ Nothing is added up here: the process that leads does that (``seconds``).
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from knouds_harness.load.client.http_answer import Opening, Wire
@@ -23,6 +25,9 @@ whose body is not the one before."""
 _MOST_COPIED_BYTES: Final = 1_000_000
 _MOST_KINDS: Final = 100
 _MOST_AMOUNT: Final = 1e15
+LONG_S: Final = 1.0
+"""Requests that are in flight for longer are told before they end."""
+_MOST_TOLD: Final = 5_000
 _TIME_EVENT: Final = "TIME"
 _OK: Final = RequestStatus.OK
 
@@ -94,10 +99,19 @@ class Rows(NamedTuple):
     errors: Sequence[tuple[str, str, float]]
 
 
+class Waiting(NamedTuple):
+    """How many requests of one name are in flight, and for how long at least."""
+
+    name: str
+    waited_s: float
+    requests: int
+
+
 class RequestRecorder:
     """Notes each request of this process, until the rows are taken.
 
     Attributes:
+        in_flight: Name and time of sending of each request that is not answered yet, the first sent first.
         copies_all: Copy every answer that is to be verified, and not a sample.
         always_copied: Operations of which every answer is copied.
     """
@@ -105,6 +119,7 @@ class RequestRecorder:
     def __init__(self, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self.copies_all = False
         self.always_copied: frozenset[str] = frozenset()
+        self.in_flight: dict[Response, tuple[str, float]] = {}
         self._clock = clock
         self._requests: list[Any] = []
         self._measures: list[tuple[str, str, str, float, float]] = []
@@ -275,6 +290,16 @@ class RequestRecorder:
 
     def count_error(self, name: str, text: str) -> None:
         self._errors.append((name, text, self._clock()))
+
+    def waiting(self) -> list[Waiting]:
+        """Count the requests that have been in flight for long (the oldest 5,000), by tenths of a second."""
+        now_s = self._clock()
+        counts: Counter[tuple[str, int]] = Counter()
+        for name, sent_s in islice(self.in_flight.values(), _MOST_TOLD):
+            if now_s - sent_s < LONG_S:
+                break
+            counts[name, int((now_s - sent_s) * 10)] += 1
+        return [Waiting(name, tenths / 10, count) for (name, tenths), count in counts.items()]
 
     def take(self) -> Rows:
         taken = Rows(self._requests, self._measures, self._errors)

@@ -101,7 +101,9 @@ class Second:
 
     Traffic is that of our own client only. Stages of the plan are numbered from 1; a single one is 0. Seconds
     begin ``offset_s`` after those of the clock, as load does. ``answered`` are requests by operation that
-    ended while it was measured, or in that stage, whenever they were due.
+    ended while it was measured, or in that stage, whenever they were due; ``sent_late`` those that were sent
+    after the load, such as polls of what it began. ``at_first`` are the times of those that were due while
+    most users were surely idle, whatever their status.
     """
 
     unix_s: int
@@ -113,6 +115,8 @@ class Second:
     traffic: dict[str, Traffic] = field(default_factory=dict)
     counters: dict[str, float] = field(default_factory=dict)
     answered: dict[str, int] = field(default_factory=dict)
+    sent_late: dict[str, int] = field(default_factory=dict)
+    at_first: Histogram = field(default_factory=Histogram)
 
     def add(self, other: Second) -> None:
         for series, histogram in other.histograms.items():
@@ -123,8 +127,9 @@ class Second:
             self.traffic.setdefault(operation, Traffic()).add(traffic)
         for name, amount in other.counters.items():
             self.counters[name] = self.counters.get(name, 0.0) + amount
-        for operation, count in other.answered.items():
-            self.answered[operation] = self.answered.get(operation, 0) + count
+        for mine, others in ((self.answered, other.answered), (self.sent_late, other.sent_late)):
+            for operation, count in others.items():
+                mine[operation] = mine.get(operation, 0) + count
 
     def count_error(self, error: Error) -> None:
         self.errors[error] = self.errors.get(error, 0) + 1
@@ -162,6 +167,7 @@ class SecondsCounter:
         measured_from_unix_s: What was due before is warm-up.
         ended_unix_s: When load ended; answers that came later are part of no rate of answers.
         stages_from_unix_s: When each stage of the plan begins, if there are several.
+        busy_from_unix_s: From when on most users may be busy.
     """
 
     def __init__(self, *, redactor: Redactor | None = None) -> None:
@@ -169,24 +175,32 @@ class SecondsCounter:
         self.measured_from_unix_s = -math.inf
         self.ended_unix_s = math.inf
         self.stages_from_unix_s: Sequence[float] = ()
+        self.busy_from_unix_s = -math.inf
         self._first, self._offset_s = 0, 0.0
+        self._next: int | None = None
         self._seconds: dict[tuple[int, bool, int], Second] = {}
 
     def begin(self, start_unix_s: float, measured_from_unix_s: float) -> None:
         """Count from now on by seconds that begin as load does."""
-        self._first, self._offset_s = int(start_unix_s), start_unix_s % 1.0
+        self._first = self._next = int(start_unix_s)
+        self._offset_s = start_unix_s % 1.0
         self.measured_from_unix_s = measured_from_unix_s
 
     def add(self, row: RequestRow, epoch_s: float) -> None:
         """Count a request; its times are those of a clock that began so many seconds after the epoch."""
         ended_unix_s = row.ended_s + epoch_s
-        second = self._second(ended_unix_s, (row.response_ms or 0.0) / 1e3)
+        due_unix_s = ended_unix_s - (row.response_ms or 0.0) / 1e3
+        second = self._second(ended_unix_s, due_unix_s)
         histograms, name, status = second.histograms, row.name, RequestStatus(row.status)
         if row.response_ms is not None:
             _count(histograms, name, status, RESPONSE, row.response_ms)
+            if due_unix_s < self.busy_from_unix_s:
+                second.at_first.record(row.response_ms / 1e3)
             if ended_unix_s < self.ended_unix_s:
-                answered = self._second(ended_unix_s, 0.0).answered
+                answered = self._second(ended_unix_s, ended_unix_s).answered
                 answered[name] = answered.get(name, 0) + 1
+            elif due_unix_s >= self.ended_unix_s:
+                second.sent_late[name] = second.sent_late.get(name, 0) + 1
             if row.service_ms != row.response_ms:
                 _count(histograms, name, status, SERVICE, row.service_ms)
         if row.wire is not None:
@@ -202,20 +216,28 @@ class SecondsCounter:
         self, name: str, status: str, measure: str, duration_ms: float, ended_unix_s: float
     ) -> None:
         """Count one duration that belongs to no request, such as that of a cycle."""
-        histograms = self._second(ended_unix_s, duration_ms / 1e3).histograms
+        histograms = self._second(ended_unix_s, ended_unix_s - duration_ms / 1e3).histograms
         _count(histograms, name, RequestStatus(status), measure, duration_ms)
 
     def add_to_counter(self, name: str, amount: float, at_unix_s: float) -> None:
-        counters = self._second(at_unix_s, 0.0).counters
+        counters = self._second(at_unix_s, at_unix_s).counters
         counters[name] = counters.get(name, 0.0) + amount
 
     def add_error(self, name: str, text: str, ended_unix_s: float) -> None:
         """Count an error without a request; it counts in the warm-up, too."""
-        second = self._second(ended_unix_s, 0.0, is_measured=True)
+        second = self._second(ended_unix_s, ended_unix_s, is_measured=True)
         second.count_error(Error(name, RequestStatus.FAILED, 0, self.safe(text)))
 
     def take(self, *, before_unix_s: float = math.inf) -> list[Second]:
-        """Return the seconds that end before, each once, in order; a late part comes as another part."""
+        """Return the seconds that end before, each once, in order; a late part comes as another part.
+
+        While load goes on, there is one for each second, even if nothing ended in it.
+        """
+        over_unix_s = min(before_unix_s, self.ended_unix_s)
+        while self._next is not None and self._next + 1 + self._offset_s <= over_unix_s < math.inf:
+            at_unix_s = self._next + self._offset_s + ROUNDING_S
+            self._second(at_unix_s, at_unix_s)
+            self._next += 1
         ready = sorted(key for key in self._seconds if key[0] + 1 + self._offset_s <= before_unix_s)
         return [self._seconds.pop(key) for key in ready]
 
@@ -223,8 +245,8 @@ class SecondsCounter:
         """Return the seconds that are still counted, or wait for late parts."""
         return [*self._seconds.values()]
 
-    def _second(self, ended_unix_s: float, took_s: float, *, is_measured: bool | None = None) -> Second:
-        due_unix_s = ended_unix_s - took_s + ROUNDING_S
+    def _second(self, ended_unix_s: float, due_unix_s: float, *, is_measured: bool | None = None) -> Second:
+        due_unix_s += ROUNDING_S
         if is_measured is None:
             is_measured = due_unix_s >= self.measured_from_unix_s
         number = max(int(ended_unix_s - self._offset_s), self._first)  # clocks are converted with an error

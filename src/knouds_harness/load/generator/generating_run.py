@@ -203,6 +203,7 @@ class GeneratingRun:
             "cpu_s": time.process_time(),
             "lags": self._monitor.take(),
             "stalls": self._monitor.take_stalls(),
+            "waiting": self.seconds.recorder.waiting(),
             "arrivals": [sum(counts) for counts in zip(*(each.counts() for each in arrivals), strict=True)],
             "timer": arrivals[0].timer if arrivals else "",
             "spent_credits": self._limits.budget.spent_credits if self._limits else 0.0,

@@ -142,8 +142,10 @@ class LeadingRun:
             self._cleanup.announce(self.options.name_token)
         self.metrics.begin(start_unix_s)
         self.seconds.counter.begin(start_unix_s, self.metrics.measured_from_unix_s)
-        self.seconds.counter.ended_unix_s = start_unix_s + self.options.load_shape.duration_s
-        stages = self.options.load_shape.stages
+        shape, stages = self.options.load_shape, self.options.load_shape.stages
+        self.seconds.counter.ended_unix_s = start_unix_s + shape.duration_s
+        if self.options.rate is not None:
+            self.seconds.counter.busy_from_unix_s = start_unix_s + shape.instant(self.options.users / 2)
         begin_s = [*accumulate((each.duration_s for each in stages[:-1]), initial=start_unix_s)]
         self.seconds.counter.stages_from_unix_s = begin_s if stages[1:] else ()
         self.shape.begin(start_unix_s)
@@ -172,8 +174,7 @@ class LeadingRun:
         return row
 
     def _on_extras(self, worker: str, told: dict[str, Any], rows: Rows, epoch_s: float) -> None:
-        until_unix_s = (self.metrics.start_unix_s or 0.0) + self.options.load_shape.duration_s
-        measured = self.metrics.measured_from_unix_s, until_unix_s
+        measured = self.metrics.measured_from_unix_s, self.seconds.counter.ended_unix_s
         self.workers.take(worker, told, rows.requests, epoch_s=epoch_s, measured=measured)
         if self.verification:
             self.verification.follow(worker, told["workflows"], epoch_s)
@@ -186,7 +187,8 @@ class LeadingRun:
         rows = tuple(self.metrics.add(second))
         if self._record:
             self._record.add_second(second, rows)
-        if missed := self._results.missed_bound():
+        is_of_load = second.unix_s < self.seconds.counter.ended_unix_s
+        if is_of_load and (missed := self._results.missed_bound()):
             self.stop(f"Ended early by --abort-on: {missed}.", ExitCode.BREACH)
         if time.monotonic() - self._written_s > _CHECKPOINT_EVERY_S:
             self.checkpoint()
@@ -229,6 +231,8 @@ class LeadingRun:
         self._is_stopped = True
         self._exit_code = exit_code
         self._results.notes.insert(0, reason)
+        if self._progress:  # requests in flight may take long to end
+            sys.stderr.write(f"{reason}\n")
         self.end()
 
     def end(self) -> None:

@@ -13,7 +13,7 @@ import gevent
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.metrics import RunMetrics, ok_times, times
 from knouds_harness.load.collection.seconds import Error, Second, now_unix_s
-from knouds_harness.load.leader.validity import judge_generator
+from knouds_harness.load.leader.validity import describe_slowdown, judge_generator
 from knouds_harness.load.leader.workers import Health
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.histograms import Histogram
@@ -63,7 +63,12 @@ class ProgressTeller:
         recent, latest = health.since(self._told), metrics.recent(_RECENT_S)
         # What was asked for is not compared: the workers' numbers are some seconds old.
         judged = judge_generator(
-            recent, asked_per_s=None, achieved_per_s=1.0, accuracy=options.accuracy, ok=ok_times(latest)[-1:]
+            recent,
+            asked_per_s=None,
+            achieved_per_s=1.0,
+            accuracy=options.accuracy,
+            ok=ok_times(latest)[-1:],
+            overload=describe_slowdown(metrics.at_first, latest, recent),
         )
         self._told = deepcopy(health)
         ended, errors = metrics.ended.copy(), metrics.errors.copy()
@@ -79,6 +84,8 @@ class ProgressTeller:
             recent_per_s=metrics.recent_per_s(_RECENT_S),
             in_flight=health.in_flight if is_open else None,
             users=options.users,
+            waiting=sum(each.requests for each in health.waiting),
+            longest_wait_s=max((each.waited_s for each in health.waiting), default=0.0),
             requests=ended.total(),
             by_status={status.value: ended[status] for status in RequestStatus},
             errors=_most_frequent(errors),

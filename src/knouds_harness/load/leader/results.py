@@ -16,7 +16,7 @@ from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.collection.evidence_samples import SampleWriter
 from knouds_harness.load.collection.metrics import RunMetrics, cycles, ok_times, operations_of
 from knouds_harness.load.invariants.verification import LoadVerification
-from knouds_harness.load.leader.validity import missed_bound, validity_of, with_doubts
+from knouds_harness.load.leader.validity import describe_missed, missed_bound, validity_of, with_doubts
 from knouds_harness.load.leader.workers import Workers
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.preflight import LoadSetup
@@ -24,7 +24,6 @@ from knouds_harness.load.workload.workload import rates_of
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.objectives import (
     Objective,
-    describe,
     judge_objectives,
     load_objectives,
     observed,
@@ -81,11 +80,11 @@ class RunResults:
 
     def missed_bound(self) -> str | None:
         """Return the first bound of ``--abort-on`` that is missed, in words; None if none is."""
-        if self._aborted_for is None:
-            shape = self._options.load_shape
-            self._aborted_for = missed_bound(self._abort_bounds, self._metrics, shape)
-            return describe(self._aborted_for) if self._aborted_for else None
-        return None
+        if self._aborted_for is not None or not self._abort_bounds:
+            return None
+        shape, waiting = self._options.load_shape, self._workers.health().waiting
+        self._aborted_for = missed_bound(self._abort_bounds, self._metrics, shape, waiting=waiting)
+        return describe_missed(self._aborted_for, waiting) if self._aborted_for else None
 
     def so_far(self) -> LoadResults:
         options, metrics, verification = self._options, self._metrics, self.verification

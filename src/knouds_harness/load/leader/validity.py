@@ -18,19 +18,30 @@ from knouds_harness.load.collection.metrics import (
     overall_by_label,
     times,
 )
+from knouds_harness.load.collection.rows import Waiting
 from knouds_harness.load.collection.seconds import RESPONSE, SERVICE, Second, SeriesKey
 from knouds_harness.load.leader.workers import Health
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay, OkTimes, remedy
-from knouds_harness.measures.histograms import Histogram
-from knouds_harness.measures.objectives import Objective, describe, is_least, judge_objectives
+from knouds_harness.measures.histograms import Histogram, merged
+from knouds_harness.measures.objectives import Objective, describe, is_least, judge_objectives, milliseconds
+from knouds_harness.printable import counted as in_words
 from knouds_harness.runs.load_results import Doubt, JudgedObjective, LoadResults, LoadVerdict, Validity
 from knouds_harness.runs.load_totals import backlog_of, describe_backlog, totals_of
-from knouds_harness.runs.operation_load import TIME, OperationLoad, RequestStatus
+from knouds_harness.runs.operation_load import (
+    ALL_OPERATIONS,
+    TIME,
+    OperationLoad,
+    RequestStatus,
+    labelled,
+    labels_in,
+)
 
 MOST_DROPPED_SHARE: Final = 0.001
 MOST_UNSENT_SHARE: Final = 0.01
 MOST_CPU_SHARE: Final = 0.95
+_SLOWER: Final = 2.0
+_LEAST_AT_FIRST: Final = 3
 _EXIT_CODES: Final = {
     LoadVerdict.BROKEN: ExitCode.BREACH,
     LoadVerdict.FAILED: ExitCode.BREACH,
@@ -50,12 +61,12 @@ def judge_generator(
     accuracy: float,
     ok: Sequence[OkTimes] = (),
     missing: Sequence[str] = (),
-    backlog: str = "",
+    overload: str = "",
 ) -> Validity:
     """Judge whether the generator kept up, by what its processes told.
 
     A delay makes no run invalid: it is said of each figure that it may have moved. ``missing`` says why
-    figures are incomplete, ``backlog`` that the target did not keep up, if it did not.
+    figures are incomplete, ``overload`` that the target did not keep up, if it did not.
     """
     delay = Delay(health.loop_lag)
     judged = Validity(
@@ -77,7 +88,7 @@ def judge_generator(
         delayed=tuple(chain.from_iterable(delay.figures_moved(each, accuracy=accuracy) for each in ok)),
     )
     longest_ms = max((each.service.max_s * 1e3 for each in ok), default=0.0)
-    found = [*((Doubt.MISSING, reason) for reason in missing), *_reasons(judged, longest_ms, backlog)]
+    found = [*((Doubt.MISSING, reason) for reason in missing), *_reasons(judged, longest_ms, overload)]
     return replace(
         judged,
         is_valid=not found,
@@ -86,13 +97,13 @@ def judge_generator(
     )
 
 
-def _reasons(judged: Validity, longest_ms: float, backlog: str) -> Iterator[tuple[Doubt, str]]:
+def _reasons(judged: Validity, longest_ms: float, overload: str) -> Iterator[tuple[Doubt, str]]:
     if not judged.achieved_per_s:
         yield Doubt.MISSING, "Nothing was sent after the warm-up."
     if judged.dropped > MOST_DROPPED_SHARE * judged.arrivals:
         unsent = f"{judged.dropped} of {judged.arrivals} tasks were not sent, as all users were busy"
-        if backlog:
-            yield Doubt.BUSY, f"{unsent}. {backlog} Ask for a lower rate."
+        if overload:
+            yield Doubt.SLOW_TARGET, f"{unsent}. {overload} Ask for a lower rate."
             return
         stalled = (
             f" The longest answer took {longest_ms:,.0f} ms: a target that stalls keeps users busy, too."
@@ -140,7 +151,8 @@ def _doubt(missed: JudgedObjective, validity: Validity, ok: OkTimes | None, dela
     is_time = measure.endswith("_ms")
     for doubt, reason in zip(validity.doubts, validity.reasons, strict=True):
         is_rate = missed.observed is None or is_least(missed)
-        if (is_rate and doubt is not Doubt.DELAY) or (is_time and doubt is Doubt.MISSING):
+        is_of_rates = doubt not in {Doubt.DELAY, Doubt.SLOW_TARGET}
+        if (is_rate and is_of_rates) or (is_time and doubt is Doubt.MISSING):
             return reason
     if ok is None or not is_time or not ok.service.counts:
         return ""
@@ -161,10 +173,12 @@ def validity_of(
     total: OperationLoad,
 ) -> Validity:
     schedule, from_s = options.schedule, metrics.measured_from_s
-    asked_per_s, backlog = None, 0
+    asked_per_s, overload = None, ""
     ended = achieved = total.requests
     if schedule and measured_s:
         backlog = backlog_of(total, warm_up_s=options.warm_up_s)
+        slower = describe_slowdown(metrics.at_first, metrics.measured, health)
+        overload = describe_backlog(total, backlog) if backlog else slower
         asked_per_s = schedule.shape.area(from_s, from_s + measured_s) / measured_s
         achieved = health.handed
     return judge_generator(
@@ -174,21 +188,70 @@ def validity_of(
         accuracy=options.accuracy,
         ok=ok,
         missing=missing if ended or not achieved else (*missing, _NOTHING_ENDED),
-        backlog=describe_backlog(total, backlog) if backlog else "",
+        overload=overload,
     )
 
 
-def missed_bound(bounds: Sequence[Objective], metrics: RunMetrics, shape: Shape) -> JudgedObjective | None:
+def describe_slowdown(at_first: Histogram, counted: Second, health: Health) -> str:
+    """Say that requests take clearly longer than while most users were idle; empty if they do not."""
+    taken = merged(each for series, each in counted.histograms.items() if series.measure == RESPONSE)
+    for each in health.waiting:
+        taken.record(each.waited_s, each.requests)
+    (now_ms,) = Delay(health.loop_lag).least_ms(taken, "p50_ms")
+    before_ms = at_first.percentile_s(50) * 1e3
+    if len(at_first) < _LEAST_AT_FIRST or now_ms <= _SLOWER * before_ms:
+        return ""
+    return (
+        f"The target is slow: half of the requests take over {milliseconds(now_ms)}, and at first took "
+        f"{milliseconds(before_ms)}."
+    )
+
+
+def missed_bound(
+    bounds: Sequence[Objective], metrics: RunMetrics, shape: Shape, *, waiting: Sequence[Waiting] = ()
+) -> JudgedObjective | None:
     """Return the first ``--abort-on`` bound that is missed over the last ten seconds; None if none is.
 
     Before ten seconds were measured, one is missed if it will be even if all that is still due in them is
-    answered at once and ok: ``shape`` says how much that is.
+    answered at once and ok: ``shape`` says how much that is. For times, requests in flight count, too:
+    each takes at least as long as it has been ``waiting``.
     """
+    of_times = [each for each in bounds if each.measure.endswith("_ms")]
+    others = [each for each in bounds if each not in of_times]
+    return _first_missed(of_times, metrics, shape, waiting) or _first_missed(others, metrics, shape, ())
+
+
+def describe_missed(missed: JudgedObjective, waiting: Iterable[Waiting]) -> str:
+    """Describe a missed bound, and how many requests in flight are later than it already."""
+    late = sum(
+        each.requests
+        for each in waiting
+        if missed.measure.endswith("_ms") and each.waited_s * 1e3 > missed.bound
+        if missed.operation in {each.name, ALL_OPERATIONS, *_totals_with(each.name)}
+    )
+    of_late = f"; {in_words(late, 'request is', 'requests are')} in flight for longer" if late else ""
+    return f"{describe(missed)}{of_late}"
+
+
+def _totals_with(name: str) -> list[str]:
+    return [labelled(label, ALL_OPERATIONS) for label in labels_in([name])]
+
+
+def _first_missed(
+    bounds: Sequence[Objective], metrics: RunMetrics, shape: Shape, waiting: Sequence[Waiting]
+) -> JudgedObjective | None:
     if not bounds:
         return None
     over_s = metrics.whole_seconds
+    counted = metrics.recent(RECENT_S) if over_s >= RECENT_S else Second(unix_s=0)
+    if over_s < RECENT_S:
+        counted.add(metrics.measured)
+    measured_s = metrics.elapsed_s - metrics.measured_from_s
+    for each in waiting:
+        if each.waited_s <= measured_s:
+            _add(counted, each.name, RESPONSE, each.waited_s, each.requests)
     if over_s >= RECENT_S:
-        return _missed(bounds, metrics, metrics.recent(RECENT_S), RECENT_S)
+        return _missed(bounds, metrics, counted, RECENT_S)
     from_s = metrics.measured_from_s
     # The newest second may have only begun, so of it only the requests count and not the time.
     until_now = shape.area(from_s, from_s + over_s - 1)
@@ -196,11 +259,11 @@ def missed_bound(bounds: Sequence[Objective], metrics: RunMetrics, shape: Shape)
     if not most or not until_now:
         return None
     as_long = shape.area(from_s, from_s + RECENT_S) / until_now
-    sure = _missed(most, metrics, _at_best(metrics.measured, as_long), RECENT_S)
+    sure = _missed(most, metrics, _at_best(counted, as_long), RECENT_S)
     if sure is None:
         return None
     same = [each for each in most if each.measure == sure.measure and each.bound == sure.bound]
-    return _missed(same, metrics, metrics.measured, over_s)
+    return _missed(same, metrics, counted, over_s)
 
 
 def _missed(
@@ -226,11 +289,16 @@ def _at_best(measured: Second, as_long: float) -> Second:
             counts[series.operation, series.measure] += len(histogram)
     for (name, measure), count in counts.items():
         more = math.ceil((count + 4 * math.sqrt(count)) * as_long) - count
-        for each in (measure, SERVICE):
-            series = SeriesKey(name, RequestStatus.OK, each)
-            if each == measure or series in best.histograms:
-                best.histograms.setdefault(series, Histogram()).record(0.0, more)
+        _add(best, name, measure, 0.0, more)
     return best
+
+
+def _add(counted: Second, name: str, measure: str, took_s: float, count: int) -> None:
+    """Count requests as ok."""
+    for each in (measure, SERVICE):
+        series = SeriesKey(name, RequestStatus.OK, each)
+        if each == measure or series in counted.histograms:
+            counted.histograms.setdefault(series, Histogram()).record(took_s, count)
 
 
 def exit_code_of(results: LoadResults, *, was_interrupted: bool) -> ExitCode:
@@ -248,7 +316,7 @@ def exit_summary(results: LoadResults) -> Iterator[str]:
     for each in results.mostly_failed:
         yield f"most requests failed: {each.operation}, {each.error_rate:.0%} of {each.requests}"
     for objective in results.objectives:
-        if not objective.is_met:
+        if not objective.is_met and describe(objective) not in results.note:
             yield f"objective missed: {describe(objective)}"
     for reason in results.validity.reasons:
         yield f"not a valid measurement: {reason}"

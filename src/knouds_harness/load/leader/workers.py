@@ -13,6 +13,7 @@ from locust.runners import MasterRunner
 
 from knouds_harness.errors import ExitCode, GuardStop
 from knouds_harness.load import messages
+from knouds_harness.load.collection.rows import Waiting
 from knouds_harness.load.collection.seconds import ROUNDING_S, now_unix_s
 from knouds_harness.load.messages import FinalReports
 from knouds_harness.measures.delay import EARLY_S
@@ -49,6 +50,7 @@ class Health:
         early_s: How much of it was in the first seconds of the load, in which code runs for the first time.
         runs: How many runs it has sent since it began.
         spent_credits: What was charged, or may have been, since the process began.
+        waiting: Requests that have been in flight for long.
     """
 
     lateness: Histogram = field(default_factory=Histogram)
@@ -64,6 +66,7 @@ class Health:
     runs: int = 0
     spent_credits: float = 0.0
     in_flight: int = 0
+    waiting: tuple[Waiting, ...] = ()
     timer: str = ""
 
     def since(self, earlier: Health) -> Health:
@@ -81,6 +84,7 @@ def together(processes: Iterable[Health]) -> Health:
         whole.loop_lag.add(each.loop_lag)
         for name in _SUMS:
             setattr(whole, name, getattr(whole, name) + getattr(each, name))
+        whole.waiting += each.waiting
         whole.cpu_share = max(whole.cpu_share, each.cpu_share)
         whole.timer = whole.timer or each.timer
     return whole
@@ -134,6 +138,7 @@ class _Worker:
                 health.own_s += own_s
                 health.queued_s += queued_s
                 health.early_s += stalled_s if due_s + epoch_s < begun_unix_s + EARLY_S else 0.0
+        health.waiting = tuple(Waiting._make(each) for each in told["waiting"])
         if told["arrivals"]:
             health.due, health.handed, health.dropped, health.in_flight = told["arrivals"]
         health.runs, health.spent_credits, health.timer = told["runs"], told["spent_credits"], told["timer"]

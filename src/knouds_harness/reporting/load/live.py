@@ -12,6 +12,7 @@ from rich.text import Text
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.operation_load import STATUSES, RequestStatus
 
+_RECENT_S: Final = 5.0
 _LINE_EVERY_S: Final = 5.0
 _LATER_EVERY_S: Final = 30.0
 _LATER_FROM_S: Final = 60.0
@@ -99,11 +100,14 @@ def view(progress: LoadProgress, *, title: str) -> RenderableType:
 
 def _figures(progress: LoadProgress) -> Iterator[tuple[str, str | Text]]:
     yield "rate", _rate(progress)
+    waiting = ""
+    if progress.waiting:
+        waiting = f", {progress.waiting:,} for over 1 s, the longest for {progress.longest_wait_s:.0f} s"
     if progress.in_flight is None:
-        yield "users", f"{progress.users:,}"
+        yield "users", f"{progress.users:,}{waiting and f', of their requests{waiting[1:]}'}"
     else:
-        yield "in flight", f"{progress.in_flight:,} of at most {progress.users:,}"
-    yield "times", _times(progress) or "none yet"
+        yield "in flight", f"{progress.in_flight:,} of at most {progress.users:,}{waiting}"
+    yield "times", _times(progress) or ("none yet" if progress.at_s < _RECENT_S else "no recent ones")
     yield "answers", _answers(progress)
     if progress.most_credits is not None:
         yield "credits", f"at most {progress.spent_credits:,.0f} of {progress.most_credits:,.0f}"

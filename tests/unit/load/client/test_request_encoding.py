@@ -101,6 +101,6 @@ def test_body_of_a_scenario_is_what_it_says(body):
     """Even if it is not Unicode, as the inputs of a run may be."""
     session = Session("http://127.0.0.1:9", EventHook())
 
-    sent = session.exchange(session.head_of("POST", "/a", ()), "POST", "/a", body).sent
+    sent = session.exchange(session.head_of("POST", "/a", ()), "POST", "/a", body, name="a").sent
 
     assert json.loads(sent.partition(b"\r\n\r\n")[2]) == body

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from knouds_harness.load.client.http_answer import Answer, Opening, TimedOut
 from knouds_harness.load.client.response import Response, error_code
+from knouds_harness.load.collection.metrics import operations_of
 from knouds_harness.load.collection.rows import AnswerCopy, RequestRecorder, Rows
 from knouds_harness.load.collection.seconds import (
     FIRST_BYTE,
@@ -295,6 +296,39 @@ def test_request_is_answered_in_the_time_in_which_it_ended(recorder, clock):
     assert found == [(False, 1, {}), (True, 2, {"getWhoami": 2}), (True, 2, {})]
 
 
+def test_request_that_was_due_after_the_load_is_told_apart(recorder, clock):
+    """Such as polls of what the load began: a rate of requests is that of the load."""
+    recorder.counter.ended_unix_s = clock.now_s
+    clock.now_s += 1
+    for response_time_ms in (500.0, 5000.0):
+        tell(recorder, response_time_ms)
+
+    [second] = recorder.seconds(with_current=True)
+
+    assert (second.requests(), second.sent_late) == (2, {"getWhoami": 1})
+    assert [each.per_s for each in operations_of(second, 1.0)] == [1.0]
+
+
+def test_requests_that_were_due_while_most_users_were_idle_are_remembered(recorder, clock):
+    """Also those that fail; they show how quick the target is before it has much to do."""
+    recorder.counter.busy_from_unix_s = clock.now_s - 2
+    tell(recorder, 5000.0)
+    tell(recorder, 4000.0, exception=ValueError())
+    tell(recorder, 1000.0)
+
+    [second] = recorder.seconds(with_current=True)
+
+    assert second.at_first == counted(5000.0, 4000.0)
+
+
+def test_requests_in_flight_for_long_are_counted_by_name_and_time(recorder, clock):
+    """To a tenth of a second, and never as longer than they are."""
+    for sent_s, name in ((3.07, "a"), (3.03, "a"), (3.0, "b"), (1.25, "a"), (0.9, "a")):
+        recorder.in_flight[Response()] = name, clock.now_s - sent_s
+
+    assert recorder.waiting() == [("a", 3.0, 2), ("b", 3.0, 1), ("a", 1.2, 1)]
+
+
 def test_exception_in_a_task_is_no_request(recorder):
     recorder.count_error("task look", "KeyError")
 
@@ -394,6 +428,19 @@ def test_error_code_must_look_like_a_constant(body, code):
 @pytest.mark.parametrize("response", [None, Answer(), object()])
 def test_error_without_a_readable_body_has_no_code(response):
     assert error_code(response) == ""
+
+
+def test_second_in_which_nothing_ends_is_handed_out_while_load_goes_on():
+    """A target that stops answering shows in the last seconds."""
+    counter = SecondsCounter()
+    counter.begin(100.5, measured_from_unix_s=100.0)
+    counter.ended_unix_s = 103.5
+
+    counter.add_measure("a", RequestStatus.OK, "cycle", 0.0, 101.75)
+
+    found = [(each.unix_s, len(each.histograms)) for each in counter.take(before_unix_s=103.0)]
+    assert found == [(100, 0), (101, 1)]
+    assert [each.unix_s for each in counter.take(before_unix_s=110.0)] == [102]
 
 
 def test_seconds_begin_with_the_load():

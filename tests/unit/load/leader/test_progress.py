@@ -9,6 +9,7 @@ import pytest
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.schedule import Shape
 from knouds_harness.load.collection.metrics import RunMetrics
+from knouds_harness.load.collection.rows import Waiting
 from knouds_harness.load.collection.seconds import Error, Second, SeriesKey, now_unix_s
 from knouds_harness.load.leader.progress import ProgressTeller
 from knouds_harness.load.leader.workers import Health
@@ -95,6 +96,24 @@ def test_counts_are_as_new_as_the_clock(teller, listener, metrics, health):
     assert (now.requests, now.by_status["ok"], now.by_status["failed"]) == (17, 15, 2)
     assert [(each.code, each.count) for each in now.errors] == [("X", 2)]
     assert metrics.ended.total() == 10
+
+
+def test_requests_that_wait_for_long_are_told(progress, health):
+    health.waiting = (Waiting("a", 1.5, 4), Waiting("b", 7.2, 3))
+
+    now = progress()
+
+    assert (now.waiting, now.longest_wait_s) == (7, 7.2)
+
+
+def test_warning_names_a_target_that_has_become_slow(progress, metrics, health):
+    """Rather than ask for more users."""
+    health.due, health.dropped, health.waiting = 100, 50, (Waiting("a", 4.0, 50),)
+    metrics.at_first.record(0.012, 50)
+
+    (limit,) = progress().limits
+
+    assert "The target is slow: half of the requests take over 4,000 ms, and at first took 12.0 ms." in limit
 
 
 def test_errors_are_grouped_most_frequent_first(progress, metrics):

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 from load_records import histogram_of, missed, validity
 
-from knouds_harness.load.leader.validity import judge_generator, with_doubts
+from knouds_harness.load.collection.rows import Waiting
+from knouds_harness.load.collection.seconds import Second, SeriesKey
+from knouds_harness.load.leader.validity import describe_slowdown, judge_generator, with_doubts
 from knouds_harness.load.leader.workers import Health
 from knouds_harness.measures.delay import Delay, OkTimes
 from knouds_harness.reporting.load.tables import describe_delay
 from knouds_harness.runs.load_results import Doubt, JudgedObjective, Validity
+from knouds_harness.runs.operation_load import RequestStatus
 
 PROMPT_LAGS = histogram_of([0.1] * 1000)
 LATE_LAGS = histogram_of([0.1] * 500 + [20.0] * 500)
@@ -35,7 +38,7 @@ def judged_with(
     asked_per_s=500.0,
     achieved_per_s=499.9,
     accuracy=0.05,
-    backlog="",
+    overload="",
     due=15_000,
     unsent=0,
     dropped=0,
@@ -49,8 +52,28 @@ def judged_with(
         accuracy=accuracy,
         ok=ok,
         missing=missing,
-        backlog=backlog,
+        overload=overload,
     )
+
+
+@pytest.mark.parametrize(
+    ("at_first_ms", "taken_ms", "waiting", "says"),
+    [
+        pytest.param([12.0] * 5, [500.0] * 90, (), "over 500 ms, and at first took 12.0 ms", id="slower"),
+        pytest.param([12.0] * 5, [15.0] * 90, (), "", id="as at first"),
+        pytest.param([5.0, 900.0], [500.0] * 90, (), "", id="too few to say"),
+        pytest.param([12.0] * 5, [10.0] * 9, (Waiting("a", 2.0, 90),), "over 2,000 ms", id="in flight"),
+    ],
+)
+def test_target_is_slow_if_requests_take_longer_than_while_users_were_idle(
+    at_first_ms, taken_ms, waiting, says
+):
+    """Then more users would only wait longer."""
+    counted = Second(unix_s=0, histograms={SeriesKey("a", RequestStatus.FAILED): histogram_of(taken_ms)})
+
+    said = describe_slowdown(histogram_of(at_first_ms), counted, Health(waiting=waiting))
+
+    assert says in said if says else said == ""
 
 
 def test_generator_that_kept_up_is_valid():
@@ -67,8 +90,8 @@ def test_generator_that_kept_up_is_valid():
         ({"dropped": 16}, Doubt.BUSY, "16 of 15000 tasks were not sent"),
         ({"dropped": 16, "ok": [kept(1500)]}, Doubt.BUSY, "The longest answer took 1,650 ms"),
         (
-            {"dropped": 16, "backlog": "It grew."},
-            Doubt.BUSY,
+            {"dropped": 16, "overload": "It grew."},
+            Doubt.SLOW_TARGET,
             "not sent, as all users were busy. It grew. Ask for a l",
         ),
         ({"unsent": 151}, Doubt.UNSENT, "151 of 15000 tasks were due and not sent"),

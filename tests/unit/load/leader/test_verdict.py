@@ -10,8 +10,9 @@ from load_records import load_results, missed, operation, validity
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.schedule import Shape
 from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics
+from knouds_harness.load.collection.rows import Waiting
 from knouds_harness.load.collection.seconds import Second, SeriesKey
-from knouds_harness.load.leader.validity import exit_code_of, exit_summary, missed_bound
+from knouds_harness.load.leader.validity import describe_missed, exit_code_of, exit_summary, missed_bound
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.measures.objectives import parse_objectives
 from knouds_harness.runs.load_results import Doubt, Invariant, JudgedObjective
@@ -37,13 +38,13 @@ def second(unix_s, *, ok=0, failed=0, took_s=0.001):
     return Second(unix_s=unix_s, histograms=histograms)
 
 
-def first_miss(bound, seconds, *, warm_up_s=0.0, shape=CONSTANT):
+def first_miss(bound, seconds, *, warm_up_s=0.0, shape=CONSTANT, waiting=()):
     """Return when a load that began at 100 first missed a bound, and the judged bound; or None."""
     metrics = RunMetrics(warm_up_s=warm_up_s)
     metrics.begin(100)
     for each in seconds:
         metrics.add(each)
-        if judged := missed_bound(parse_objectives([bound]), metrics, shape):
+        if judged := missed_bound(parse_objectives([bound]), metrics, shape, waiting=waiting):
             return each.unix_s, judged
     return None
 
@@ -74,6 +75,37 @@ def test_bound_that_can_only_be_missed_ends_the_run_before_the_window_is_over(bo
 
     assert found and found[0] - 100 == first_s if first_s else found is None
     assert found is None or found[1].over_s == first_s + 1
+
+
+@pytest.mark.parametrize(
+    ("bound", "waited_s", "first_s"),
+    [
+        pytest.param("* p99 < 1s", 1.5, 1, id="longer than the bound"),
+        pytest.param("p50 < 1s", 1.5, None, id="too few"),
+        pytest.param("p99 < 2s", 1.5, None, id="not long enough yet"),
+        pytest.param("p99 < 1s", 1e10, None, id="since before the load"),
+        pytest.param("requests_per_s > 200", 1.5, 9, id="not a time"),
+    ],
+)
+def test_requests_in_flight_are_at_least_as_late_as_they_wait(bound, waited_s, first_s):
+    """A target that stops answering ends the run before its requests time out."""
+    seconds = [second(100 + at_s, ok=100 * (at_s < 3)) for at_s in range(11)]
+
+    found = first_miss(bound, seconds, waiting=[Waiting("getWhoami", waited_s, 150)])
+
+    assert (found and found[0] - 100) == first_s
+
+
+def test_missed_bound_says_how_many_requests_wait_for_longer():
+    waiting = [Waiting("A: whoami", 3.0, 5), Waiting("A: whoami", 1.0, 7), Waiting("B: whoami", 3.0, 9)]
+    bound = replace(missed(), bound=2000.0, observed=2500.0)
+
+    said = [
+        describe_missed(replace(bound, operation=each), waiting).partition("; ")[2]
+        for each in ("A: whoami", "A: all operations", "all operations", "C: whoami")
+    ]
+
+    assert said == [*["5 requests are in flight for longer"] * 2, "14 requests are in flight for longer", ""]
 
 
 def test_bound_is_not_missed_while_the_load_rises_and_may_answer_better():

@@ -23,6 +23,7 @@ TOLD: dict[str, Any] = {
     "cpu_s": 0.0,
     "lags": [],
     "stalls": [],
+    "waiting": [],
     "arrivals": None,
     "timer": "timerfd",
     "runs": 0,

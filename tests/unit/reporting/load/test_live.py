@@ -36,6 +36,23 @@ def test_every_figure_is_shown(is_terminal):
     assert "warning" not in text
 
 
+@pytest.mark.parametrize(
+    ("in_flight", "says"),
+    [
+        (500, "in flight 500 of at most 1,000, 400 for over 1 s, the longest for 7 s"),
+        (None, "users 1,000, of their requests 400 for over 1 s, the longest for 7 s"),
+    ],
+)
+def test_requests_that_wait_for_long_are_shown(in_flight, says):
+    """Else a target that stops answering would look as before."""
+    hung = replace(LIVE_PROGRESS, in_flight=in_flight, waiting=400, longest_wait_s=7.2, percentiles_ms={})
+
+    text = shown(hung, width=400)
+
+    assert says in text
+    assert "times no recent ones" in text
+
+
 def test_terminal_shows_errors_by_status_and_code():
     text = shown(LIVE_PROGRESS, force_terminal=True)
 
