@@ -32,6 +32,7 @@ LEAST_MS: Final = 0.5
 _LEAST_CAUSE: Final = 0.05
 _BUSY_SHARE: Final = 0.25
 """A process that uses less of its core is late now and then, and two of them would be as often."""
+_OTHER_WORK: Final = "other work of this machine, such as a target that runs on it"
 _LAG_PERCENTS: Final = (*range(0, 90, 5), *range(90, 100), 99.5, 99.8, 99.9, 99.95, 99.98, 99.99, 100.0)
 
 
@@ -127,7 +128,7 @@ def causes(seen: Validity) -> list[tuple[float, str, str]]:
         of_own = f"--warm-up {EARLY_S:g} leaves most of it out"
     found = [
         (seen.own_s, "its own work", of_own),
-        (seen.queued_s, "other work of this machine", "use a quieter machine"),
+        (seen.queued_s, _OTHER_WORK, "use a quieter machine"),
         (rest_s, "the host of this virtual machine, or its disk", "use a machine of its own"),
     ]
     parts = [(part_s / seen.stalled_s, cause, helps) for part_s, cause, helps in sorted(found, reverse=True)]

@@ -172,7 +172,7 @@ def describe(objective: JudgedObjective) -> str:
     """Describe an objective and its result, as every report and message does."""
     measure = objective.measure
     kind = "at least" if is_least(objective) else "at most"
-    found, bound = observed_text(objective), figure_text(measure, objective.bound)
+    found, bound = observed_text(objective, whole=False), figure_text(measure, objective.bound)
     if objective.observed is not None and not objective.is_met and found == bound:
         found, bound = (_exact_text(measure, number) for number in (objective.observed, objective.bound))
     doubt = f"; {objective.doubt}" if objective.doubt else ""
@@ -181,16 +181,16 @@ def describe(objective: JudgedObjective) -> str:
     return f"{objective.operation} {short_name(measure)} {found}, {kind} {bound}{doubt}"
 
 
-def observed_text(objective: JudgedObjective) -> str:
-    """Format the figure of an objective, and over which time it was taken if not over the whole run."""
+def observed_text(objective: JudgedObjective, *, whole: bool = True) -> str:
+    """Format the figure of an objective; if it is not that of the whole run, also its time, and the other."""
     if objective.observed is None:
         return "not measured"
     found = figure_text(objective.measure, objective.observed)
     if not objective.ended_run:
         return found
-    in_all = objective.observed_in_all
-    whole = "" if in_all is None else f" ({figure_text(objective.measure, in_all)} over the whole run)"
-    return f"{found} over {objective.over_s} s{whole}"
+    in_all = objective.observed_in_all if whole else None
+    of_all = "" if in_all is None else f" ({figure_text(objective.measure, in_all)} over the whole run)"
+    return f"{found} over {objective.over_s} s{of_all}"
 
 
 def short_name(measure: str) -> str:

@@ -12,7 +12,7 @@ from knouds_harness.reporting.load.columns import point_times
 from knouds_harness.reporting.report import Headline, Tone
 from knouds_harness.runs.findings import MOST_OUTSIDE, NOT_SETTLED, RunOutcome
 from knouds_harness.runs.load_capacity import Capacity, CapacityPoint
-from knouds_harness.runs.load_results import Invariant, LoadResults, LoadVerdict
+from knouds_harness.runs.load_results import Doubt, Invariant, LoadResults, LoadVerdict
 from knouds_harness.runs.load_totals import describe_backlog, lags
 from knouds_harness.runs.operation_load import (
     OUTSIDE,
@@ -48,10 +48,9 @@ def load_headline(record: RunRecord, load: LoadResults) -> Headline:
     else:
         tone, title, detail = _verdict(load, figures)
         if outside := _outside(load):
-            title, detail = (
-                f"{outside[0]} answers never came from the API",
-                f"{outside[1]}. {title}: {detail}",
-            )
+            is_broken_too = load.verdict is not LoadVerdict.BROKEN or broken_by_the_api(load)
+            verdict = f"{title}: {detail}" if is_broken_too else figures
+            title, detail = f"{outside[0]} answers never came from the API", f"{outside[1]}. {verdict}"
     usage = record.counts.usage
     if usage and not usage.is_settled:
         tone, detail = "warn" if tone == "good" else tone, f"{detail} {NOT_SETTLED}."
@@ -114,12 +113,16 @@ def _verdict(load: LoadResults, figures: str) -> tuple[Tone, str, str]:
             return "bad", title, f"{reason}. {figures}"
         case LoadVerdict.MISSED:
             sure = [each for each in missed if not each.doubt]
-            detail = f"{describe(sure[0])}{_and_more(len(missed) - 1)}. {figures}"
+            first, others = describe(sure[0]), _and_more(len(missed) - 1)
+            ended = next((each for each in load.note.splitlines() if first in each), first)
+            detail = f"{ended.rstrip('.')}{others}. {figures}"
             return "bad", "Objectives missed", detail
         case LoadVerdict.INVALID:
             doubted = describe(missed[0]) if missed else ""
             detail = load.validity.reasons[0] if load.validity.reasons else doubted
-            return "warn", "Not a valid measurement", detail
+            is_target = {*load.validity.doubts} == {Doubt.SLOW_TARGET}
+            title = "The target did not keep up" if is_target else "Not a valid measurement"
+            return "warn", title, f"{detail} {figures}"
         case LoadVerdict.MEASURED:
             return "good", "Measured", f"{figures} {_NO_OBJECTIVES}"
         case LoadVerdict.MET:
@@ -131,16 +134,27 @@ def _outside(load: LoadResults) -> tuple[str, str] | None:
 
     None if these are few and not all that was wrong.
     """
-    counts = Counter[str]()
-    for each in (error for operation in load.operations for error in operation.errors):
-        if each.code.startswith(OUTSIDE):
-            counts[f"{each.status_code} {each.code.removeprefix(OUTSIDE)}"] += each.count
-    broken = [each for each in load.invariants if each.broken]
-    is_all = broken and all(any(cause in each.example for cause in counts) for each in broken)
+    counts = _counts_by_cause(load)
+    is_all = any(each.broken for each in load.invariants) and not broken_by_the_api(load)
     if not counts or not (is_all or counts.total() > MOST_OUTSIDE * load.total.requests):
         return None
     causes = ", ".join(f"{cause} {counted(count, 'time')}" for cause, count in counts.items())
     return f"{counts.total():,} of {load.total.requests:,}", causes
+
+
+def _counts_by_cause(load: LoadResults) -> Counter[str]:
+    counts = Counter[str]()
+    for each in (error for operation in load.operations for error in operation.errors):
+        if each.code.startswith(OUTSIDE):
+            counts[f"{each.status_code} {each.code.removeprefix(OUTSIDE)}"] += each.count
+    return counts
+
+
+def broken_by_the_api(load: LoadResults) -> list[Invariant]:
+    """Return the broken promises, but for those that something in front of the API broke."""
+    causes = _counts_by_cause(load)
+    broken = [each for each in load.invariants if each.broken]
+    return [each for each in broken if not any(cause in each.example for cause in causes)]
 
 
 def describe_steadiness(load: LoadResults) -> str:

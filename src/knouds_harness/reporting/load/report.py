@@ -11,6 +11,7 @@ from knouds_harness.printable import counted
 from knouds_harness.reporting.load import tables
 from knouds_harness.reporting.load.charts import charts_of
 from knouds_harness.reporting.load.headline import (
+    broken_by_the_api,
     count_states,
     describe_broken,
     describe_steadiness,
@@ -43,7 +44,7 @@ from knouds_harness.reporting.report import (
 from knouds_harness.reporting.run_section import cost_words, evidence_section, run_section
 from knouds_harness.runs.load_capacity import Capacity
 from knouds_harness.runs.load_record import LoadRecord
-from knouds_harness.runs.load_results import Cycles, LoadResults
+from knouds_harness.runs.load_results import Cycles, Doubt, LoadResults
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, RequestStatus, time_ms
 from knouds_harness.runs.record import RunRecord
 
@@ -95,7 +96,7 @@ def load_report(record: RunRecord, measured: LoadRecord) -> Report:
         subject=(Code(plan.scenario), " on ", Code(setup.target.name)),
         about=f"{record.started_at:%Y-%m-%d %H:%M UTC} · {plan.model} model · {times}{cost} · "
         f"seed {plan.seed}",
-        notes=[each for each in (*notes, *record.gaps) if each != verdict.detail],
+        notes=[each for each in (*notes, *record.gaps) if each.rstrip(".") not in verdict.detail],
         lead=plan.question,
         tiles=[] if load.capacity else first_figures(load),
         sections=sections,
@@ -107,7 +108,7 @@ def load_report(record: RunRecord, measured: LoadRecord) -> Report:
 
 def _shortfalls(load: LoadResults, verdict: Headline) -> Section:
     """What the verdict rests on beside its own words, for media in which sections have no titles."""
-    broken = [describe_broken(each) for each in load.invariants if each.broken]
+    broken = [describe_broken(each) for each in broken_by_the_api(load)]
     missed = [describe(each) for each in load.objectives if not each.is_met]
     missed = [each for each in missed if each not in verdict.detail]
     items = Items([], tone="bad", is_whole=True, most={"terminal": _MOST_LINES})
@@ -127,7 +128,8 @@ def _validity(load: LoadResults) -> Section:
         "Busiest process": f"{100 * validity.cpu_share:.0f} % of a core",
     }
     shown = {heading: figure for heading, figure in figures.items() if figure}
-    kept_up = badge("it did", "good") if validity.is_valid else badge("it did not", "bad")
+    is_late = not (validity.is_valid or {*validity.doubts} == {Doubt.SLOW_TARGET})
+    kept_up = badge("it did not", "bad") if is_late else badge("it did", "good")
     says = Text(("The figures are the target's only if the generator kept up: ", kept_up), shown=HTML)
     table = Table("Generator", numbers(*shown), [list(shown.values())], shown=HTML)
     delayed = [Text(tables.describe_delay(validity))] if validity.delayed else []

@@ -7,9 +7,10 @@ import pytest
 from load_records import load_run, missed, operation, times, validity
 from rendering import printed
 
+from knouds_harness.measures.objectives import describe
 from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.load_plan import PlannedStage
-from knouds_harness.runs.load_results import LOAD_FILE, Invariant, StageLoad
+from knouds_harness.runs.load_results import LOAD_FILE, Doubt, Invariant, StageLoad
 from knouds_harness.runs.operation_load import CustomMetric, ErrorCount, TaskError
 
 SECONDS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
@@ -85,11 +86,47 @@ def test_answers_that_never_came_from_the_api_are_told_first(tmp_path, count, ex
     broken = Invariant(fact="ground.no-5xx", says="No 5xx.", seen=9, broken=3, example=example)
     folder = load_run(tmp_path, {}, outcome="broken", operations=(load,), invariants=(broken,))
 
-    headline, *_ = printed(folder).strip().splitlines()
+    headline, *rest = printed(folder).strip().splitlines()
 
     says = f"{count} of 100 answers never came from the API  502 text/html from nginx {count} times."
     assert headline.startswith(says if is_first else "Contract broken under load  ground.no-5xx.")
-    assert "Contract broken under load: ground.no-5xx" in headline or not is_first
+    is_gateways = "502" in example
+    assert ("Contract broken under load" in headline) is not is_gateways
+    assert any("ground.no-5xx was broken" in line for line in rest) is not is_gateways
+
+
+def test_miss_that_ended_the_load_is_told_once(tmp_path):
+    """The figure of the whole run is in the table of objectives."""
+    aborted = replace(missed(), ended_run=True, observed_in_all=3.0)
+    note = f"Ended early by --abort-on: {describe(aborted)}; 9 requests are in flight for longer."
+    folder = load_run(tmp_path, {"whoami": SECONDS}, outcome="broken", objectives=(aborted,), note=note)
+
+    headline, *rest = printed(folder).strip().splitlines()
+
+    assert headline.startswith(f"Objectives missed  {note} 6 requests, ")
+    assert "at most 5.00 ms" not in " ".join(rest)
+    assert "9.00 ms over 10 s (3.00 ms over the whole run)" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("doubt", "title", "kept_up"),
+    [
+        (Doubt.BUSY, "Not a valid measurement", "it did not"),
+        (Doubt.SLOW_TARGET, "The target did not keep up", "it did"),
+    ],
+)
+def test_load_of_which_tasks_were_not_sent_shows_what_was_asked_for(tmp_path, doubt, title, kept_up):
+    """And does not blame the generator for a target that is slow."""
+    doubted = validity(is_valid=False, reasons=("60 of 100 tasks were not sent.",), doubts=(doubt,))
+    folder = load_run(tmp_path, {"whoami": SECONDS}, validity=doubted)
+
+    headline, *rest = printed(folder).strip().splitlines()
+
+    assert headline.startswith(
+        f"{title}  60 of 100 tasks were not sent. 6 requests, 10.0 tasks/s of 10.0 asked"
+    )
+    assert "not sent" not in " ".join(rest)
+    assert f">{kept_up}</" in (folder / "report.html").read_text()
 
 
 def test_time_of_a_load_that_ended_early_is_what_it_lasted(tmp_path):
