@@ -210,8 +210,11 @@ def sandbox(
             threading.Thread(target=_exit_with_parent, args=(server,), daemon=True).start()
             threading.Thread(target=_announce, args=(server, ready), daemon=True).start()
         else:
-            drawn = chosen(legal, between)
-            _print_banner(ready, uses=uses_of_keys(services.store), faults=faults, drawn=drawn)
+            notes = [f"Broken on purpose: {', '.join(faults)}"] if faults else []
+            notes += [f"Decided where no documentation says it: {each}" for each in chosen(legal, between)]
+            notes += ["Requests choose their outcome with the header Prefer"] if prefer else []
+            notes += [f"Requests and answers go to {har}"] if har else []
+            _print_banner(ready, uses=uses_of_keys(services.store), notes=notes)
             open_files.callback(_print_met, services.edits.is_met_by_fault)
             logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
             logging.getLogger("knouds_sandbox").setLevel(logging.INFO)
@@ -261,11 +264,7 @@ def _exit_with_parent(server: uvicorn.Server) -> None:
 
 
 def _print_banner(
-    ready: RunningSandbox,
-    *,
-    uses: Mapping[str, tuple[str, str, str]],
-    faults: tuple[str, ...],
-    drawn: Sequence[str],
+    ready: RunningSandbox, *, uses: Mapping[str, tuple[str, str, str]], notes: Sequence[str]
 ) -> None:
     click.echo(f"Knouds sandbox on {ready.base_url} (Ctrl-C stops it)\n")
     click.echo(f"export KNOUDS_SANDBOX_URL={ready.base_url}")
@@ -278,10 +277,8 @@ def _print_banner(
         click.echo(f"export KNOUDS_SANDBOX_KEY_{persona.upper().replace('-', '_')}={secret}")
     if ready.webhook_secret:
         click.echo(f"\nexport KNOUDS_SANDBOX_WEBHOOK_SECRET={ready.webhook_secret}")
-    if faults:
-        click.echo(f"\nBroken on purpose: {', '.join(faults)}")
-    for each in drawn:
-        click.echo(f"\nDecided where no documentation says it: {each}")
+    for each in notes:
+        click.echo(f"\n{each}")
     click.echo(f'\ncurl -H "x-api-key: $KNOUDS_SANDBOX_KEY_FULL" {ready.base_url}/api/whoami')
 
 

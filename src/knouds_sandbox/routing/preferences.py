@@ -6,6 +6,7 @@ lost, cut off or slow. Outcomes have the names of recordings.
 """
 
 import asyncio
+import difflib
 import re
 import socket
 import struct
@@ -23,6 +24,7 @@ from knouds_sandbox.bodies import Refusal, refuse
 from knouds_sandbox.calls import Services
 from knouds_sandbox.legal.between import overloaded, page
 from knouds_sandbox.routing.operations import OPERATIONS
+from knouds_sandbox.state.accounts import UNLIMITED, find_key
 
 MAX_DELAY_MS = 600_000
 ENDS_OF_SYNC_RUNS = ("completed", "failed")
@@ -121,7 +123,7 @@ async def answer_preferred(
     if preferred.get("outcome") in GATEWAY_PAGES:
         response = GATEWAY_PAGES[preferred["outcome"]]()
     elif "outcome" in preferred:
-        response = refuse(_refusal(preferred["outcome"], operation, services))
+        response = refuse(_refusal(preferred["outcome"], request, operation, services))
     else:
         request.scope["preferred_end"] = preferred.get("execution")
         try:
@@ -160,7 +162,8 @@ def _parsed(request: Request, operation: str) -> dict[str, str]:
         if name in preferred or (outcome and "outcome" in preferred):
             continue  # RFC 7240: the first one counts
         if outcome is None and not _is_other(name, value, request, operation):
-            raise Refusal(400, "INVALID_PREFERENCE", f'Prefer: "{each}" is unknown. {_known(operation)}')
+            known = _known(name, operation)
+            raise Refusal(400, "INVALID_PREFERENCE", f'Prefer: "{each}" is unknown. {known}')
         preferred[name] = value
         if outcome is not None:
             preferred.setdefault("outcome", outcome)
@@ -197,26 +200,35 @@ def _is_run(operation: str) -> bool:
     return operation in _OPERATION_BY_NAME and _OPERATION_BY_NAME[operation].resource is not None
 
 
-def _known(operation: str) -> str:
-    names = outcomes_of(operation)
-    codes = dict.fromkeys(str(part) for name in names for part in OUTCOMES[name])
-    known = [
-        f"code= ({', '.join([*codes, *GATEWAY_PAGES])})",
-        f"example= ({', '.join(names)})",
-        f"delay_ms= (0 to {MAX_DELAY_MS})",
-        "times= (1 to 9999)",
-        f"wire= ({', '.join(WIRES)})",
-    ]
+def _known(name: str, operation: str) -> str:
+    """Say which values of a preference an operation knows; of an unknown one, which preferences it knows."""
+    outcomes = outcomes_of(operation)
+    codes = dict.fromkeys(str(part) for each in outcomes for part in OUTCOMES[each])
+    known = {
+        "code": ", ".join([*codes, *GATEWAY_PAGES]),
+        "example": ", ".join(outcomes),
+        "delay_ms": f"0 to {MAX_DELAY_MS}",
+        "times": "1 to 9999",
+        "wire": ", ".join(WIRES),
+    }
     if _is_run(operation):
-        known.append(f"execution= ({', '.join(ENDS)}; of a synchronous run {', '.join(ENDS_OF_SYNC_RUNS)})")
-    return f"{operation} knows {', '.join(known)}."
+        only_async = ", ".join(end for end in ENDS if end not in ENDS_OF_SYNC_RUNS)
+        known["execution"] = f"{', '.join(ENDS_OF_SYNC_RUNS)}; with ?async=true also {only_async}"
+    if name in known:
+        return f"{operation} knows {name}= ({known[name]})."
+    nearest = difflib.get_close_matches(name, known, n=1)
+    meant = f'Did you mean "{nearest[0]}"? ' if nearest else ""
+    return f"{meant}{operation} knows {', '.join(known)}."
 
 
-def _refusal(outcome: str, operation: str, services: Services) -> Refusal:
+def _refusal(outcome: str, request: Request, operation: str, services: Services) -> Refusal:
     status, code = OUTCOMES[outcome]
     if code == "RATE_LIMIT_EXCEEDED":
         closes_unix_s = services.limiter.now_unix_s() + _RETRY_AFTER_S
-        return over_limit("pro", 100, closes_unix_s=int(closes_unix_s), retry_after_s=_RETRY_AFTER_S)
+        key = find_key(services.store, request.headers.get("x-api-key", ""))
+        is_limited = key is not None and key.account.rate_limit != UNLIMITED
+        tier, limit = (key.account.tier, key.account.rate_limit) if key and is_limited else ("pro", 100)
+        return over_limit(tier, limit, closes_unix_s=int(closes_unix_s), retry_after_s=_RETRY_AFTER_S)
     context: dict[str, Any] = {}
     if code == "CAPABILITY_DENIED":
         context["required"] = [_OPERATION_BY_NAME[operation].requires]

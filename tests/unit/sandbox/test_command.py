@@ -43,6 +43,11 @@ def test_every_key_is_printed_with_its_use(banner):
     assert [line for line in lines if len(line) > 80 and "knouds_live_" not in line] == []
 
 
+def test_what_was_switched_on_is_printed(banner):
+    assert "Requests choose their outcome with the header Prefer" in banner("--prefer").splitlines()
+    assert "Prefer" not in banner()
+
+
 @pytest.mark.parametrize(
     ("options", "allowed"),
     [
@@ -71,7 +76,7 @@ def test_hosts_are_checked_on_loopback_or_if_named(banner, monkeypatch, options,
 def test_pages_of_named_origins_may_ask(monkeypatch):
     """A browser asks first, by OPTIONS, and gets an answer without a key."""
     served = []
-    monkeypatch.setattr(uvicorn.Server, "run", lambda self, **_: served.append(self.config.app))
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, *_: served.append(self.config.app))
     run("--port", "0", "--allow-origin", "https://app.example.com")
 
     def asked(origin, method="OPTIONS"):
@@ -94,7 +99,7 @@ def test_pages_of_named_origins_may_ask(monkeypatch):
 
 
 def test_end_says_which_faults_were_met(monkeypatch):
-    def serve(server, **_):
+    def serve(server, *_):
         transport = httpx.ASGITransport(server.config.app)
 
         async def send():
