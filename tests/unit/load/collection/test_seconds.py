@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from knouds_harness.load.client.http_answer import Answer, Opening, TimedOut
 from knouds_harness.load.client.response import Response, error_code
 from knouds_harness.load.collection.metrics import operations_of
-from knouds_harness.load.collection.rows import AnswerCopy, RequestRecorder, Rows
+from knouds_harness.load.collection.rows import AnswerCopy, RequestRecorder, RequestRow, Rows
 from knouds_harness.load.collection.seconds import (
     FIRST_BYTE,
     RESPONSE,
@@ -340,7 +340,11 @@ def test_exception_in_a_task_is_no_request(recorder):
 
 def copied(recorder: Counted) -> list[int]:
     """Return which of the requests since the last call were copied."""
-    return [number for number, row in enumerate(recorder.take().requests) if row[-1] is not None]
+    return [number for number, answer in enumerate(answers_noted(recorder)) if answer is not None]
+
+
+def answers_noted(recorder: Counted) -> list[AnswerCopy | None]:
+    return [RequestRow._make(row).answer for row in recorder.take().requests]
 
 
 def test_answers_are_copied_if_they_are_first_or_new(recorder):
@@ -375,7 +379,7 @@ def test_failures_are_copied_as_evidence_and_hide_secrets(recorder):
         response.sent = b"GET / HTTP/1.1\r\nx-api-key: knouds_live_secret\r\n\r\n"
         tell(recorder, response=response, exception=FAILURE)
 
-    found = [AnswerCopy(*row[-1]) for row in recorder.take().requests if row[-1]]
+    found = [each for each in answers_noted(recorder) if each]
 
     assert [each.sent for each in found] == [b"GET / HTTP/1.1\r\nx-api-key: {{key:full}}\r\n\r\n"] * 3
 
