@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from knouds_harness.exchange.evidence import Call, body_of, status_in, statuses_in
-from knouds_harness.judging.checks import envelopes
+from knouds_harness.judging.checks import envelopes, schemas
 from knouds_harness.judging.checks import executions as checks
 from knouds_harness.judging.checks.usage import run_rows
 from knouds_harness.suite.support.execution_traces import is_cancel
@@ -175,11 +175,12 @@ def test_cancelled_run_is_charged_as_any_other(tester, executions):
 
 
 @pytest.mark.shares("of_workflow")
-@pytest.mark.proves(checks.workflow_submit)
+@pytest.mark.proves(checks.workflow_submit, schemas.submitted)
 def test_submit_of_a_workflow_carries_its_slug(tester, executions):
-    """A workflow's submit carries the slug of the workflow that was run."""
+    """A workflow's submit carries the slug of the workflow that was run, and has the documented shape."""
     trace = executions.of_workflow
 
+    tester.judge(schemas.submitted, trace.submitted)
     tester.judge(checks.workflow_submit, trace.submitted, slug=trace.resource.slug)
 
 

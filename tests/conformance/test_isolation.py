@@ -120,19 +120,6 @@ def test_execution_is_hidden_from_others_and_not_cancelled_by_them(
 
 
 @pytest.mark.independent
-@in_both_directions
-@pytest.mark.proves(workflows.listed)
-@pytest.mark.needs(TWO_AUTHORS)
-@pytest.mark.shows("workflows.list-own-and-templates")
-def test_foreign_workflow_is_not_listed(tester, test_data, order):
-    """What is private does not show in the other's list."""
-    owner, intruder = tester.need(TWO_AUTHORS)[::order]
-    _, slug = make(test_data, owner, {"name": fresh_name("Mine")})
-
-    tester.judge(workflows.listed, tester.send("listWorkflows", intruder), foreign={slug})
-
-
-@pytest.mark.independent
 @pytest.mark.proves(isolation.not_received, workflows.creator_may)
 def test_workflow_moved_to_a_foreign_folder_does_not_show_there(tester, test_data):
     """A workflow that says it is in somebody else's folder neither shows there nor becomes theirs."""

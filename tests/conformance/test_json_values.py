@@ -13,7 +13,6 @@ from knouds_harness.suite.support.workflow_authoring import move, read
 from knouds_harness.targets.needs.keys import AUTHOR
 from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
 from knouds_harness.targets.needs.runs import MODEL_CALL, WORKFLOW_CALL
-from knouds_harness.targets.resources import Workflow
 
 pytestmark = [pytest.mark.independent, pytest.mark.proves(envelopes.no_server_error, envelopes.envelope)]
 
@@ -40,17 +39,12 @@ def test_inputs_may_hold_any_json_value(tester, test_data):
 def test_refused_inputs_of_any_value(tester, need):
     """Inputs that are a list are refused, whatever JSON value it holds."""
     key, resource = tester.need(need)
-    is_workflow = isinstance(resource, Workflow)
-    operation_id = "runWorkflow" if is_workflow else "runModel"
-    path_values = {"slug": resource.slug} if is_workflow else {"internalName": resource.name}
 
-    for exchange in each_sent(
-        lambda names: tester.send(
-            operation_id, key, Call(path_values=path_values, raw=as_inputs(names, in_a_list=True))
-        ),
-        VALUES,
-        is_refused=True,
-    ):
+    def send(names):
+        call = Call(path_values=resource.path_values, raw=as_inputs(names, in_a_list=True))
+        return tester.send(resource.run_operation, key, call)
+
+    for exchange in each_sent(send, VALUES, is_refused=True):
         tester.judge(envelopes.no_server_error, exchange)
 
 

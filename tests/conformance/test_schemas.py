@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knouds_harness.exchange.created_workflows import fresh_name, marked
-from knouds_harness.exchange.evidence import Call, body_of
+from knouds_harness.exchange.evidence import Call, body_of, status_in
 from knouds_harness.judging.checks import schemas, validation
 from knouds_harness.suite.generation.strategies import valid_calls
 from knouds_harness.targets.needs.keys import ADMIN_KEY, ANY_KEY, AUTHOR, READER
@@ -13,7 +13,6 @@ from knouds_harness.targets.needs.rate_limits import LIMITED_KEY
 from knouds_harness.targets.needs.runs import (
     ANY_RUN,
     ASYNC_RUN,
-    ASYNC_WORKFLOW_RUN,
     CANCELLED_RUN,
     FAILING_ASYNC_RUN,
     MODEL_RUN,
@@ -254,27 +253,19 @@ def test_execution_from_submit_to_end(tester, test_data):
         test_data.await_end(submitted, key, deadline_s=resource.deadline_s)
 
 
-@pytest.mark.independent
-@pytest.mark.spends.with_args(once(ASYNC_WORKFLOW_RUN))
-@shows(schemas.submitted)
-@pytest.mark.needs(ASYNC_WORKFLOW_RUN)
-def test_submit_of_a_workflow_has_the_documented_shape(tester, test_data):
-    """A submit of a workflow has the documented shape."""
-    key, workflow = tester.need(ASYNC_WORKFLOW_RUN)
-
-    tester.judge(schemas.submitted, test_data.run(workflow, key, is_async=True))
-
-
 @pytest.mark.spends.with_args(once(CANCELLED_RUN))
-@shows_success("cancelExecution", needs=(CANCELLED_RUN,))
+@shows_success("cancelExecution", needs=(CANCELLED_RUN,), also=(validation.bodiless,))
 def test_cancel_answers_in_its_assumed_shape(tester, test_data):
-    """Cancelling answers in its assumed shape, in flight and again after the end."""
+    """Cancelling, without a body, answers in its assumed shape, in flight and again after the end."""
     key, resource = tester.need(CANCELLED_RUN)
     submitted = test_data.run(resource, key, is_async=True)
     call = Call(path_values={"id": test_data.execution_id_of(submitted)})
 
-    tester.send("cancelExecution", key, call)
-    tester.send("getExecution", key, call)
+    cancelled = tester.send("cancelExecution", key, call)
+    poll = tester.send("getExecution", key, call)
+    if poll.is_success and status_in(poll) not in ("completed", "failed"):
+        # where the provider was faster, a 400 may be about that
+        tester.judge(validation.bodiless, cancelled)
     tester.send("cancelExecution", key, call)
 
 

@@ -1,4 +1,4 @@
-"""Unusual requests that no source refuses are no server error, and a cancel needs no body."""
+"""Unusual requests that no source refuses are no server error."""
 
 import pytest
 from hypothesis import example, given
@@ -10,7 +10,6 @@ from knouds_harness.judging.checks import envelopes, validation
 from knouds_harness.suite.generation.strategies import garbled_query_values, invalid_calls
 from knouds_harness.targets.needs import MAY_READ
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, EXECUTION_READER, READER, WRITER
-from knouds_harness.targets.needs.runs import CANCELLED_RUN, once
 
 AS_TEXT = Call(json={"name": "as text"}, headers=(("content-type", "text/plain"),))
 
@@ -36,23 +35,6 @@ def test_garbled_usage_query_never_fails_the_server(tester, name, value):
     if is_recorded:
         tester.keep("listUsage-garbled-limit", exchange)
     assert not tester.judge(validation.garbled_usage_query, exchange)
-
-
-@pytest.mark.spends.with_args(once(CANCELLED_RUN))
-@pytest.mark.proves(validation.bodiless)
-@pytest.mark.needs(CANCELLED_RUN)
-def test_bodiless_cancel_needs_no_content_type(tester, test_data):
-    """A cancel without a body needs no Content-Type header."""
-    owner, resource = tester.need(CANCELLED_RUN)
-    submitted = test_data.run(resource, owner, is_async=True)
-    call = Call(path_values={"id": test_data.execution_id_of(submitted)})
-
-    cancelled = tester.send("cancelExecution", owner, call)
-
-    poll = tester.send("getExecution", owner, call).json_or_none()
-    if isinstance(poll, dict) and poll.get("status") not in ("completed", "failed"):
-        # where the provider was faster, a 400 may be about that
-        tester.judge(validation.bodiless, cancelled)
 
 
 # Not the run operations: what a lenient server takes for a run would be paid.

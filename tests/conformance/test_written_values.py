@@ -49,6 +49,8 @@ NAMES = {
         "HARNESS",
     )
 }
+LITTLE = {"harnessNull": None, "harnessFalse": False, "harnessZero": 0, "harnessEmpty": ""}
+LITTLE["harnessSigns"] = '<b>Tom & Ann\'s "é"</b>'
 MARK = "harnessMark"
 
 
@@ -113,9 +115,9 @@ def test_updated_text_is_read_back(tester, test_data):
 
 
 @pytest.mark.proves(workflows.stored)
-@pytest.mark.parametrize("values", [NUMBERS, NAMES], ids=["numbers", "names"])
+@pytest.mark.parametrize("values", [NUMBERS, NAMES, LITTLE], ids=["numbers", "names", "little"])
 def test_values_of_nodes_are_read_back(tester, test_data, values):
-    """In what nodes hold, numbers keep their digits and members their names, whatever signs those have."""
+    """In what nodes hold, numbers keep their digits, members their names, and nothing is too little."""
     owner, graph = tester.need(AUTHOR), known_graph(tester)
     nodes = [with_data(node, {**values, MARK: True}) for node in objects_in(graph["nodes"])]
     document = {

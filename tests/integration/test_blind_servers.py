@@ -17,12 +17,11 @@ from typing import Any
 import httpx
 import pytest
 from blind import run as blind
-from checking import FAILING, knouds
+from checking import FAILING, knouds, only_record
 from example_targets import free_port
 from raw_server import Answered, proxying
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.runs.record import read_run
 
 LIMITS = blind.LIMITS.replace("concurrency = 8", "concurrency = 16\nfill_rate_windows = false")
 CAUSES = ("503 text/plain from middlebox", "413 text/html from middlebox", "403 text/html from middlebox")
@@ -97,8 +96,7 @@ def test_only_the_intermediary_is_named(tmp_path, name, form, between):
         words = ("check", "--quick", "--seed", "1", "--runs-folder", "runs", "--target", "blind.toml")
         ended = knouds(*words, cwd=tmp_path, **dict[str, Any](secrets))
 
-    (run,) = (tmp_path / "runs").iterdir()
-    found = [each for each in read_run(run).findings if each.verdict in FAILING]
+    found = [each for each in only_record(tmp_path / "runs").findings if each.verdict in FAILING]
     assert {each.check for each in found} <= {"envelopes.intermediary"}, ended.printed
     assert Counter(each.observed for each in found) <= Counter(CAUSES if between is intermediary else ())
     assert ended.returncode == (ExitCode.BREACH if found else ExitCode.KEPT), ended.printed
@@ -142,7 +140,7 @@ def test_refused_keys_take_nothing_from_the_others(tmp_path):
             before = charged(said)
             checked = run("check", "--quick", "--seed", "1", "--target", "mine.toml")
             cost_credits = charged(said) - before
-        (record,) = map(read_run, (folder / "reports/runs").iterdir())
+        record = only_record(folder / "reports/runs")
         verified[names] = {each.fact for each in record.results if each.passed and not each.failed}
         assert checked.returncode == ExitCode.KEPT, checked.stdout
         assert abs(sum(foretold["testable"].values()) - len(verified[names])) <= 3

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checking import check_for_record, sampled
+from checking import check, sampled
 from click.testing import CliRunner
 from example_targets import PORTRAIT, PRO, SmallProfile, write_profile
 
@@ -57,7 +57,7 @@ def test_server_without_any_refusal_is_not_overspent(tmp_path, most_credits):
     with running_sandbox(faults=FAULTS, database=used) as sandbox:
         profile = str(write_profile(tmp_path, sandbox, limits=LIMITS))
         limit = ("--credits", str(most_credits))
-        record = check_for_record(tmp_path, "--target", profile, *limit, *options)
+        record = check(tmp_path, "--target", profile, *limit, *options)
 
     assert charged_in(used) - charged_in(unused) <= record.counts.cost_credits <= most_credits
 
@@ -143,7 +143,7 @@ def test_doctor_predicts_the_check(tmp_path, limits, most_credits):
         profile = small.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT).written()
         foretold = diagnosed(profile)
         plan = CliRunner().invoke(cli, ["check", "--target", profile, "--plan-only"]).output
-        record = check_for_record(tmp_path, "--quick", "--target", profile)
+        record = check(tmp_path, "--quick", "--target", profile)
 
     verified = {row.fact.id for row in fact_rows(record) if row.status is FactStatus.VERIFIED}
     provable = provable_facts(load_target(profile))
@@ -161,8 +161,7 @@ def test_nights_on_few_credits_verify_together_what_none_can_pay_for(tmp_path):
     """What tests share is divided, and no test that was to be paid for finds no credits."""
     options = ("--quick", "--family=executions", "--family=webhooks", "--credits=50")
     rotate = f"--rotate={tmp_path / 'nights.json'}"
-    folders = [tmp_path / str(number) for number in range(2)]
-    nights = [check_for_record(each, *options, rotate) for each in folders if each.mkdir() is None]
+    nights = [check(tmp_path / str(number), *options, rotate) for number in range(2)]
 
     shown = [{row.fact.id for row in fact_rows(each) if row.status is FactStatus.VERIFIED} for each in nights]
     asked = set(nights[0].setup.selected or ())

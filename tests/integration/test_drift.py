@@ -4,14 +4,8 @@ import pytest
 from checking import check
 
 from knouds_harness.runs.findings import Verdict
-from knouds_harness.runs.record import read_run
 
 LEGAL = "own,extra=members,codes=others"
-
-
-def record_in(folder):
-    (run,) = (folder / "runs").iterdir()
-    return read_run(run)
 
 
 def drift_of(record):
@@ -24,16 +18,14 @@ def drift_of(record):
 
 @pytest.mark.nightly
 def test_check_of_the_healthy_sandbox_finds_no_drift(tmp_path):
-    check(tmp_path, "--seed", "1", "--quick")
-
-    assert drift_of(record_in(tmp_path)) == set()
+    assert drift_of(check(tmp_path, "--seed", "1", "--quick")) == set()
 
 
 def test_additions_of_a_talkative_server_are_listed_and_do_not_fail_a_strict_run(tmp_path):
     """Members at every depth, headers, codes; not transport headers or free maps."""
-    check(tmp_path, "--quick", "--family", "schemas", "--seed", "1", "--legal", LEGAL, "--strict")
+    options = ("--quick", "--family", "schemas", "--seed", "1", "--legal", LEGAL, "--strict")
+    record = check(tmp_path, *options)
 
-    record = record_in(tmp_path)
     assert drift_of(record) >= {
         ("header", "header x-request-id"),
         ("member", "/user/addedLater"),

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from checking import knouds, run_program
+from checking import knouds, only_record, run_program
 from example_targets import write_profile
 
 from knouds_harness.contract.operations import Source
@@ -14,7 +14,7 @@ from knouds_harness.errors import CreditsShort
 from knouds_harness.exchange.har import read_har
 from knouds_harness.judging.user_checks import USER
 from knouds_harness.runs.findings import Finding, RunOutcome, Verdict
-from knouds_harness.runs.record import RunRecord, read_run
+from knouds_harness.runs.record import RunRecord
 from knouds_harness.testing import Request, open_client
 from knouds_sandbox.serving import running_sandbox
 
@@ -100,8 +100,7 @@ def of_own_tests(tmp_path_factory):
         profile = write_profile(folder / "targets", sandbox)
         profile.write_text(profile.read_text(encoding="utf-8") + WAIVER, encoding="utf-8")
         process = run_pytest(folder, "-rA", "--target", profile.stem)
-    (run,) = (folder / "reports" / "runs").iterdir()
-    return process, read_run(run)
+    return process, only_record(folder / "reports" / "runs")
 
 
 def finding_of(record: RunRecord, test: str) -> Finding:
@@ -216,15 +215,14 @@ def test_own_checks_count_and_their_errors_fail_the_run(tmp_path):
     options = ("--checks", "own.py", "--family", "isolation", "--quick", "--min-verified", "100%")
     process = knouds("check", *options, cwd=tmp_path)
 
-    (run,) = (tmp_path / "reports" / "runs").iterdir()
-    record = read_run(run)
+    record = only_record(tmp_path / "reports" / "runs")
     verified = {result.fact for result in record.results if result.passed and not result.failed}
     assert verified & {"user.kept", "user.lost"} == {"user.kept"}
     assert {"user.kept", "user.lost"} <= set(record.setup.selected or ())
     assert record.outcome is RunOutcome.FAILED
     assert "  user.fails: " in record.note
     assert "own.py:17: AttributeError: " in record.note
-    assert 'classname="user.kept"' in (run / "junit.xml").read_text(encoding="utf-8")
+    assert 'classname="user.kept"' in (record.folder / "junit.xml").read_text(encoding="utf-8")
     assert process.returncode == 1
 
 

@@ -4,7 +4,7 @@ import os
 from random import Random
 
 import pytest
-from checking import FAILING, TRIES_ALL, check, check_for_record, only, sampled
+from checking import FAILING, TRIES_ALL, broken_by, check, only, sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.judging.checks import families
@@ -41,7 +41,7 @@ def some_families(seed):
 def test_legal_server_has_no_breach(legal, between, selection, tmp_path):
     """Of what an intermediary answers itself, it is the cause."""
     options = ["--legal", legal, *(["--between", between] if between else []), *selection]
-    record = check_for_record(tmp_path, *options, "--seed", "1", "--quick")
+    record = check(tmp_path, *options, "--seed", "1", "--quick")
 
     failing = [each for each in record.findings if each.verdict in FAILING]
     broken = {each.fact for each in failing if not (between and each.is_about_intermediary)}
@@ -58,17 +58,17 @@ def test_fault_of_a_legal_server_is_found(number, fault, tmp_path):
     """Each with another seed."""
     legal = ",".join(filter(None, (str(number), QUICK, NEEDS.get(fault.id))))
 
-    _, broken = check(tmp_path, "--legal", legal, "--fault", fault.id, "--seed", "1", *only(fault.fact))
+    options = ("--legal", legal, "--fault", fault.id, "--seed", "1")
+    record = check(tmp_path, *options, *only(fault.fact))
 
-    assert fault.fact in broken, chosen(legal, None)
+    assert fault.fact in broken_by(record), chosen(legal, None)
 
 
 @pytest.mark.nightly
 def test_quick_check_claims_every_fact(tmp_path):
     claimed = []
     for folder, options in ((tmp_path / "quick", ["--quick"]), (tmp_path / "whole", [])):
-        folder.mkdir()
-        record = check_for_record(folder, "--seed", "1", *options)
+        record = check(folder, "--seed", "1", *options)
         assert record.exit_code == ExitCode.KEPT
         claimed.append({result.fact for result in record.results if result.passed})
 

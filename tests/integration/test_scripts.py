@@ -17,14 +17,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from checking import TRIES_ALL, findings_of, knouds, run_program, sampled
+from checking import TRIES_ALL, findings_of, knouds, only_record, run_program, sampled
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.script import AT_ONCE, parts_of
 from knouds_harness.judging.checks.executions import MOST_SUBMIT_MS
 from knouds_harness.judging.checks.rate_limits import seconds_left
-from knouds_harness.judging.context import Context
-from knouds_harness.judging.engine import claims_of
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord, read_run
 from knouds_harness.suite.recorded.verification import verify
@@ -149,54 +147,18 @@ def steps_of(finding: Finding, record: RunRecord) -> list[Exchange]:
 
 
 def is_shown(finding: Finding, record: RunRecord, *, broken: Printed, healthy: Sequence[Printed]) -> bool:
-    """Return whether the broken server's responses show the finding, and no healthy server's do.
+    """Return whether the broken server answers as it did in the run, and otherwise than each healthy one.
 
-    A check that finds it by one response alone judges all of them again. Otherwise, the judged response must
-    have the finding's status and code, and something in the responses must be as in the run at the broken
-    server, and different at every healthy one. Healthy servers differ from the broken one only in the fault,
-    and from each other only in values that are new each time.
+    Healthy servers differ from the broken one only in the fault, and from each other only in values that are
+    new each time. In a loop, statuses are compared.
     """
     steps = steps_of(finding, record)
-    here, *there = (list(_judged_answers(finding, steps, each)) for each in (broken, *healthy))
-    if here and _claimed(finding, [each for each in steps if each.id == finding.exchange_id]):
-        is_sound = all(len(each) > 1 or not _claimed(finding, each, anywhere=True) for each in there)
-        return is_sound and all(_claimed(finding, here) > _claimed(finding, each) for each in there)
-    if here and all((each.status, each.code) != (finding.status, finding.code) for each in here):
-        return False
     run = Printed(answers=dict(enumerate(steps, 1)), statuses=(), trouble="")
-    in_run, one, *others = (_features(steps, each, finding.exchange_id) for each in (run, broken, *healthy))
-    is_added = any(each in in_run for each in one.difference(*others))
-    known = {each[2] for each in in_run if len(each) > 2}
-    is_missing = any(
-        _is_place(each) or (len(each) == 3 and each[2] in known)  # what other parts of the run show
-        for each in set.intersection(*others) - one - in_run
-    )
+    in_run, here, *there = (_features(steps, each, finding.exchange_id) for each in (run, broken, *healthy))
+    is_added = not (here & in_run).issubset(set().union(*there))
+    is_missing = not set.intersection(*there).issubset(here | in_run)
     in_loop = {each.statuses for each in healthy}
     return is_added or is_missing or (bool(broken.statuses) and broken.statuses not in in_loop)
-
-
-def _judged_answers(finding: Finding, steps: Sequence[Exchange], printed: Printed) -> Iterator[Exchange]:
-    """Return the response that the finding is about; of concurrent twins, whichever it became."""
-    judged = next((step for step in steps if step.id == finding.exchange_id), None)
-    if judged is None:
-        return
-    for part in parts_of(steps, apart=finding.exchange_id):
-        if judged in part.steps:
-            for number, step in enumerate(part.steps, part.first):
-                is_alike = (step.url, step.request.body) == (judged.url, judged.request.body)
-                if (step is judged or (part.is_at_once and is_alike)) and number in printed.answers:
-                    yield printed.answers[number]
-
-
-def _claimed(finding: Finding, answers: Sequence[Exchange], *, anywhere: bool = False) -> int:
-    """Return in how many of the responses a check finds the finding."""
-    return sum(
-        any(
-            not claim.holds and claim.fact == finding.fact and (anywhere or claim.where == finding.where)
-            for claim in claims_of(finding.check, each, Context()) or ()
-        )
-        for each in answers
-    )
 
 
 def _answer(text: str, asked: Exchange) -> Exchange:
@@ -235,10 +197,6 @@ def _features(steps: Sequence[Exchange], printed: Printed, apart: str | None) ->
             counts[first_by_number.get(number, number), place, known] += 1
     counted = {(*feature, count) for feature, count in counts.items()}
     return counted | counts.keys() | {feature[:2] for feature in counts}
-
-
-def _is_place(feature: tuple[object, ...]) -> bool:
-    return len(feature) == 2
 
 
 def _in_answer(exchange: Exchange) -> Iterator[tuple[str, object]]:
@@ -314,8 +272,7 @@ def found_by_sequences(tmp_path_factory):
         folder = tmp_path_factory.mktemp("sequences")
         command = (sys.executable, "-m", "pytest", SUITE / "test_workflow_sequences.py", "--fault", fault)
         run_program(*command, "--seed", "1", "--runs-folder", folder, cwd=SUITE.parents[1])
-        (run,) = folder.iterdir()
-        return read_run(run)
+        return only_record(folder)
 
     return found
 

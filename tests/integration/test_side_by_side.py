@@ -8,14 +8,13 @@ from unittest import mock
 
 import httpx
 import pytest
-from checking import PRINTED_FILE, check, started
+from checking import PRINTED_FILE, check, only_record, started
 from clocks import wait_until
 from example_targets import PRO, SmallProfile, write_profile
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.user_state import alone_on
 from knouds_harness.runs.findings import RunOutcome
-from knouds_harness.runs.record import read_run
 from knouds_harness.targets.profile import load_target
 from knouds_sandbox import serving
 from knouds_sandbox.providers import Latency
@@ -54,9 +53,7 @@ def checked(folder, *, at_once):
     with distant_sandbox(0.006, FAULT) as sandbox:
         limits = f'credits = 1000\nconcurrency = {at_once}\nallow = ["read", "write", "run", "cancel"]'
         profile = write_profile(folder, sandbox, limits=limits)
-        check(folder, "--target", str(profile), "--seed", "5", "--quick", *INDEPENDENT)
-    (run,) = (folder / "runs").iterdir()
-    return read_run(run)
+        return check(folder, "--target", str(profile), "--seed", "5", "--quick", *INDEPENDENT)
 
 
 def requests_of(record):
@@ -112,8 +109,7 @@ def test_interrupted_run_waits_for_requests_in_flight(tmp_path):
 
         assert process.returncode == ExitCode.INTERRUPTED
         assert list(made_on(sandbox)) == []
-    (run,) = (tmp_path / "runs").iterdir()
-    record = read_run(run)
+    record = only_record(tmp_path / "runs")
     assert record.outcome == RunOutcome.INTERRUPTED
     assert record.counts.exchanges == len(record.exchange_by_id)
 

@@ -1,11 +1,10 @@
 """Webhooks of a target without a control plane: its profile says where deliveries arrive."""
 
 import pytest
-from checking import check, knouds, sampled
+from checking import broken_by, check, knouds, sampled
 from example_targets import free_port, write_profile
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.runs.record import read_run
 from knouds_sandbox.faults import FAULTS
 from knouds_sandbox.serving import running_sandbox
 
@@ -15,16 +14,9 @@ WEBHOOK_FAULTS = [
 ]
 
 
-def untested(folder):
+def untested(record):
     """Return what was missing, by check."""
-    (run,) = (folder / "runs").iterdir()
-    return {each.check: each.missing for each in read_run(run).untested if each.check.startswith("webhooks.")}
-
-
-def verified(folder):
-    """Return the facts of which every claim held."""
-    (run,) = (folder / "runs").iterdir()
-    return {each.fact for each in read_run(run).results if each.passed and not each.failed}
+    return {each.check: each.missing for each in record.untested if each.check.startswith("webhooks.")}
 
 
 @pytest.fixture
@@ -46,10 +38,12 @@ def checked(folder, lines, *options, **sandbox):
 
 def test_every_webhook_fact_is_verified(tmp_path, url):
     """The URL is on this machine, so the harness listens there."""
-    assert checked(tmp_path, f'url = "{url}"', webhook_url=url) == (ExitCode.KEPT, set())
-    assert untested(tmp_path) == {}
-    assert {fault.fact for fault in WEBHOOK_FAULTS} <= verified(tmp_path)
-    assert "webhook.retries-refused-delivery" in verified(tmp_path)
+    record = checked(tmp_path, f'url = "{url}"', webhook_url=url)
+
+    verified = {each.fact for each in record.results if each.passed and not each.failed}
+    assert record.exit_code == ExitCode.KEPT
+    assert untested(record) == {}
+    assert {fault.fact for fault in WEBHOOK_FAULTS} | {"webhook.retries-refused-delivery"} <= verified
 
 
 # No key is minted here: the one key without a webhook also lacks the capability.
@@ -58,11 +52,11 @@ FACT_BY_HAND = {"webhook-sent-for-the-account": "webhook.needs-receive-capabilit
 
 @pytest.mark.parametrize("fault", sampled(WEBHOOK_FAULTS, every=15), ids=lambda fault: fault.id)
 def test_webhook_fault_is_found_under_its_fact(tmp_path, url, fault):
-    exit_code, broken = checked(tmp_path, f'url = "{url}"', webhook_url=url, faults=(fault.id,))
+    record = checked(tmp_path, f'url = "{url}"', webhook_url=url, faults=(fault.id,))
 
-    assert exit_code == ExitCode.BREACH
-    assert FACT_BY_HAND.get(fault.id, fault.fact) in broken
-    assert broken <= {each.fact for each in WEBHOOK_FAULTS}
+    assert record.exit_code == ExitCode.BREACH
+    assert FACT_BY_HAND.get(fault.id, fault.fact) in broken_by(record)
+    assert broken_by(record) <= {each.fact for each in WEBHOOK_FAULTS}
 
 
 ELSEWHERE = 'url = "https://hooks.example.com/knouds"'
@@ -72,8 +66,10 @@ def test_proxy_can_be_between_target_and_receiver(tmp_path, port, url):
     """The URL in the dashboard is not the one at which the harness listens."""
     lines = f'{ELSEWHERE}\nlisten = "127.0.0.1:{port}"'
 
-    assert checked(tmp_path, lines, webhook_url=url) == (ExitCode.KEPT, set())
-    assert untested(tmp_path) == {}
+    record = checked(tmp_path, lines, webhook_url=url)
+
+    assert record.exit_code == ExitCode.KEPT
+    assert untested(record) == {}
 
 
 def test_remote_url_without_deliveries_is_untested(tmp_path, port):
@@ -81,25 +77,27 @@ def test_remote_url_without_deliveries_is_untested(tmp_path, port):
     lines = f'{ELSEWHERE}\nlisten = "127.0.0.1:{port}"\ndeadline_s = 0.5'
     nowhere = f"http://127.0.0.1:{free_port()}/"
 
-    assert checked(tmp_path, lines, "--quick", webhook_url=nowhere) == (ExitCode.KEPT, set())
-    assert "webhooks.one-each" in untested(tmp_path)
+    record = checked(tmp_path, lines, "--quick", webhook_url=nowhere)
+
     way = f"a way from https://hooks.example.com/knouds to http://127.0.0.1:{port}/"
-    assert way in str(untested(tmp_path))
+    assert record.exit_code == ExitCode.KEPT
+    assert "webhooks.one-each" in untested(record)
+    assert way in str(untested(record))
 
 
 def test_local_target_without_deliveries_is_in_breach(tmp_path, url):
     lines, nowhere = f'url = "{url}"\ndeadline_s = 0.5', f"http://127.0.0.1:{free_port()}/"
 
-    ended = checked(tmp_path, lines, "--quick", webhook_url=nowhere)
+    record = checked(tmp_path, lines, "--quick", webhook_url=nowhere)
 
-    assert ended == (ExitCode.BREACH, {"webhook.one-per-ended-execution"})
+    assert broken_by(record) == {"webhook.one-per-ended-execution"}
 
 
 def test_remote_url_without_listen_is_untested(tmp_path):
-    exit_code, _ = checked(tmp_path, ELSEWHERE)
+    record = checked(tmp_path, ELSEWHERE)
 
-    assert exit_code == ExitCode.USAGE, "nothing tested is no success"
-    assert "listen" in untested(tmp_path)["webhooks.one-each"]
+    assert record.exit_code == ExitCode.USAGE, "nothing tested is no success"
+    assert "listen" in untested(record)["webhooks.one-each"]
 
 
 @pytest.mark.parametrize("command", ["check", "doctor"])

@@ -5,12 +5,11 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from checking import check
+from checking import broken_by, check
 from example_targets import PORTRAIT, PRO, SmallProfile
 from raw_server import proxying
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.runs.record import read_run
 from knouds_sandbox.serving import running_sandbox
 
 TOKEN = "test-token-0123456789"
@@ -80,12 +79,10 @@ def test_concurrent_runs_show_whether_a_key_overspends(tmp_path, small, has, fau
         key = {"user": "lea", "tier": "business", "secret": secret, "more": "credits = 10\n"}
         profile = small(sandbox).key("few", ["model:run"], **key)
         profile.resource('[models.claude-sonnet]\ninputs = { prompt = "x" }\ncost_credits = 3\n')
-        exit_code, found = check(tmp_path, "--fact", OVERSPENDING, "--target", profile.written())
+        record = check(tmp_path, "--fact", OVERSPENDING, "--target", profile.written())
 
-    (run,) = (tmp_path / "runs").iterdir()
-    record = read_run(run)
-    assert found == broken
-    assert (exit_code == ExitCode.BREACH) == bool(broken)
+    assert broken_by(record) == broken
+    assert (record.exit_code == ExitCode.BREACH) == bool(broken)
     assert any("the credits of keys.few" in each.missing for each in record.untested) == (has > 10)
     assert any(each.passed for each in record.results if each.fact == OVERSPENDING) == (has == 10)
 
@@ -98,9 +95,9 @@ def test_loss_is_found_even_if_workflows_have_no_nodes(tmp_path, small, fault):
             client.post("/api/workflows", json={"name": "Bare"})
         profile = small(sandbox).key("ines", ["workflow:read", "workflow:write"], user="ines", tier="pro")
         profile.resource('[workflows.bare]\nowner = "ines"\n')
-        _, found = check(tmp_path, "--fact", ROUND_TRIP, "--target", profile.written())
+        record = check(tmp_path, "--fact", ROUND_TRIP, "--target", profile.written())
 
-    assert ROUND_TRIP in found
+    assert ROUND_TRIP in broken_by(record)
 
 
 @pytest.mark.parametrize(
@@ -112,9 +109,9 @@ def test_runs_of_another_client_break_nothing(tmp_path, small_account, fact, mor
     Also where the clock can be moved: usage shows runs that the check did not send.
     """
     with running_sandbox(control_token=TOKEN) as sandbox, running_elsewhere(sandbox):
-        _, found = check(tmp_path, "--fact", fact, "--target", small_account(sandbox, more))
+        record = check(tmp_path, "--fact", fact, "--target", small_account(sandbox, more))
 
-    assert found == set()
+    assert broken_by(record) == set()
 
 
 @pytest.mark.parametrize(
@@ -139,8 +136,8 @@ def test_charges_for_refusals_come_each_time(tmp_path, small_account, faults, br
         proxying(sandbox.base_url, answer) as server,
     ):
         profile = small_account(sandbox, CONTROL, base_url=server.base_url)
-        exit_code, found = check(tmp_path, "--fact", REFUSED, "--target", profile)
+        record = check(tmp_path, "--fact", REFUSED, "--target", profile)
 
     assert runs
-    assert found == broken
-    assert (exit_code == ExitCode.BREACH) == bool(broken)
+    assert broken_by(record) == broken
+    assert (record.exit_code == ExitCode.BREACH) == bool(broken)

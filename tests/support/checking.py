@@ -53,16 +53,25 @@ def _start_server_of_forks() -> None:
         forkserver.ensure_running()
 
 
-def check(folder: Path, *options: str) -> tuple[int, set[str]]:
-    """Check a sandbox from an empty folder, which is created.
-
-    Returns:
-        The exit code, and the facts of the findings that fail a run.
-    """
+def check(folder: Path, *options: str) -> RunRecord:
+    """Check a sandbox from a folder, which is created if it is not there; return the record."""
     folder.mkdir(exist_ok=True)
-    exit_code = _run_check(folder, options)
-    (run,) = (folder / "runs").iterdir()
-    return exit_code, {each.fact for each in read_run(run).findings if each.verdict in FAILING}
+    ended = knouds("check", "--runs-folder", "runs", *options, cwd=folder)
+    assert (folder / "runs").exists(), ended.printed
+    record = only_record(folder / "runs")
+    assert record.exit_code == ended.returncode
+    return record
+
+
+def only_record(runs: Path) -> RunRecord:
+    """Return the record of the only run in a folder of runs."""
+    (run,) = runs.iterdir()
+    return read_run(run)
+
+
+def broken_by(record: RunRecord) -> set[str]:
+    """Return the facts of the findings that fail a run."""
+    return {each.fact for each in record.findings if each.verdict in FAILING}
 
 
 def has_met(folder: Path, fault: Fault) -> bool:
@@ -79,11 +88,9 @@ def only(fact: str) -> tuple[str, ...]:
 def findings_of(fault: Fault, folder: Path) -> tuple[RunRecord, list[Finding]]:
     """Return the record of a run that found a fault, and its findings about the fault's fact."""
     options = ("--fault", fault.id, *only(fault.fact), "--seed", "1", "--examples", "10")
-    _, broken = check(folder / "first", *options, "--fail-fast")
-    if fault.fact not in broken:  # another fact that the same response breaks may be found first
-        check(folder / "all", *options)
-    (run,) = folder.glob("all/runs/*") if (folder / "all").exists() else folder.glob("first/runs/*")
-    record = read_run(run)
+    record = check(folder / "first", *options, "--fail-fast")
+    if fault.fact not in broken_by(record):  # another fact that the same response breaks may be found first
+        record = check(folder / "all", *options)
     findings = [each for each in record.findings if each.fact == fault.fact and each.verdict in FAILING]
     assert findings
     return record, findings
@@ -163,19 +170,6 @@ def _run(
     stdout, stderr = ((kept / each).read_text(encoding="utf-8") for each in _OUTPUTS)
     peak_kb = (kept / _PEAK_FILE).read_text(encoding="utf-8") if process.exitcode >= 0 else "0"
     return Ended(returncode=process.exitcode, stdout=stdout, stderr=stderr, peak_mb=int(peak_kb) / 1024)
-
-
-def _run_check(folder: Path, options: tuple[str, ...]) -> int:
-    ended = knouds("check", "--runs-folder", "runs", *options, cwd=folder)
-    assert (folder / "runs").exists(), ended.printed
-    return ended.returncode
-
-
-def check_for_record(folder: Path, *options: str) -> RunRecord:
-    """Check a target from an existing folder, whatever the verdict."""
-    _run_check(folder, options)
-    (run,) = (folder / "runs").iterdir()
-    return read_run(run)
 
 
 def _command_in(folder: Path, arguments: tuple[str, ...], environ: Mapping[str, str], kept: Path) -> None:

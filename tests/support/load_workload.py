@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from example_targets import make_key
 from locust import between
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
@@ -17,7 +18,6 @@ from knouds_harness.load.workload.accounts import InputLine
 from knouds_harness.load.workload.workload import Workload
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits, Model, Persona, Workflow
-from knouds_harness.targets.secrets import Secret
 
 RESET_UNIX_S = 1_764_063_060
 
@@ -39,14 +39,7 @@ def persona(
     capabilities: Collection[str] = ("workflow:run", "webhook:receive"),
     **options: Any,
 ) -> Persona:
-    return Persona(
-        name=name,
-        secret=Secret(f"knouds_live_{name}", f"key:{name}"),
-        capabilities=frozenset(capabilities),
-        user=user,
-        tier=tier,
-        **options,
-    )
+    return make_key(name, user, tier=tier, capabilities=frozenset(capabilities), **options)
 
 
 def target(

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import pytest
 from checking import knouds
 
-from knouds_harness.errors import ExitCode
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord, read_run
 
-_ATTEMPTS = 4
 _TIMEOUT_S = 240.0
 """Enough for a search of many points on a busy machine."""
 
@@ -50,15 +47,6 @@ def end_of(process: subprocess.Popen[str], folder: Path) -> Loaded:
     """Wait for the end of a run that ``started_load`` started."""
     out, err = process.communicate(timeout=_TIMEOUT_S)
     return Loaded(exit_code=process.returncode, found=latest_record(folder), out=out, err=err)
-
-
-def valid_load(folder: Path, *arguments: str) -> Loaded:
-    """Run a scenario until the measurement is valid, which may take some attempts on a busy machine."""
-    for _ in range(_ATTEMPTS):
-        loaded = load(folder, *arguments)
-        if loaded.exit_code != ExitCode.INVALID_MEASUREMENT:
-            return loaded
-    pytest.skip(f"the machine is too busy to measure anything: {loaded.results.validity.reasons}")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import httpx
+from example_targets import make_key
 
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
@@ -25,7 +26,7 @@ from knouds_harness.exchange.recordings.recording import (
 )
 from knouds_harness.suite.recorded.verification import judgement_of
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Limits, Persona
+from knouds_harness.targets.resources import Limits
 from knouds_harness.targets.secrets import Secret
 
 FOLDER = Path(__file__).parent.parent / "recordings"
@@ -74,12 +75,8 @@ def make_target(*served: Recording, **limits: object) -> Target:
         base_url=BASE_URL,
         limits=Limits(**bounds),  # type: ignore[arg-type]  # whatever the test asks for
         personas={
-            name: Persona(
-                name=name,
-                secret=Secret(secret_of(name), f"key:{name}"),
-                capabilities=frozenset(each.held or ()),
-                user=name,
-                tier=each.tier or "pro",
+            name: make_key(
+                name, name, secret_of(name), capabilities=frozenset(each.held or ()), tier=each.tier or "pro"
             )
             for each in served
             if (name := each.exchange.request.persona) is not None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clocks import Clock
+from example_targets import make_key
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action, Operation
@@ -17,8 +18,7 @@ from knouds_harness.runs.findings import Finding, Verdict, fingerprint, verdict_
 from knouds_harness.runs.run_file import Cell, RunCheck, RunSetup, UntestedFact, run_setup
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Limits, Persona, Waiver
-from knouds_harness.targets.secrets import Secret
+from knouds_harness.targets.resources import Limits, Waiver
 
 START = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
 DOCUMENT = shipped_document()
@@ -41,12 +41,8 @@ TARGET = Target(
         credits=50.0, requests_per_s=20.0, allow=frozenset({Action.READ, Action.RUN, Action.WRITE})
     ),
     personas={
-        name: Persona(
-            name=name,
-            secret=Secret("knouds_live_no-secret", f"key:{name}"),
-            capabilities=frozenset(capabilities),
-            user=user,
-            tier="enterprise",
+        name: make_key(
+            name, user, "knouds_live_no-secret", capabilities=frozenset(capabilities), tier="enterprise"
         )
         for name, (user, capabilities) in KEYS.items()
     },
