@@ -270,8 +270,9 @@ def found_by_sequences(tmp_path_factory):
     @cache
     def found(fault):
         folder = tmp_path_factory.mktemp("sequences")
-        command = (sys.executable, "-m", "pytest", SUITE / "test_workflow_sequences.py", "--fault", fault)
-        run_program(*command, "--seed", "1", "--runs-folder", folder, cwd=SUITE.parents[1])
+        suite = ("-c", SUITE / "suite.ini", "--rootdir", SUITE, "-p", "knouds_harness.suite.plugin")
+        options = ("--fault", fault, "--seed", "1", "--runs-folder", folder)
+        run_program(*(sys.executable, "-m", "pytest", *suite, *options, SUITE / "test_workflow_sequences.py"))
         return only_record(folder)
 
     return found
@@ -294,7 +295,7 @@ def test_script_of_a_sequence_shows_only_the_broken_server(found_by_sequences):
 @pytest.mark.nightly
 def test_replay_sends_the_sequence_again(found_by_sequences, tmp_path):
     record = found_by_sequences(KEPT)
-    (finding,) = [each for each in record.findings if each.fact == FACT_OF_KEPT]
+    finding = next(each for each in record.findings if each.fact == FACT_OF_KEPT)
 
     broken, mended = (
         knouds("replay", record.folder, finding.fingerprint, *options, cwd=tmp_path)
