@@ -3,6 +3,8 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,7 @@ PAGES: dict[str, Callable[[Path], Path]] = {
 REPORTS = [*WRITERS, *PAGES]
 SCREENSHOTS = Path(os.environ.get("BROWSER_SCREENSHOTS", "reports/screenshots"))
 _TIMEOUT_MS = 120_000  # a busy machine is slow, not wrong
-SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -104,43 +106,35 @@ def report_paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return others | rendered
 
 
+@dataclass
 class Opened:
-    """A report in a browser.
+    """A report in a browser: the page, each requested URL, errors of scripts and of the content policy."""
 
-    Attributes:
-        page: Playwright's.
-        requests: Every requested URL.
-        complaints: What the browser logged: errors of scripts and of the content policy.
-    """
-
-    def __init__(self, page: Any, url: str) -> None:
-        self.page = page
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.goto(url)
+    page: Any
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
 
 
-@pytest.fixture
-def open_url(browser: Any) -> Iterator[Callable[..., Opened]]:
-    """Open a URL; ``size`` is desktop or phone, ``scheme`` light or dark."""
-    contexts = []
-
-    def opened(url: str, *, size: str = "desktop", scheme: str = "light") -> Opened:
-        width, height = SIZES[size]
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        context.set_default_timeout(_TIMEOUT_MS)
-        contexts.append(context)
-        return Opened(context.new_page(), url)
-
+@contextmanager
+def opening(browser: Any, path: Path, *, scheme: str = "light", **options: Any) -> Iterator[Opened]:
+    """Open a file in a window of its own."""
+    context = browser.new_context(**{"viewport": DESKTOP, "color_scheme": scheme, **options})
+    context.set_default_timeout(_TIMEOUT_MS)
+    opened = Opened(context.new_page())
+    opened.page.on("request", lambda request: opened.requests.append(request.url))
+    opened.page.on("console", lambda message: opened.complaints.append(message.text))
+    opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    opened.page.goto(path.as_uri())
     yield opened
-    for context in contexts:
-        context.close()
+    context.close()
 
 
 @pytest.fixture
-def open_report(open_url: Callable[..., Opened], report_paths: dict[str, Path]) -> Callable[..., Opened]:
-    """Open a report by its name, like ``open_url``."""
-    return lambda name, **look: open_url(report_paths[name].as_uri(), **look)
+def open_page(browser: Any, report_paths: dict[str, Path]) -> Iterator[Callable[..., Any]]:
+    """Open a report by its name; return Playwright's page."""
+    with ExitStack() as windows:
+
+        def open_page(name: str, **options: Any) -> Any:
+            return windows.enter_context(opening(browser, report_paths[name], **options)).page
+
+        yield open_page

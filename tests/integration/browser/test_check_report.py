@@ -6,8 +6,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def page(open_report):
-    return open_report("broken").page
+def page(open_page):
+    return open_page("broken")
 
 
 def shown_facts(page):
@@ -82,11 +82,8 @@ def test_command_is_copied(page):
     )
 
 
-def test_page_is_complete_without_scripts(browser, report_paths):
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(report_paths["broken"].as_uri())
+def test_page_is_complete_without_scripts(open_page):
+    page = open_page("broken", java_script_enabled=False)
 
     assert page.locator("#fact-table tr[data-status]").first.is_visible()
     assert page.locator("button:visible, input:visible").count() == 0
-    context.close()

@@ -12,24 +12,24 @@ COLOURS = """(id) => {
 
 
 @pytest.fixture
-def page(open_report):
-    return open_report("loaded").page
+def page(open_page):
+    return open_page("loaded")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_charts_are_drawn(open_report, scheme):
+def test_charts_are_drawn(open_page, scheme):
     """Lines, axes and labels give many colours on a canvas that was empty."""
-    page = open_report("loaded", scheme=scheme).page
+    page = open_page("loaded", scheme=scheme)
 
     colours = {id_: page.evaluate(COLOURS, id_) for id_ in CHARTS}
     assert [id_ for id_, count in colours.items() if count <= 10] == []
 
 
-def test_charts_without_anything_to_show_are_left_out(open_report):
+def test_charts_without_anything_to_show_are_left_out(open_page):
     """An empty frame would look like an error of the report."""
-    calm = open_report("calm").page
+    calm = open_page("calm")
 
-    assert open_report("unmeasured").page.locator("figure:visible").count() == 0
+    assert open_page("unmeasured").locator("figure:visible").count() == 0
     assert calm.locator("#chart-rate").is_visible()
     assert not calm.locator("#chart-errors").is_visible()
 
