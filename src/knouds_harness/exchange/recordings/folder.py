@@ -135,33 +135,9 @@ _HISTORIES: Final = frozenset({"rows"})
 _NUMBER: Final = "<number>"
 
 
-def comparable_content(recording: Recording) -> dict[str, Any]:
-    """Return what a client can rely on, as JSON, with the keys of the file."""
-    content = as_content(recording)
-    request, response = content["request"], content["response"]
-    return {
-        **{name: content[name] for name in ("kind", "operation", "outcome", "says", "story", "checks")},
-        "facts": content["facts"],
-        "contract_version": recording.origin.contract_version,
-        "request": {
-            **{name: request[name] for name in ("method", "persona", "tier", "action")},
-            "path": _text(request["path"]),
-            "path_values": {name: _text(value) for name, value in request["path_values"].items()},
-            "query": request["query"],
-            "sent_headers": _headers(recording.exchange.sent_headers),
-            "body": _body(recording.exchange.request.body or b""),
-        },
-        "response": {
-            "status": response["status"],
-            "headers": _headers(recording.exchange.headers),
-            "body": _body(recording.exchange.body),
-        },
-    }
-
-
 def differences(old: Recording, new: Recording) -> Iterator[str]:
     """Yield the changes in substance, one line for each; none if nothing changed."""
-    before, after = (dict(_leaves(comparable_content(each))) for each in (old, new))
+    before, after = (dict(_leaves(_substance(each))) for each in (old, new))
     for place in dict.fromkeys([*before, *after]):
         was, now = before.get(place), after.get(place)
         if was is None:
@@ -189,21 +165,60 @@ def noticed(old: Recording, new: Recording) -> list[tuple[int, str]]:
     return sorted((at, line) for at, line in ranked if at is not None)
 
 
-def _leaves(value: JSON, place: str = "") -> Iterator[tuple[str, str]]:
+def _substance(recording: Recording) -> dict[str, Any]:
+    """Return what a client can rely on, with the names of the file."""
+    content, exchange = as_content(recording), recording.exchange
+    request, response = content["request"], content["response"]
+    of_request = ("method", "persona", "tier", "action", "path", "path_values", "query")
+    return {
+        **{
+            name: content[name]
+            for name in ("kind", "operation", "outcome", "says", "story", "checks", "facts")
+        },
+        "contract_version": recording.origin.contract_version,
+        "request": {
+            **{name: request[name] for name in of_request},
+            "sent_headers": _headers(exchange.sent_headers),
+            "body": _body(exchange.request.body or b""),
+        },
+        "response": {
+            "status": response["status"],
+            "headers": _headers(exchange.headers),
+            "body": _body(exchange.body),
+        },
+    }
+
+
+def _leaves(value: JSON, place: str = "", name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each value in a structure with its place, without what differs in every run."""
+    if isinstance(value, list) and name in _HISTORIES:
+        value = _kinds(value)
     if isinstance(value, Mapping) and value:
-        for name, each in value.items():
-            yield from _leaves(each, f"{place} {name}".lstrip())
+        for member, each in value.items():
+            yield from _leaves(each, f"{place} {member}".lstrip(), member)
     elif isinstance(value, list) and value:
         is_of_names = all(isinstance(each, str) for each in value)
         for number, each in enumerate(value):
-            yield from _leaves(each, f"{place} {each if is_of_names else number}")
+            yield from _leaves(each, f"{place} {_text(each) if is_of_names else number}", name)
     else:
-        yield place, json.dumps(value, ensure_ascii=False)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and (name in _MEASURES or _CLOCK.search(name)):
+            value = _NUMBER
+        yield place, json.dumps(_text(value) if isinstance(value, str) else value, ensure_ascii=False)
+
+
+def _kinds(items: list[JSON]) -> JSON:
+    kinds: dict[str, set[str]] = {}
+    for item in items:
+        for member, value in (item if isinstance(item, Mapping) else {"item": item}).items():
+            kind = type(value).__name__
+            kinds.setdefault(member, set()).add("number" if kind in ("int", "float") else kind)
+    return {member: " or ".join(sorted(each)) for member, each in sorted(kinds.items())}
 
 
 def _headers(headers: Pairs) -> dict[str, str]:
     return {
-        name.lower(): _NUMBER if name.lower() in _MEASURED_HEADERS and value.isdecimal() else _text(value)
+        name.lower(): _NUMBER if name.lower() in _MEASURED_HEADERS and value.isdecimal() else value
         for name, value in headers
         if name.lower() not in _OF_THE_WAY
     }
@@ -211,31 +226,10 @@ def _headers(headers: Pairs) -> dict[str, str]:
 
 def _body(body: bytes) -> JSON:
     document, problem = parsed_json(body)
-    if problem is not None:
-        text = body.decode("utf-8", "replace")
-        return _text(text) if len(set(text)) != 1 else f"{len(text)} times {text[0]!r}"
-    return _walked(document)
-
-
-def _walked(value: JSON, name: str = "") -> JSON:
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, int | float):
-        return _NUMBER if name in _MEASURES or _CLOCK.search(name) else value
-    if isinstance(value, Mapping):
-        return {member: _walked(item, member) for member, item in value.items()}
-    items = [_walked(item, name) for item in value]
-    return _kinds(items) if name in _HISTORIES else items
-
-
-def _kinds(items: list[JSON]) -> JSON:
-    kinds: dict[str, set[str]] = {}
-    for item in items:
-        for member, value in (item if isinstance(item, Mapping) else {"item": item}).items():
-            kinds.setdefault(member, set()).add("null" if value is None else type(value).__name__)
-    return {member: " or ".join(sorted(each)) for member, each in sorted(kinds.items())}
+    if problem is None:
+        return document
+    text = body.decode("utf-8", "replace")
+    return f"{len(text)} times {text[0]!r}" if len(set(text)) == 1 else text
 
 
 def _text(text: str) -> str:
