@@ -96,14 +96,6 @@ def test_altered_key_does_not_reveal_the_secret(secret: str, start: int, length:
     assert not [piece for piece in pieces if piece in shown]
 
 
-def test_known_key_becomes_the_pseudonym_of_its_persona():
-    answer = httpx.Response(200, json={"you sent": FULL, "and": SECRETS["read-only"]})
-
-    exchange = send(answer, Request(method="GET", path="/", persona="full"))
-
-    assert exchange.json() == {"you sent": "{{key:full}}", "and": "{{key:read-only}}"}
-
-
 @pytest.mark.parametrize(
     ("key", "shown"),
     [

@@ -1,7 +1,5 @@
 """Results of a run, counted while it goes on."""
 
-from dataclasses import replace
-
 import pytest
 
 from knouds_harness.runs.counts import RunCounts
@@ -36,23 +34,19 @@ def test_fact_that_was_ever_broken_is_not_verified(counts):
     assert counts.verified_facts == {"kept"}
 
 
-def test_missing_response_replaces_a_need_of_the_profile(counts):
-    no_key = UntestedFact(check="c", fact="f", operation=None, missing="a key")
-    counts.add_untested(no_key)
-    counts.add_untested(replace(no_key, missing="an answer", cause="answers"))
-    counts.add_untested(no_key)
+@pytest.mark.parametrize(
+    ("needs", "left"),
+    [
+        ([("a key", "profile"), ("an answer", "answers"), ("a key", "profile")], ["an answer"]),
+        ([("a key", "profile"), ("more credits", "profile")], ["a key", "more credits"]),
+    ],
+    ids=["a response that is missing replaces a need of the profile", "either of two would do"],
+)
+def test_needs_of_one_check_are_listed(counts, needs, left):
+    for missing, cause in needs:
+        counts.add_untested(UntestedFact(check="c", fact="f", operation=None, missing=missing, cause=cause))
 
-    assert [each.missing for each in counts.untested] == ["an answer"]
-
-
-def test_different_needs_of_one_check_are_all_listed(counts):
-    """Two tests of one check and fact may lack different things, and either would do."""
-    for missing in ("a key", "more credits", "a key"):
-        counts.add_untested(
-            UntestedFact(check="c", fact="f", operation=None, missing=missing, cause="profile")
-        )
-
-    assert [each.missing for each in counts.untested] == ["a key", "more credits"]
+    assert [each.missing for each in counts.untested] == left
 
 
 def test_run_without_tests_is_not_all_skipped(counts):
