@@ -1,7 +1,5 @@
 """Changes to webhook deliveries: their payload, signed anew, and their signature."""
 
-import hashlib
-import hmac
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -64,7 +62,10 @@ def endings(recording: Recording) -> Iterator[Mutant]:
 
 
 def signatures(recording: Recording) -> Iterator[Mutant]:
-    """The signature must cover the raw bytes, with the secret, in the documented form, and be fresh."""
+    """The signature must cover the raw bytes, in the documented form, and be fresh.
+
+    ``tests/unit/exchange`` has the forms, the formula and the edges of the window.
+    """
     if recording.kind != "delivery":
         return
     request = recording.exchange.request
@@ -73,47 +74,24 @@ def signatures(recording: Recording) -> Iterator[Mutant]:
     signature = Signature.read(header)
     assert signature is not None
     at, digest = signature.at_unix_s, signature.digest
-
-    def signed(secret: str = TEST_SECRET, *, over: bytes = raw, at_unix_s: int = at) -> str:
-        return sign(over, secret=secret, at_unix_s=at_unix_s)
-
-    for operator, value, facts in (
-        ("sign with another secret", signed("another secret of theirs"), (_COVERS,)),
-        ("sign other bytes", signed(over=raw + b" "), (_COVERS,)),
-        ("sign the body without the instant", f"t={at},v1={_bare(raw)}", (_COVERS,)),
-        ("alter the instant", header.replace(f"t={at}", f"t={at + 1}"), (_COVERS,)),
-        ("flip a digit", f"t={at},v1={_flipped(digest)}", (_COVERS,)),
-        ("cut the digest", f"t={at},v1={digest[:40]}", (_FORM, _COVERS)),
-        ("call it sha256", f"sha256={digest}", (_FORM, _COVERS)),
-        ("leave the instant out", f"v1={digest}", (_FORM, _COVERS)),
-        ("call it v2", header.replace("v1=", "v2="), (_FORM, _COVERS)),
-        ("count in milliseconds", signed(at_unix_s=at * 1000), (_FRESH, _FORM)),
-        ("write the instant as ISO 8601", f"t=2026-11-25T17:14:58Z,v1={digest}", (_FORM, _COVERS)),
-        ("sign an hour ago", signed(at_unix_s=at - 3600), (_FRESH,)),
-        ("sign in the future", signed(at_unix_s=at + 3600), (_FRESH,)),
-        ("sign at the epoch", signed(at_unix_s=0), (_FRESH,)),
-        ("empty it", "", (_FORM, _COVERS)),
+    for operator, value, fact in (
+        ("sign with another secret", sign(raw, secret="another secret of theirs", at_unix_s=at), _COVERS),
+        ("alter the instant", header.replace(f"t={at}", f"t={at + 1}"), _COVERS),
+        ("leave the instant out", f"v1={digest}", _FORM),
+        ("empty it", "", _FORM),
+        ("sign an hour ago", sign(raw, secret=TEST_SECRET, at_unix_s=at - 3600), _FRESH),
     ):
         headers = with_header(request.headers, HEADER, value)
-        yield _signed(recording, operator, headers, *facts)
-    yield _signed(recording, "leave it out", without_header(request.headers, HEADER), _FORM)
-    renamed = with_header(without_header(request.headers, HEADER), "X-Hub-Signature", header)
-    yield _signed(recording, "call the header otherwise", renamed, _FORM)
-    for operator, body in (
-        ("indent it after signing", json.dumps(json.loads(raw), indent=2).encode()),
-        ("append a newline after signing", raw + b"\n"),
-        ("change a letter after signing", raw.replace(b"execution.", b"Execution.", 1)),
-    ):
-        yield breach(_sent(recording, request.headers, body), operator, _COVERS)
-    for operator, value in (
-        ("write the digest in capitals", f"t={at},v1={digest.upper()}"),
-        ("sign some seconds earlier", signed(at_unix_s=at - 20)),
-        ("sign some seconds later", signed(at_unix_s=at + 20)),
+        yield breach(_sent(recording, headers, raw), operator, fact)
+    yield breach(_sent(recording, without_header(request.headers, HEADER), raw), "leave it out", _FORM)
+    indented = json.dumps(json.loads(raw), indent=2).encode()
+    yield breach(_sent(recording, request.headers, indented), "indent it after signing", _COVERS)
+    for operator, value, label in (
+        ("write the digest in capitals", f"t={at},v1={digest.upper()}", Label.EQUIVALENT),
+        ("add a second scheme", f"{header},v2=0123", Label.ADDITIVE),
     ):
         headers = with_header(request.headers, HEADER.lower(), value)
-        yield no_breach(_sent(recording, headers, raw), operator)
-    more = with_header(request.headers, HEADER, f"{header},v2=0123")
-    yield no_breach(_sent(recording, more, raw), "add a second scheme", label=Label.ADDITIVE)
+        yield no_breach(_sent(recording, headers, raw), operator, label=label)
 
 
 def _payload(recording: Recording) -> dict[str, object] | None:
@@ -133,10 +111,6 @@ def _same(
     return no_breach(_resigned(recording, body), operator, label=label, place=place)
 
 
-def _signed(recording: Recording, operator: str, headers: Pairs, *facts: str) -> Mutant:
-    return breach(_sent(recording, headers, recording.exchange.request.body or b""), operator, *facts)
-
-
 def _resigned(recording: Recording, body: bytes) -> Recording:
     headers = recording.exchange.request.headers
     signature = Signature.read(dict(headers)[HEADER])
@@ -149,11 +123,3 @@ def _sent(recording: Recording, headers: Pairs, body: bytes) -> Recording:
     exchange = recording.exchange
     request = replace(exchange.request, headers=headers, body=body)
     return replace(recording, exchange=replace(exchange, request=request, sent_headers=headers))
-
-
-def _bare(raw: bytes) -> str:
-    return hmac.new(TEST_SECRET.encode(), raw, hashlib.sha256).hexdigest()
-
-
-def _flipped(digest: str) -> str:
-    return ("1" if digest[0] == "0" else "0") + digest[1:]

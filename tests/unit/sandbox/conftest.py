@@ -3,7 +3,6 @@
 import httpx
 import pytest
 
-from knouds_sandbox.providers import Latency
 from knouds_sandbox.seeding import seed_store
 from knouds_sandbox.serving import running_sandbox
 from knouds_sandbox.state.store import Store
@@ -25,32 +24,15 @@ def shared_sandbox():
         yield sandbox
 
 
-@pytest.fixture
-def fresh_sandbox():
-    with running_sandbox(
-        seed=7, control_token=TOKEN, prefer=True, latency=Latency(time_scale=0.1)
-    ) as sandbox:
-        yield sandbox
-
-
 @pytest.fixture(scope="module")
 def ask(shared_sandbox):
     with httpx.Client(base_url=shared_sandbox.base_url) as client:
-        yield asker(client, shared_sandbox.keys)
 
+        def ask(method, path, persona=None, headers=None, **options):
+            key = {"x-api-key": shared_sandbox.keys[persona]} if persona else {}
+            return client.request(method, path, headers=key | (headers or {}), **options)
 
-@pytest.fixture
-def ask_fresh(fresh_sandbox):
-    with httpx.Client(base_url=fresh_sandbox.base_url) as client:
-        yield asker(client, fresh_sandbox.keys)
-
-
-def asker(client, keys):
-    def ask(method, path, persona=None, **options):
-        headers = {"x-api-key": keys[persona]} if persona else {}
-        return client.request(method, path, headers=headers | options.pop("headers", {}), **options)
-
-    return ask
+        yield ask
 
 
 @pytest.fixture

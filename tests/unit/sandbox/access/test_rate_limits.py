@@ -1,6 +1,5 @@
 """A window admits as many requests as the tier allows, and never more."""
 
-import pytest
 from clocks import Clock
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,27 +10,10 @@ from knouds_sandbox.fault_points import ActiveEdits
 from knouds_sandbox.state.accounts import Account, Key
 
 
-def key(tier="pro", *, name="pia", key_id=1, role="user"):
-    account = Account(id=name, name=name, email="", role=role, tier=tier, is_approved=True)
-    return Key(
-        id=key_id,
-        name="",
-        secret="",
-        capabilities=frozenset(),
-        state="active",
-        webhook_url=None,
-        account=account,
-    )
-
-
-@pytest.fixture
-def clock():
-    return Clock(1_800_000_000.25)
-
-
-@pytest.fixture
-def limiter(clock):
-    return RateLimiter(now_unix_s=clock, edits=ActiveEdits())
+ACCOUNT = Account(id="pia", name="pia", email="", role="user", tier="pro", is_approved=True)
+KEY = Key(
+    id=1, name="", secret="", capabilities=frozenset(), state="active", webhook_url=None, account=ACCOUNT
+)
 
 
 @given(steps=st.lists(st.floats(0, 30), max_size=400))
@@ -42,7 +24,7 @@ def test_no_window_admits_more_than_the_limit(steps):
     for step in steps:
         clock.now_s += step / 100
         try:
-            reset = limiter.take(key(), "run")["X-RateLimit-Reset"]
+            reset = limiter.take(KEY, "run")["X-RateLimit-Reset"]
         except Refusal:
             continue
         passed[reset] = passed.get(reset, 0) + 1

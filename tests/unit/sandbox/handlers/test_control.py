@@ -6,6 +6,7 @@ import httpx
 import pytest
 from clocks import wait_until
 
+from knouds_sandbox.providers import Latency
 from knouds_sandbox.seeding import key_secret
 from knouds_sandbox.serving import running_sandbox
 from knouds_sandbox.state import run_records
@@ -93,6 +94,13 @@ def test_private_receiver_is_refused(control, assert_refused, url):
     body = {"account": "ada", "capabilities": [], "webhook": {"url": url}}
 
     assert "private address" in assert_refused(control("keys", body), 400, "INVALID_BODY")["error"]
+
+
+@pytest.fixture
+def fresh_sandbox():
+    latency = Latency(time_scale=0.1)
+    with running_sandbox(seed=7, control_token="test-token", prefer=True, latency=latency) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
