@@ -61,19 +61,14 @@ def whoami_owner(
     account = exchange.members.get("user")
     if exchange.status != 200 or not isinstance(account, dict):
         return
-    yield Claim(
-        holds=account.get("tier") == tier,
-        expected=f"tier {tier}, as the profile says of this key",
-        observed=f"tier {account.get('tier')}",
-        where="/user/tier",
-    )
-    if account.get("role") in ("user", "admin"):  # any other is not a role
-        yield Claim(
-            holds=account["role"] == role,
-            expected=f"role {role}, as the profile says of this key",
-            observed=f"role {account['role']}",
-            where="/user/role",
-        )
+    for name, known in (("tier", tier), ("role", role)):
+        if name == "tier" or account.get("role") in ("user", "admin"):  # any other is not a role
+            yield Claim(
+                holds=account.get(name) == known,
+                expected=f"{name} {known}, as the profile says of this key",
+                observed=f"{name} {account.get(name)}",
+                where=f"/user/{name}",
+            )
     same_user = {name for name, known_id in others.items() if known_id == account.get("id")}
     yield Claim(
         holds=same_user <= {user} and others.get(user, account.get("id")) == account.get("id"),

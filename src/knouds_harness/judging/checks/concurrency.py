@@ -16,7 +16,7 @@ from knouds_harness.exchange.evidence import Exchange, body_of, status_in
 from knouds_harness.judging.checks.rate_limits import is_same_window, window_headers_of
 from knouds_harness.judging.checks.runs import amount
 from knouds_harness.judging.checks.workflows import summaries_of
-from knouds_harness.judging.claim import Claim, check, header_is
+from knouds_harness.judging.claim import Claim, check, header_is, member_is
 from knouds_harness.judging.serial_order import Access, SerialModel, judge_history, register, steps_of
 from knouds_harness.judging.workflow_model import accesses_of
 from knouds_harness.targets.needs.keys import AUTHOR
@@ -42,12 +42,7 @@ def distinct_slugs(exchange: Exchange, *, others: Collection[str]) -> Iterator[C
     """
     slug = created_slug(exchange)
     if slug is not None:
-        yield Claim(
-            holds=slug not in others,
-            expected="a slug that no other create got",
-            observed=f"{slug}, as another create",
-            where="/slug",
-        )
+        yield member_is(body_of(exchange), "slug", "one that no other create got", holds=slug not in others)
 
 
 @check("workflows.update-takes-subset", needs=_WRITES)

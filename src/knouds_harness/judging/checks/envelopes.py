@@ -65,13 +65,9 @@ def json_content_type(exchange: Exchange) -> Iterator[Claim]:
     """Every response declares application/json."""
     if exchange.status is None or not exchange.body:
         return
-    declared = exchange.header("content-type") or "no content type"
-    yield Claim(
-        holds=declared.partition(";")[0].strip().lower() == "application/json",
-        expected="application/json",
-        observed=declared,
-        where="header content-type",
-    )
+    media_type = (exchange.header("content-type") or "").partition(";")[0].strip().lower()
+    expected = "application/json"
+    yield header_is(exchange, "content-type", expected, holds=media_type == expected)
 
 
 @check("ground.responses-are-json-objects", "workflows.list-is-array", applies=is_answer)
@@ -269,12 +265,8 @@ def _told(refusal: Exchange) -> str:
 @check("envelope.code-is-constant", needs=(ANY_KEY,))
 def constant_code(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """The same cause gives the same code for every resource."""
-    yield Claim(
-        holds=exchange.code == earlier.code,
-        expected=f"{earlier.code}, as for another resource",
-        observed=exchange.answer,
-        where="/code",
-    )
+    expected, is_same = f"{earlier.code}, as for another resource", exchange.code == earlier.code
+    yield member_is(exchange.members, "code", expected, holds=is_same)
 
 
 unknown_route = by_rule(reasons.UNKNOWN_ROUTE)

@@ -43,12 +43,8 @@ def fresh_id(exchange: Exchange, *, earlier: Collection[object]) -> Iterator[Cla
     """Each submit gets an executionId that no earlier submit got."""
     execution_id = body_of(exchange).get("executionId")
     if isinstance(execution_id, str):
-        yield Claim(
-            holds=execution_id not in earlier,
-            expected="an executionId that no submit got before",
-            observed=f"{as_json(execution_id)} again",
-            where="/executionId",
-        )
+        expected, is_fresh = "one that no submit got before", execution_id not in earlier
+        yield member_is(body_of(exchange), "executionId", expected, holds=is_fresh)
 
 
 @check("async.poll-url-leads-to-execution", needs=_RUN_NEEDS)
@@ -58,14 +54,10 @@ def poll_url(exchange: Exchange, *, submitted: Exchange) -> Iterator[Claim]:
     if exchange.status in (None, 429):
         return
     yield answer_is(exchange, f"200 with execution {execution_id}", holds=exchange.status == 200)
-    shown = body_of(exchange).get("executionId", execution_id)
     if exchange.status == 200:
-        yield Claim(
-            holds=shown == execution_id,
-            expected=f"execution {execution_id}",
-            observed=f"execution {as_json(shown)}",
-            where="/executionId",
-        )
+        shown = {"executionId": execution_id, **body_of(exchange)}
+        is_same = shown["executionId"] == execution_id
+        yield member_is(shown, "executionId", f"execution {execution_id}", holds=is_same)
 
 
 @check("async.workflow-submit-names-slug", needs=(ASYNC_WORKFLOW_RUN,), applies=is_submit)

@@ -78,13 +78,8 @@ def _end_of(exchange: Exchange) -> int | None:
 def _falls_by_one(exchange: Exchange, earlier: Exchange, *, fact: str = "", expected: str) -> Iterator[Claim]:
     before, now = window_headers_of(earlier).remaining, window_headers_of(exchange).remaining
     if is_same_window(exchange, earlier) and before is not None and now is not None and before > 0:
-        yield Claim(
-            fact=fact,
-            holds=now == before - 1,
-            expected=f"{expected}: {before - 1}",
-            observed=f"{now}, {before} before",
-            where=f"header {_REMAINING}",
-        )
+        words = f"{expected}: {before - 1}, after {before}"
+        yield header_is(exchange, _REMAINING, words, holds=now == before - 1, fact=fact)
 
 
 @check("rate.remaining-falls", needs=_LIMITED)

@@ -5,7 +5,7 @@ from typing import Any
 
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of, status_in
-from knouds_harness.judging.claim import Claim, admitting, answer_is, check
+from knouds_harness.judging.claim import Claim, admitting, answer_is, check, member_is
 from knouds_harness.targets.needs import runs
 from knouds_harness.targets.needs.keys import ADMIN_MODEL_RUNNER
 from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
@@ -78,15 +78,9 @@ def charged_per_image(exchange: Exchange, *, single: Exchange) -> Iterator[Claim
 
     ``single`` is a run that asked for one image. Nothing is claimed unless one image and two images came.
     """
-    one, two = reported_credits(single), reported_credits(exchange)
-    if one is None or two is None or (_images(single), _images(exchange)) != (1, 2):
-        return
-    yield Claim(
-        holds=two == 2 * one,
-        expected=f"{2 * one:g}, as one image cost {one:g}",
-        observed=f"{two:g} for two images",
-        where="/cost",
-    )
+    one = reported_credits(single)
+    if one is not None and (_images(single), _images(exchange)) == (1, 2):
+        yield from _costs(exchange, 2 * one, f"as one image cost {one:g}")
 
 
 @check("run.charged-per-generator", needs=(runs.EDITED_WORKFLOW_RUN,))
@@ -100,15 +94,11 @@ def charged_per_node(exchange: Exchange, *, single: Exchange, estimates: Sequenc
     one_each, two_each = (amount(estimate) for estimate in estimates)
     half_credits, cost_credits = reported_credits(single), reported_credits(exchange)
     if one_each and two_each and two_each > one_each and half_credits and cost_credits is not None:
-        is_as_estimated = half_credits == one_each
-        yield Claim(
-            holds=cost_credits == two_each if is_as_estimated else cost_credits > half_credits,
-            expected=f"{two_each:g} credits, as estimated: {one_each:g} for half of the nodes"
-            if is_as_estimated
-            else f"more than {half_credits:g} credits, the cost of half of the nodes",
-            observed=f"{cost_credits:g}",
-            where="/cost",
-        )
+        if half_credits == one_each:
+            yield from _costs(exchange, two_each, f"as estimated: {one_each:g} for half of the nodes")
+        else:
+            expected = f"more than {half_credits:g}, the cost of half of the nodes"
+            yield member_is(exchange.members, "cost", expected, holds=cost_credits > half_credits)
 
 
 @check("run.charged-per-generator", needs=(runs.CHARGED_ASYNC_RUN,))
@@ -151,13 +141,8 @@ def _costs(exchange: Exchange, wanted_credits: float | None, why: str, *, fact: 
     """Claim what a run costs; nothing if either cost is unknown."""
     cost_credits = reported_credits(exchange)
     if cost_credits is not None and wanted_credits is not None:
-        yield Claim(
-            fact=fact,
-            holds=cost_credits == wanted_credits,
-            expected=f"{wanted_credits:g}, {why}",
-            observed=f"{cost_credits:g}",
-            where="/cost",
-        )
+        holds = cost_credits == wanted_credits
+        yield member_is(exchange.members, "cost", f"{wanted_credits:g}, {why}", holds=holds, fact=fact)
 
 
 def reported_credits(exchange: Exchange) -> float | None:

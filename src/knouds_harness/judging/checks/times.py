@@ -7,7 +7,7 @@ from knouds_harness.exchange.evidence import Exchange, body_of
 from knouds_harness.exchange.usage import rows_in
 from knouds_harness.judging.checks.rate_limits import server_unix_s
 from knouds_harness.judging.checks.runs import amount
-from knouds_harness.judging.claim import Claim, answers_to, check
+from knouds_harness.judging.claim import Claim, answers_to, check, member_is
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR
 
 _MOST_AHEAD_S = 14 * 3600  # a time without an offset may be in any zone
@@ -42,12 +42,8 @@ def of_the_last_write(exchange: Exchange, *, written: Exchange, before: Exchange
             where="/updatedAt",
         )
     if earlier is not None:
-        yield Claim(
-            holds=updated > earlier,
-            expected="a later time than before the write",
-            observed="the same" if updated == earlier else "an earlier one",
-            where="/updatedAt",
-        )
+        expected = "a later time than before the write"
+        yield member_is(body_of(exchange), "updatedAt", expected, holds=updated > earlier)
 
 
 @check("usage.row-shape", needs=(ANY_KEY,), applies=answers_to("listUsage"))

@@ -15,7 +15,7 @@ from knouds_harness.exchange.usage import (
     rows_of,
     run_of,
 )
-from knouds_harness.judging.claim import Claim, answers_to, check
+from knouds_harness.judging.claim import Claim, answers_to, check, member_is
 from knouds_harness.judging.context import Case
 from knouds_harness.targets.needs.keys import ANY_KEY, TWO_ACCOUNTS
 from knouds_harness.targets.needs.workflows import RUN_AND_STRANGER
@@ -280,12 +280,8 @@ def total(exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row]) ->
     """The total is the number of all rows, however few the page holds."""
     said = exchange.members.get("total") if rows_in(exchange) is not None else None
     if isinstance(said, int) and not isinstance(said, bool):
-        yield Claim(
-            holds=len(before) <= said <= len(after) or len(before) > len(after),
-            expected=f"total {len(after)}",
-            observed=f"total {said}",
-            where="/total",
-        )
+        holds = len(before) <= said <= len(after) or len(before) > len(after)
+        yield member_is(exchange.members, "total", f"{len(after)}", holds=holds)
 
 
 @check(
