@@ -18,7 +18,7 @@ from knouds_sandbox.faults.editing import (
     where,
     with_value,
 )
-from knouds_sandbox.state.accounts import Key, as_user, find_key, find_key_by_name
+from knouds_sandbox.state.accounts import Key, find_key
 
 _PLAIN_401 = refused(401, "UNAUTHORIZED", "Unauthorized: send a valid key in x-api-key.")
 
@@ -188,12 +188,6 @@ def auth_public_schema_needs_key() -> Edit:
         "getPublicWorkflowSchema",
         where(lambda answer: not answer.request.headers.get("x-api-key"), _PLAIN_401),
     )
-
-
-@fault("whoami.is-the-key-owner", lambda edit: on_success("getWhoami", edit))
-def whoami_describes_another(answer: OutgoingAnswer) -> None:
-    """whoami describes another account."""
-    answer.body["user"] = as_user(find_key_by_name(answer.store, "stranger").account)
 
 
 @fault("whoami.is-the-key-owner", is_subtle=True)

@@ -67,14 +67,6 @@ def usage_offset_lost_with_a_filter(selection: RowFilter) -> None:
         selection.offset = 0
 
 
-@fault("usage.filters", selecting, is_subtle=True)
-def usage_model_filter_by_prefix(selection: RowFilter) -> None:
-    """Usage filtered by modelId also shows models whose id begins with it."""
-    if "model" in selection.conditions:
-        condition = selection.conditions["model"]
-        selection.conditions["model"] = condition.replace("value = :model", "value LIKE :model || '%'")
-
-
 @fault("usage.offset-skips", is_subtle=True)
 def usage_page_beside_runs_repeats_a_row() -> Edit:
     """Once a page of the maximum size was read and a run came after it, smaller pages repeat a row."""

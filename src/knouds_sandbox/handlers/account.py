@@ -19,7 +19,7 @@ from knouds_sandbox.bodies import answer
 from knouds_sandbox.calls import HandlerCall, Services
 from knouds_sandbox.fault_points import Point
 from knouds_sandbox.providers import MODELS
-from knouds_sandbox.state.accounts import RATE_LIMIT_BY_TIER, UNLIMITED, as_user
+from knouds_sandbox.state.accounts import RATE_LIMIT_BY_TIER, UNLIMITED
 from knouds_sandbox.state.run_records import StoredRun, select_runs
 from knouds_sandbox.state.workflows import iso
 
@@ -34,7 +34,9 @@ _MONTHLY_CREDITS_BY_TIER = {"free": 250, "creator": 1700, "pro": 5000, "business
 
 async def get_whoami(call: HandlerCall) -> Response:
     """GET /api/whoami. Source: docs, whoami."""
-    return answer({"user": as_user(call.account)})
+    account = call.account
+    user = {"id": account.id, "email": account.email, "role": account.role, "tier": account.tier}
+    return answer({"user": user | {"approved": account.is_approved}})
 
 
 async def get_pricing(_: Request, __: Services) -> Response:

@@ -74,16 +74,6 @@ def find_key_by_name(store: Store, name: str) -> Key:
     return _key(store.row(f"{_SELECT_KEY} WHERE keys.name = ?", name))
 
 
-def as_user(account: Account) -> dict[str, Any]:
-    return {
-        "id": account.id,
-        "email": account.email,
-        "role": account.role,
-        "tier": account.tier,
-        "approved": account.is_approved,
-    }
-
-
 def find_account(store: Store, name: str) -> tuple[str, str] | None:
     row: tuple[str, str] | None = store.row("SELECT id, tier FROM accounts WHERE name = ?", name)
     return row

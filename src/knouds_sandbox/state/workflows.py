@@ -243,11 +243,9 @@ def add_workflow(
     return document
 
 
-def change_workflow(
-    store: Store, workflow: StoredWorkflow, members: Mapping[str, Any], *, updated_at: str | None = None
-) -> dict[str, Any]:
-    """Replace members of the document and return it; ``updated_at`` is now unless a fault sets it."""
-    document = workflow.document | dict(members) | {"updatedAt": updated_at or now_iso()}
+def change_workflow(store: Store, workflow: StoredWorkflow, members: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace members of the document and return it."""
+    document = workflow.document | dict(members) | {"updatedAt": now_iso()}
     texts = _texts(document, is_template=workflow.is_template)
     store.write(
         "UPDATE workflows SET slug = ?, document = ?, summary = ? WHERE slug = ?",
