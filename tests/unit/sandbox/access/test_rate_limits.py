@@ -9,7 +9,6 @@ from knouds_sandbox.bodies import Refusal
 from knouds_sandbox.fault_points import ActiveEdits
 from knouds_sandbox.state.accounts import Account, Key
 
-
 ACCOUNT = Account(id="pia", name="pia", email="", role="user", tier="pro", is_approved=True)
 KEY = Key(
     id=1, name="", secret="", capabilities=frozenset(), state="active", webhook_url=None, account=ACCOUNT
