@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,7 +50,6 @@ def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, f
     from knouds_harness.runs.record import read_run
 
     record = read_run(run) if run else None
-    statuses = {row.fact.id: row.status for row in fact_rows(record)} if record else None
     own = load_checks(checks) if checks else UserChecks()
     of_run = record.setup if record else None
     every_fact = {
@@ -70,128 +68,93 @@ def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, f
             if any("*" in each or "." not in each for each in patterns):
                 known = sorted({f"{each.partition('.')[0]}.*" for each in known})
             raise UnknownName("fact", " ".join(patterns), known, listed_by="knouds-harness facts")
-    try:
-        from knouds_harness.suite.discovery.provable_facts import ways_by_fact
-    except ModuleNotFoundError:  # a light install has no pytest, which knows what tests need
-        ways: Mapping[str, tuple[str, ...]] = dict.fromkeys(
-            every_fact, ("known with pip install 'knouds-harness[check]'",)
-        )
-    else:
-        ways = ways_by_fact()
     of_user = [each for each in (of_run.checks if of_run else {}).values() if each.family == USER]
-    recordings = RecordingFolder.open(recordings_path()).names_by_fact()
     rows = coverage(
-        every_fact.values(),
-        statuses,
-        recordings,
-        ways,
+        every_fact,
+        statuses={row.fact.id: row.status for row in fact_rows(record)} if record else {},
+        recordings=RecordingFolder.open(recordings_path()).names_by_fact(),
+        ways=_ways(every_fact),
         more_checks=[*of_user, *(each.recorded for each in own.checks.values())],
     )
     if form == "json":
-        print_json("facts", {"facts": coverage_as_json(rows)}, version=2)
+        print_json("facts", {"facts": rows}, version=2)
     else:
-        print_coverage(rows, console=CommandConsole())
+        print_coverage(every_fact, rows, console=CommandConsole())
 
 
-@dataclass(frozen=True, kw_only=True)
-class FactTraces:
-    """One fact and what proves it.
-
-    Attributes:
-        status: Its status in a run; None if no run was given.
-        ways: What a profile must offer, for each way to show it, the shortest first.
-    """
-
-    fact: Fact
-    checks: tuple[str, ...]
-    faults: tuple[str, ...]
-    recordings: tuple[str, ...] = ()
-    status: FactStatus | None = None
-    ways: tuple[str, ...] = ()
-
-    @property
-    def gap(self) -> str | None:
-        if self.fact.source in (Source.ASSUMED, Source.USER):
-            return None
-        if not self.checks:
-            return "no check"
-        return None if self.faults else "no fault"
+def _ways(facts: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+    """Return what a profile must offer for each fact, in each way to show it, the shortest first."""
+    try:
+        from knouds_harness.suite.discovery.provable_facts import ways_by_fact
+    except ModuleNotFoundError:  # a light install has no pytest, which knows what tests need
+        return dict.fromkeys(facts, ("known with pip install 'knouds-harness[check]'",))
+    return ways_by_fact()
 
 
 def coverage(
-    facts: Iterable[Fact],
-    statuses: Mapping[str, FactStatus] | None = None,
-    recordings: Mapping[str, Sequence[str]] | None = None,
-    ways: Mapping[str, tuple[str, ...]] | None = None,
+    facts: Mapping[str, Fact],
     *,
+    statuses: Mapping[str, FactStatus] = MappingProxyType({}),
+    recordings: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ways: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
     more_checks: Iterable[RunCheck] = (),
-) -> list[FactTraces]:
-    """Return what proves each fact; the mappings are by fact id."""
+) -> list[dict[str, Any]]:
+    """Return what proves each fact, as JSON has it; all mappings are by fact id."""
     from knouds_harness.judging.checks import all_checks
     from knouds_sandbox.faults import FAULTS
 
-    checks: dict[str, dict[str, None]] = defaultdict(dict)
-    for check in (*(each.recorded for each in all_checks().values()), *more_checks):
-        for fact_id in check.facts:
-            checks[fact_id][check.id] = None
-    faults: dict[str, list[str]] = defaultdict(list)
-    for fault in FAULTS:
-        faults[fault.fact].append(fault.id)
-    return [
-        FactTraces(
-            fact=fact,
-            checks=tuple(checks[fact.id]),
-            faults=tuple(faults[fact.id]),
-            recordings=tuple((recordings or {}).get(fact.id, ())),
-            status=(statuses or {}).get(fact.id),
-            ways=(ways or {}).get(fact.id, ()),
-        )
-        for fact in facts
-    ]
+    every_check = (*(each.recorded for each in all_checks().values()), *more_checks)
+    rows = []
+    for name, fact in facts.items():
+        needs, *others = ways.get(name) or (None,)
+        row = {
+            "fact": name,
+            "says": fact.says,
+            "source": str(fact.source),
+            "status": str(statuses[name]) if name in statuses else None,
+            "needs": needs,
+            "other_ways": others,
+            "checks": list(dict.fromkeys(check.id for check in every_check if name in check.facts)),
+            "faults": [fault.id for fault in FAULTS if fault.fact == name],
+            "recordings": list(recordings.get(name, ())),
+        }
+        lacks = [what for what in ("check", "fault") if not row[f"{what}s"]] if _is_documented(fact) else []
+        rows.append(row | {"gap": f"no {lacks[0]}" if lacks else None})
+    return rows
 
 
-def print_coverage(rows: list[FactTraces], *, console: Console) -> None:
+def _is_documented(fact: Fact) -> bool:
+    return fact.source not in (Source.ASSUMED, Source.USER)
+
+
+def print_coverage(facts: Mapping[str, Fact], rows: list[dict[str, Any]], *, console: Console) -> None:
     """Print a few lines per fact, none of which breaks an id, and totals."""
     from knouds_harness.command_output import print_line
+    from knouds_harness.reporting.check.fact_status import FactStatus
 
     say = partial(print_line, console=console)
+    labels = {str(each): each.label for each in FactStatus}
     for row in rows:
-        kind = "conflict" if row.fact.conflict else row.fact.source
-        status = f", {row.status.label}" if row.status else ""
-        say(f"{row.fact.id} ({kind}{status})")
-        say(f"  {row.fact.says}")
-        none = "responses that its check judges" if row.fact.source is Source.USER else "no profile shows it"
-        for number, way in enumerate(row.ways or (none,)):
+        fact = facts[row["fact"]]
+        kind = "conflict" if fact.conflict else fact.source
+        status = f", {labels[row['status']]}" if row["status"] else ""
+        say(f"{fact.id} ({kind}{status})")
+        say(f"  {fact.says}")
+        none = "responses that its check judges" if fact.source is Source.USER else "no profile shows it"
+        for number, way in enumerate((row["needs"] or none, *row["other_ways"])):
             say(f"  {'or' if number else 'needs'}: {way}")
-        say(f"  checks: {', '.join(row.checks) or 'none'}")
-        say(f"  faults: {', '.join(row.faults) or 'none'}")
-        say(f"  recordings: {first_few(row.recordings, _MOST_NAMES) or 'none'}")
-    documented = [row for row in rows if row.fact.source not in (Source.ASSUMED, Source.USER)]
-    proven = [row for row in documented if row.gap is None]
+        say(f"  checks: {', '.join(row['checks']) or 'none'}")
+        say(f"  faults: {', '.join(row['faults']) or 'none'}")
+        say(f"  recordings: {first_few(row['recordings'], _MOST_NAMES) or 'none'}")
+    documented = [row for row in rows if _is_documented(facts[row["fact"]])]
+    proven = sum(row["gap"] is None for row in documented)
+    assumed = sum(fact.source is Source.ASSUMED for fact in facts.values())
     say(
-        f"{len(proven)} of {counted(len(documented), 'documented fact')} with a check and a fault that makes "
-        f"it fail, {counted(sum(row.fact.source is Source.ASSUMED for row in rows), 'assumed fact')}."
+        f"{proven} of {counted(len(documented), 'documented fact')} with a check and a fault that makes "
+        f"it fail, {counted(assumed, 'assumed fact')}."
     )
-    recorded = {name for row in rows for name in row.recordings}
+    recorded = {name for row in rows for name in row["recordings"]}
     say(
-        f"{counted(sum(bool(row.recordings) for row in documented), 'documented fact')} in "
+        f"{counted(sum(bool(row['recordings']) for row in documented), 'documented fact')} in "
         f"{counted(len(recorded), 'recording')}."
     )
-
-
-def coverage_as_json(rows: list[FactTraces]) -> list[dict[str, Any]]:
-    return [
-        {
-            "fact": row.fact.id,
-            "says": row.fact.says,
-            "source": str(row.fact.source),
-            "status": row.status and str(row.status),
-            "needs": row.ways[0] if row.ways else None,
-            "other_ways": list(row.ways[1:]),
-            "checks": list(row.checks),
-            "faults": list(row.faults),
-            "recordings": list(row.recordings),
-            "gap": row.gap,
-        }
-        for row in rows
-    ]

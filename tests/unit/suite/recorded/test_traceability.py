@@ -54,7 +54,8 @@ def test_every_event_is_recorded():
 def test_table_of_facts_names_recordings():
     printed = StringIO()
     console = Console(width=400, file=printed)
-    print_coverage(coverage(document().facts.values(), None, NAMES), console=console)
+    facts = document().facts
+    print_coverage(facts, coverage(facts, recordings=NAMES), console=console)
 
     text = printed.getvalue()
     assert any(name in text for name in NAMES[LEGACY])
