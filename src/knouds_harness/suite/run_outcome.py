@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Final
-
-from knouds_harness.errors import ExitCode
-from knouds_harness.printable import counted
-from knouds_harness.runs.findings import CUT_SHORT, OWN_CODE_FAILED
-from knouds_harness.suite.preceding_requests import ENDS_IN_TIME
-from knouds_harness.targets.needs.keys import active_keys, without_working_keys
-
-if TYPE_CHECKING:
-    from knouds_harness.suite.session import ConformanceRun
-
-
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.known_places import KnownPlaces
 from knouds_harness.contract.operations import Source
-from knouds_harness.errors import LIKELY_MISTYPED, UnknownName, UsageError, suggestion
+from knouds_harness.errors import LIKELY_MISTYPED, ExitCode, UnknownName, UsageError, suggestion
 from knouds_harness.judging.checks import all_checks, families, family_by_fact
 from knouds_harness.judging.user_checks import USER
-from knouds_harness.printable import first_few
+from knouds_harness.printable import counted, first_few
+from knouds_harness.runs.findings import CUT_SHORT, OWN_CODE_FAILED
 from knouds_harness.runs.run_file import UntestedFact
+from knouds_harness.suite.preceding_requests import ENDS_IN_TIME
+from knouds_harness.targets.needs.keys import active_keys, without_working_keys
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.profile_format import Problem, profile_error
+
+if TYPE_CHECKING:
+    from knouds_harness.suite.session import ConformanceRun
 
 _AMOUNT: Final = re.compile(r"(\d{1,6}(?:\.\d+)?)(%?)")
 _MOST_NAMED: Final = 3
@@ -43,7 +36,7 @@ def decided(run: ConformanceRun, *, was_interrupted: bool) -> tuple[str, ExitCod
     if was_interrupted:
         return "interrupted", ExitCode.INTERRUPTED, []
     cut, own_errors = _cut_short(run), _user_errors(run)
-    unproven = [*([] if _accepts_cut(run) else cut), *_unproven(run), *_shortfall(run)]
+    unproven = [*([] if _accepts_cut(run) else cut), *_unproven(run), *_not_verified(run)]
     if run.recorder.is_broken:
         expired = [
             f"waiver expired on {waiver.expires}: {waiver}. Fix what it waives, or renew it."
@@ -114,12 +107,6 @@ def _unproven(run: ConformanceRun) -> list[str]:
             f'[[waivers]] with fact = "{ENDS_IN_TIME}".'
         )
     return lines
-
-
-def _shortfall(run: ConformanceRun) -> list[str]:
-    writer = run.recorder.writer
-    seen = VerifiedFacts(asked=run.asked, verified=writer.verified_facts, untested=writer.untested)
-    return shortfall(seen, least=run.least, text=run.options.min_verified or "", expected=run.expected)
 
 
 def least_verified(text: str, *, of: int) -> int:
@@ -199,34 +186,39 @@ def _unknown(kind: str, names: Iterable[str], known: Collection[str]) -> Iterato
             yield Problem(where="expect", says=says, remedy=f"Known{remedy.removesuffix(')')}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class VerifiedFacts:
-    """The facts that a run was about, and what became of them."""
-
-    asked: Collection[str]
-    verified: Collection[str]
-    untested: Collection[UntestedFact]
-
-    @property
-    def unverified(self) -> list[str]:
-        """The facts that were not verified, in the document's order, the user's last."""
-        in_order = dict.fromkeys([*shipped_document().facts, *sorted(self.asked)])
-        return [fact for fact in in_order if fact in self.asked and fact not in self.verified]
+def _not_verified(run: ConformanceRun) -> list[str]:
+    writer = run.recorder.writer
+    return shortfall(
+        run.asked,
+        writer.verified_facts,
+        untested=writer.untested,
+        least=run.least,
+        text=run.options.min_verified or "",
+        expected=run.expected,
+    )
 
 
 def shortfall(
-    seen: VerifiedFacts, *, least: int | None, text: str = "", expected: Collection[str] = ()
+    asked: Collection[str],
+    verified: Collection[str],
+    *,
+    untested: Iterable[UntestedFact] = (),
+    least: int | None = None,
+    text: str = "",
+    expected: Collection[str] = (),
 ) -> list[str]:
     """Return lines that say what a run has failed to verify; none if it has verified enough.
 
-    ``text`` is ``least`` as on the command line. Facts of ``expected`` count only if the run is about them.
+    Missing facts are in the document's order, the user's last. ``text`` is ``least`` as on the command line.
+    Facts of ``expected`` count only if the run is about them.
     """
     lines = []
-    unverified = seen.unverified
-    count = len(seen.asked) - len(unverified)
+    in_order = dict.fromkeys([*shipped_document().facts, *sorted(asked)])
+    unverified = [fact for fact in in_order if fact in asked and fact not in verified]
+    count = len(asked) - len(unverified)
     if least is not None and count < least:
-        verified = f"{count} of {counted(len(seen.asked), 'fact')} verified"
-        lines.append(f"{verified}; --min-verified {text} asks for {least}. Missing:")
+        so_far = f"{count} of {counted(len(asked), 'fact')} verified"
+        lines.append(f"{so_far}; --min-verified {text} asks for {least}. Missing:")
         lines += [
             f"  {family} ({len(facts)}): {first_few(facts, _MOST_NAMED)}"
             for family, facts in _by_family(unverified)
@@ -235,7 +227,12 @@ def shortfall(
     if missing:
         named = "fact that [expect] in the profile names was", "facts that [expect] in the profile names were"
         lines.append(f"{counted(len(missing), *named)} not verified:")
-        lines += [f"  {fact}: {_reason(fact, seen)}" for fact in missing[:_MOST_EXPECTED]]
+        needed: dict[str, dict[str, None]] = defaultdict(dict)
+        for each in untested:
+            needed[each.fact][each.missing] = None
+        for fact in missing[:_MOST_EXPECTED]:
+            reason = f"needs {'; '.join(needed[fact])}" if needed[fact] else "it was not seen to hold"
+            lines.append(f"  {fact}: {reason}")
         if len(missing) > _MOST_EXPECTED:
             lines.append(f"  and {len(missing) - _MOST_EXPECTED} more")
     return lines
@@ -246,8 +243,3 @@ def _by_family(facts: Iterable[str]) -> list[tuple[str, list[str]]]:
     for fact in facts:
         by_family[family_by_fact().get(fact, "no check")].append(fact)
     return sorted(by_family.items(), key=lambda item: -len(item[1]))
-
-
-def _reason(fact: str, seen: VerifiedFacts) -> str:
-    reasons = dict.fromkeys(each.missing for each in seen.untested if each.fact == fact)
-    return f"needs {'; '.join(reasons)}" if reasons else "it was not seen to hold"

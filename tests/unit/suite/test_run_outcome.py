@@ -10,13 +10,7 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ProfileError, UsageError
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.runs.run_file import UntestedFact
-from knouds_harness.suite.run_outcome import (
-    VerifiedFacts,
-    expected_facts,
-    least_verified,
-    mistyped,
-    shortfall,
-)
+from knouds_harness.suite.run_outcome import expected_facts, least_verified, mistyped, shortfall
 from knouds_harness.targets.profile import Expect
 from knouds_harness.targets.resources import Waiver, Workflow
 
@@ -86,36 +80,31 @@ def test_capabilities_and_owners_near_a_known_one_are_told():
     ]
 
 
-def seen(*unverified, untested=()):
-    return VerifiedFacts(asked=FACTS, verified=FACTS - set(unverified), untested=untested)
+def missing_of(*unverified, **more):
+    """Return what a run about all facts says that has not verified these."""
+    return shortfall(FACTS, FACTS - set(unverified), **more)
 
 
 def test_run_that_verified_enough_has_no_shortfall():
-    assert shortfall(seen("health.shape"), least=len(FACTS) - 1, expected=["whoami.user-object"]) == []
+    assert missing_of("health.shape", least=len(FACTS) - 1, expected=["whoami.user-object"]) == []
 
 
 def test_shortfall_lists_missing_facts_by_family():
-    first, *families = shortfall(
-        seen("usage.page-shape", "usage.row-shape", "whoami.user-object"), least=len(FACTS), text="100%"
+    first, *families = missing_of(
+        "usage.page-shape", "usage.row-shape", "whoami.user-object", least=len(FACTS), text="100%"
     )
 
     assert first.startswith(f"{len(FACTS) - 3} of {len(FACTS)} facts verified; --min-verified 100% asks for")
-    assert all(line.startswith("  ") for line in families)
+    assert families == ["  schemas (3): whoami.user-object, usage.page-shape, usage.row-shape"]
 
 
 def test_expected_fact_is_named_with_what_it_needs():
+    """Unless the run was not about it."""
     lacking = UntestedFact(check="c.d", fact="usage.row-shape", operation=None, missing="an active key")
-    lines = shortfall(
-        seen("usage.page-shape", "usage.row-shape", untested=[lacking]),
-        least=None,
-        expected=["usage.row-shape", "usage.page-shape"],
-    )
+    expected = ["usage.row-shape", "usage.page-shape"]
 
-    assert "  usage.row-shape: needs an active key" in lines
-    assert "  usage.page-shape: it was not seen to hold" in lines
-
-
-def test_expected_fact_outside_of_the_selection_is_not_missed():
-    narrow = VerifiedFacts(asked={"whoami.user-object"}, verified=["whoami.user-object"], untested=())
-
-    assert shortfall(narrow, least=1, expected=["usage.row-shape"]) == []
+    assert missing_of(*expected, untested=[lacking], expected=expected)[1:] == [
+        "  usage.page-shape: it was not seen to hold",
+        "  usage.row-shape: needs an active key",
+    ]
+    assert shortfall({"whoami.user-object"}, ["whoami.user-object"], least=1, expected=expected) == []

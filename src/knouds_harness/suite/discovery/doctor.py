@@ -7,6 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Final, get_args
 
@@ -119,6 +120,10 @@ class KeyFound:
     is_told: bool = True
     is_missing: bool = False
 
+    @property
+    def answer(self) -> str:
+        return "" if self.is_missing else str(self.status or "no answer")
+
 
 def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
     """Examine a target; sends only reads, and requests without effect.
@@ -170,74 +175,56 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
 
 
 def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
-    print_line(f"{found.target}: {found.base_url} answers; profile {found.profile}", console=console)
+    say = partial(print_line, console=console)
+    say(f"{found.target}: {found.base_url} answers; profile {found.profile}")
     if not found.are_hosts_listed and not is_loopback(host_of(found.base_url)):
-        print_line(
+        say(
             "A change of the profile can send its keys to any host. To prevent that, set "
             f"{HOSTS_VARIABLE}={entry_of(found.base_url)} where the keys are set, or list the host in "
-            f"{hosts_file()}.",
-            console=console,
+            f"{hosts_file()}."
         )
     print_table(
-        [
-            (
-                key.name,
-                key.user,
-                key.tier,
-                key.state,
-                "" if key.is_missing else str(key.status or "no answer"),
-                key.verdict,
-            )
-            for key in found.keys
-        ],
+        [(key.name, key.user, key.tier, key.state, key.answer, key.verdict) for key in found.keys],
         headings=("key", "user", "tier", "state", "whoami", ""),
         console=console,
     )
     if not found.has_working_key:
         admitted = (key.tier for key in found.keys if key.state == "active" and key.status == HTTPStatus.OK)
-        print_line(
-            f"{without_working_keys(admitted)}: nothing that needs one can be tested.",
-            style="red",
-            console=console,
-        )
+        say(f"{without_working_keys(admitted)}: nothing that needs one can be tested.", style="red")
     for says in found.mistyped:
-        print_line(says, style="yellow", console=console)
+        say(says, style="yellow")
     for says in found.contradictions:
-        print_line(says, style="red", console=console)
+        say(says, style="red")
     if not found.has_working_key:  # to say what could be verified with working keys would mislead
         return
     by_family = ", ".join(
         f"{family} {found.testable.get(family, 0)}/{of}" for family, of in found.expected.items()
     )
-    print_line(
+    say(
         f"A check can verify at least {sum(found.testable.values())} of {found.facts} facts with this "
-        f"profile, by family: {by_family}.",
-        console=console,
+        f"profile, by family: {by_family}."
     )
     _print_untested(found.untested, console)
-    print_line(found.values, console=console)
+    say(found.values)
     if found.deliveries:
-        print_line(found.deliveries, console=console)
-    print_line(
+        say(found.deliveries)
+    say(
         f"A full check of a target that keeps the contract costs at most {found.most_credits:,.0f} credits; "
-        f"limits.credits is {found.limit_credits:,.0f}.",
-        console=console,
+        f"limits.credits is {found.limit_credits:,.0f}."
     )
-    print_line(found.time, console=console)
+    say(found.time)
     if found.unread:
-        print_line(
+        say(
             f"Usage of {', '.join(found.unread)} cannot be read: a run with a key of theirs that is not "
-            "refused with 401 counts at its full price.",
-            console=console,
+            "refused with 401 counts at its full price."
         )
     if found.unpaid:
-        print_line(
+        say(
             f"  That leaves {counted(found.unpaid, 'test')} untested, as the cheapest are paid first: "
-            "raise the limit, pass --family or --fact, or pay for some each night with check --rotate.",
-            console=console,
+            "raise the limit, pass --family or --fact, or pay for some each night with check --rotate."
         )
     for line in lines_beyond(found.beyond):
-        print_line(f"  {line}", console=console)
+        say(f"  {line}")
 
 
 def _unread(client: Client) -> list[str]:
@@ -249,20 +236,15 @@ def _unread(client: Client) -> list[str]:
 
 def _print_untested(untested: Mapping[str, Sequence[str]], console: Console) -> None:
     """Print what the profile lacks, with the families of the facts that need it."""
-    if not untested:
-        return
-    print_line(
-        "Facts not tested, what they need, and their families (--format json lists the ids):", console=console
-    )
     lines = list(untested.items())
-    print_table(
-        [
-            (f"  {len(facts)}", f"{says} ({', '.join(_families_of(facts))})")
-            for says, facts in lines[:_MOST_LACKING]
-        ],
-        console=console,
-        right=(0,),
-    )
+    if lines:
+        says = "Facts not tested, what they need, and their families (--format json lists the ids):"
+        print_line(says, console=console)
+    rows = [
+        (f"  {len(facts)}", f"{says} ({', '.join(_families_of(facts))})")
+        for says, facts in lines[:_MOST_LACKING]
+    ]
+    print_table(rows, console=console, right=(0,))
     if rest := lines[_MOST_LACKING:]:
         facts = sum(len(facts) for _, facts in rest)
         print_line(f"  … and {counted(len(rest), 'more need')}, of {counted(facts, 'fact')}", console=console)
