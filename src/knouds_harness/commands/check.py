@@ -57,9 +57,7 @@ def print_plan(options: RunOptions) -> None:
     from knouds_harness.suite.discovery.run_plan import check_plan
     from knouds_harness.targets.builtin import open_target
 
-    with open_target(
-        options.target, faults=options.faults, legal=options.legal, between=options.between
-    ) as target:
+    with open_target(options.target, **options.of_sandbox) as target:
         for line in check_plan(target.spending(options.credits), options):
             click.echo(printable(line))
 

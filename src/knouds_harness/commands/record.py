@@ -206,9 +206,7 @@ def _print_what_would_be_sent(
     selection = OutcomeSelection.of(
         outcomes, recorded=() if is_update else recordings_folder.recordings.keys(), patterns=patterns
     )
-    with open_target(
-        options.target, faults=options.faults, legal=options.legal, between=options.between
-    ) as target:
+    with open_target(options.target, **options.of_sandbox) as target:
         plan = make_plan(selection, target=target, price=lambda each: each.cost_credits)
         _print_plan(plan, target, console, recorded=recordings_folder.recordings.keys())
         for line in record_plan(target.spending(options.credits), plan):

@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from knouds_harness.option_declarations import FiniteRange, draw_seed, option
+from knouds_harness.targets.builtin import SandboxOptions
 
 _EXAMPLES: Final = 20
 _QUICK_EXAMPLES: Final = 3
@@ -72,6 +73,11 @@ class RunOptions:
     plan_only: bool = option("Print the plan and its cost, and send nothing", default=False, in_runner=False)
     yes_production: bool = option("Allow a profile with production = true", default=False)
     runs_folder: Path = option("Folder for run records", default=Path("reports/runs"), metavar="DIR")
+
+    @property
+    def of_sandbox(self) -> SandboxOptions:
+        """How the built-in sandbox is to be started."""
+        return {"seed": self.seed, "faults": self.faults, "legal": self.legal, "between": self.between}
 
     @property
     def examples_per_property(self) -> int:

@@ -58,8 +58,7 @@ _RUN = pytest.StashKey[ConformanceRun]()
 UNTESTED = pytest.StashKey[Untested]()
 """Why a test was skipped; kept on its item, as pytest's report does not have the exception."""
 _OPTIONS = pytest.StashKey[RunOptions]()
-_CHECKS_OF_TESTS = pytest.StashKey[UserChecks]()
-_CHECKS_OF_FILE = pytest.StashKey[UserChecks]()
+_SELECTION = pytest.StashKey[Selection]()
 _SHOWN_BY_ALL = pytest.StashKey[frozenset[str]]()
 _SCHEDULE = pytest.StashKey[SuiteSchedule]()
 ONE_BY_ONE = pytest.StashKey[bool]()
@@ -130,20 +129,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests that --family, --operation, --fact and --quick select."""
     options = options_of(config)
-    of_tests = config.stash[_CHECKS_OF_TESTS] = mark_user_tests(items)
+    of_tests = mark_user_tests(items)
     try:
         of_file = load_checks(options.checks) if options.checks else UserChecks()
-        selection = Selection.of(
-            of_tests=of_tests,
-            of_file=of_file,
-            families=options.families,
-            operations=options.operations,
-            facts=options.facts,
-            is_quick=options.quick,
-        )
+        selection = Selection(options=options, of_tests=of_tests, of_file=of_file)
     except HarnessError as error:
         _exit(error)
-    config.stash[_CHECKS_OF_FILE] = of_file
+    config.stash[_SELECTION] = selection
     config.stash[_SHOWN_BY_ALL] = frozenset(fact for item in items for fact in facts_of(item))
     deselected = [item for item in items if not selection.keeps(item)]
     if deselected:
@@ -160,7 +152,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if session.config.option.collectonly or session.testsfailed or not items:
         return
     stash, run = session.config.stash, opened_run(session.config)
-    run.add_user_checks(stash[_CHECKS_OF_TESTS], stash[_CHECKS_OF_FILE])
+    run.add_user_checks(stash[_SELECTION].of_tests, stash[_SELECTION].of_file)
     try:
         run.selected = _selected_facts(session.config, items)
         if any(RECEIVING in needs_of(item) for item in items):
@@ -203,7 +195,7 @@ def _selected_facts(config: pytest.Config, items: list[pytest.Item]) -> frozense
     shown = frozenset(fact for item in items for fact in facts_of(item))
     are_all = config.stash[_SHOWN_BY_ALL] <= shown and not all(map(is_user_test, items))
     shown -= facts_of_others(options_of(config).operations)
-    return None if are_all else shown.union(config.stash[_CHECKS_OF_FILE].facts)
+    return None if are_all else shown.union(config.stash[_SELECTION].of_file.facts)
 
 
 @pytest.hookimpl(wrapper=True)

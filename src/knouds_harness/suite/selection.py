@@ -20,6 +20,7 @@ from knouds_harness.judging.claim import Check
 from knouds_harness.judging.engine import checks_of_every_answer
 from knouds_harness.judging.user_checks import USER, UserChecks
 from knouds_harness.suite.nights import Nights
+from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.support.execution_traces import SHARED_EXECUTIONS
 from knouds_harness.suite.support.test_data import EXECUTION
 from knouds_harness.suite.support.webhook_executions import SHARED_DELIVERIES
@@ -154,80 +155,61 @@ def own_facts_of(item: pytest.Item) -> frozenset[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The tests that were asked for; an empty set means all.
+    """The tests that ``--family``, ``--operation``, ``--fact`` and ``--quick`` ask for.
 
     Attributes:
-        of_file: Facts of the user's ``--checks``, which judge what any test sends.
-        is_quick: Leave out tests that only repeat another test with more cases.
+        of_tests: The facts and checks of the user's own tests.
+        of_file: Those of ``--checks``, which judge what any test sends.
+
+    Raises:
+        UnknownName: There is no such family, operation or fact.
     """
 
-    families: frozenset[str]
-    operations: frozenset[str]
-    facts: frozenset[str]
-    of_file: frozenset[str]
-    is_quick: bool
+    options: RunOptions
+    of_tests: UserChecks = field(default_factory=UserChecks)
+    of_file: UserChecks = field(default_factory=UserChecks)
 
-    @classmethod
-    def of(
-        cls,
-        *,
-        families: Collection[str],
-        operations: Collection[str],
-        facts: Collection[str],
-        is_quick: bool,
-        of_tests: UserChecks = UserChecks(),  # noqa: B008 - frozen
-        of_file: UserChecks = UserChecks(),  # noqa: B008
-    ) -> Selection:
-        """Build a selection from the options; ``of_tests`` and ``of_file`` are the user's checks.
-
-        Raises:
-            UnknownName: There is no such family, operation or fact.
-        """
-        return cls(
-            families=_known("family", families, (*all_families(), USER)),
-            operations=_known(
-                "operation", operations, shipped_document().operation_by_id if operations else ()
-            ),
-            facts=_known(
-                "fact",
-                facts,
-                {**shipped_document().facts, **of_tests.joined(of_file).facts} if facts else (),
-                listed_by="knouds-harness facts",
-            ),
-            of_file=frozenset(of_file.facts),
-            is_quick=is_quick,
+    def __post_init__(self) -> None:
+        _require_known("family", self.options.families, lambda: (*all_families(), USER))
+        _require_known("operation", self.options.operations, lambda: shipped_document().operation_by_id)
+        own = self.of_tests.joined(self.of_file).facts
+        _require_known(
+            "fact",
+            self.options.facts,
+            lambda: {**shipped_document().facts, **own},
+            listed_by="knouds-harness facts",
         )
 
     def keeps(self, item: pytest.Item) -> bool:
         """Return whether a test runs; one that is not a conformance test always does."""
-        checks = checks_of(item)
+        checks, asked = checks_of(item), self.options
         if not checks:
             return True
         family = checks[0].family
+        about = asked.operations if family == USER else operations_of(item)
         return (
-            not (self.is_quick and item.get_closest_marker("thorough"))
-            and (not self.families or family in self.families)
-            and (not self.operations or family == USER or not self.operations.isdisjoint(operations_of(item)))
-            and (not self.facts or not self.facts.isdisjoint(self.of_file | _breakable_facts_of(item)))
+            not (asked.quick and item.get_closest_marker("thorough"))
+            and (not asked.families or family in asked.families)
+            and (not asked.operations or not set(asked.operations).isdisjoint(about))
+            and (not asked.facts or not self._facts_of(item).isdisjoint(asked.facts))
         )
 
+    def _facts_of(self, item: pytest.Item) -> frozenset[str]:
+        """Return the facts that a test is about, by its checks and by what succeeds in it."""
+        checks = frozenset(checks_of(item))
+        of_shapes = checks.intersection(_OF_SUCCESSES)
+        of_checks = (check.facts for check in checks - of_shapes)
+        facts = frozenset(facts_of(item)).union(self.of_file.facts, *of_checks)
+        promised = [_promised()[each] for each in operations_of(item)]
+        return facts.union(*(each.intersection(check.facts) for each in promised for check in of_shapes))
 
-def _breakable_facts_of(item: pytest.Item) -> frozenset[str]:
-    """Return the facts that a test is about, by its checks and by what succeeds in it."""
-    checks = frozenset(checks_of(item))
-    of_shapes = checks.intersection(_OF_SUCCESSES)
-    facts = frozenset(facts_of(item)).union(*(check.facts for check in checks - of_shapes))
-    promised = [_promised()[each] for each in operations_of(item)]
-    return facts.union(*(each.intersection(check.facts) for each in promised for check in of_shapes))
 
-
-def _known(
-    kind: str, names: Collection[str], known: Collection[str], *, listed_by: str = ""
-) -> frozenset[str]:
+def _require_known(
+    kind: str, names: Iterable[str], known: Callable[[], Collection[str]], *, listed_by: str = ""
+) -> None:
     for name in names:
-        if name not in known:
-            raise UnknownName(kind, name, known, listed_by=listed_by)
-    return frozenset(names)
+        if name not in known():
+            raise UnknownName(kind, name, known(), listed_by=listed_by)
 
 
 @dataclass(frozen=True, kw_only=True)

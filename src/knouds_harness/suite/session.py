@@ -289,9 +289,7 @@ class ConformanceRun:
             selected=None if selected is None else tuple(fact for fact in facts if fact in selected),
             strict=self.options.strict,
             recordings=RecordingFolder.open(recordings_path()).names_by_fact(),
-            faults=tuple(self.options.faults),
-            legal=self.options.legal,
-            between=self.options.between,
+            **self.options.of_sandbox,
             examples=self.options.examples_per_property,
         )
 
@@ -312,14 +310,6 @@ def open_run(options: RunOptions) -> Iterator[ConformanceRun]:
     """
     document = shipped_document()
     with ExitStack() as resources:
-        target = resources.enter_context(
-            open_target(
-                options.target,
-                seed=options.seed,
-                faults=options.faults,
-                legal=options.legal,
-                between=options.between,
-            )
-        )
+        target = resources.enter_context(open_target(options.target, **options.of_sandbox))
         profile = target.spending(options.credits)
         yield ConformanceRun(options=options, profile=profile, document=document, resources=resources)

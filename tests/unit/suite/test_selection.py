@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from knouds_harness.contract.document import shipped_document
+from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.suite.selection import Selection, facts_of, facts_of_others
 
@@ -18,7 +19,7 @@ def suite():
 
 
 def about(suite, operation_id):
-    selection = Selection.of(families=(), operations=(operation_id,), facts=(), is_quick=False)
+    selection = Selection(options=RunOptions(operations=(operation_id,)))
     return [item for item in suite if selection.keeps(item)]
 
 
@@ -53,7 +54,7 @@ def test_facts_only_of_other_operations_are_left_out():
 
 @pytest.mark.parametrize("fact", ["envelope.no-internals", "ground.json-content-type"])
 def test_fact_of_every_answer_selects_the_tests_that_are_about_it(suite, fact):
-    selection = Selection.of(families=(), operations=(), facts=(fact,), is_quick=False)
+    selection = Selection(options=RunOptions(facts=(fact,)))
 
     kept = [item for item in suite if selection.keeps(item)]
 

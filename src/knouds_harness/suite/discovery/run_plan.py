@@ -31,13 +31,8 @@ def check_plan(target: Target, options: RunOptions) -> Iterator[str]:
     Raises:
         UnknownName: There is no such family, operation or fact.
     """
-    selection = Selection.of(
-        families=options.families,
-        operations=options.operations,
-        facts=options.facts,
-        is_quick=options.quick,
-        of_file=load_checks(options.checks) if options.checks else UserChecks(),
-    )
+    of_file = load_checks(options.checks) if options.checks else UserChecks()
+    selection = Selection(options=options, of_file=of_file)
     asked = [item for item in collect_suite() if selection.keeps(item)]
     possible = possible_in(asked, target)
     limits = target.limits
