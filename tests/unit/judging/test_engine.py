@@ -1,6 +1,5 @@
 """The engine's verdict on one exchange: the breaches that a live check would find, and nothing open."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -11,7 +10,6 @@ from knouds_harness.judging.claim import is_answer
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import judge
 from knouds_harness.runs.run_file import RunPersona
-from knouds_harness.suite.recorded.verification import KnownKeys
 
 REFUSED = {"error": "No.", "code": "UNAUTHORIZED"}
 DENIED = {"error": "No.", "code": "CAPABILITY_DENIED", "required": "model:run"}
@@ -130,23 +128,6 @@ def test_status_that_no_source_gives_may_come_with_any_code(size, is_broken):
 
     broken = {claim.fact for _, claim in claims if not claim.holds}
     assert ("envelope.code-fits-status" in broken) == is_broken
-
-
-def test_minted_key_is_known_by_the_request_that_minted_it():
-    keys = KnownKeys(by_name={"full": KEYS["full"]})
-    minted = exchange(
-        1, "createWorkflow", status=201, body={"name": "minted-1", "secret": "{{key:minted-1}}"}
-    )
-    sent = {"account": "ada", "capabilities": ["workflow:read"], "state": "active"}
-    path = "/__sandbox__/keys"
-    keys.note_control(
-        replace(minted, request=replace(minted.request, path=path, body=json.dumps(sent).encode()))
-    )
-    clock = exchange(2, "createWorkflow", body={"advanced_s": 60}, sent={"advance_s": 60})
-    keys.note_control(replace(clock, request=replace(clock.request, path="/__sandbox__/clock")))
-
-    assert keys.by_name["minted-1"] == persona("minted-1", "workflow:read")
-    assert keys.advanced_s == 60
 
 
 @pytest.mark.parametrize(

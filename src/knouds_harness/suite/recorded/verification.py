@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import FINAL
 from knouds_harness.errors import ExitCode, RunRecordError
-from knouds_harness.exchange.evidence import JSON, Exchange, body_of, status_in, statuses_in
+from knouds_harness.exchange.evidence import Exchange, body_of, status_in, statuses_in
 from knouds_harness.exchange.recordings.folder import RecordingFolder
 from knouds_harness.exchange.recordings.recording import TEST_SECRET, Recording
 from knouds_harness.judging.checks import all_checks
@@ -33,54 +33,12 @@ from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Waiver
 
 
-@dataclass(kw_only=True)
-class KnownKeys:
-    """The known keys, by name, and how far the control plane has moved the clock so far."""
-
-    by_name: dict[str, RunPersona]
-    advanced_s: float = 0.0
-    _tier_and_role: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-    @classmethod
-    def beside(cls, path: Path) -> KnownKeys:
-        """Read the keys of the run that a HAR file belongs to; none if there is no run record beside it."""
-        keys: dict[str, RunPersona] = {}
-        if path.name == EXCHANGES_FILE:
-            with suppress(RunRecordError):
-                keys |= read_run(path.parent).setup.target.personas
-        return cls(by_name=keys)
-
-    def user_of(self, persona: str) -> str | None:
-        """Return the account of a key; None if it is not known."""
-        return self.by_name[persona].user if persona in self.by_name else None
-
-    def note_control(self, exchange: Exchange) -> None:
-        """Note what the control plane did: opened an account, minted a key, or moved the clock."""
-        sent, given = exchange.request.members, exchange.members
-        what = exchange.request.path.rpartition("/")[2] if given else ""
-        if what == "clock":
-            self.advanced_s += float(sent.get("advance_s", 0))
-        elif what == "accounts":
-            self._tier_and_role[str(given.get("account"))] = (
-                str(sent.get("tier")),
-                str(sent.get("role", "user")),
-            )
-        elif what == "keys":
-            self._note_key(str(given.get("name")), sent)
-
-    def _note_key(self, name: str, sent: Mapping[str, JSON]) -> None:
-        user = str(sent.get("account"))
-        sibling = next((each for each in self.by_name.values() if each.user == user), None)
-        tier, role = (sibling.tier, sibling.role) if sibling else self._tier_and_role.get(user, ("", "user"))
-        self.by_name[name] = RunPersona(
-            name=name,
-            capabilities=tuple(sent.get("capabilities", ())),
-            user=user,
-            tier=tier,
-            role=role,
-            state=str(sent.get("state", "active")),
-            credits="enough",
-        )
+def _keys_beside(path: Path) -> Mapping[str, RunPersona]:
+    """Read the keys of the run that a HAR file belongs to; none if there is no run record beside it."""
+    if path.name == EXCHANGES_FILE:
+        with suppress(RunRecordError):
+            return read_run(path.parent).setup.target.personas
+    return {}
 
 
 def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path) -> tuple[ExitCode, Path]:
@@ -104,29 +62,22 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
     )
     recordings = RecordingFolder.open(recordings_path()).names_by_fact()
     setup = replace(setup, strict=strict, recordings=recordings)
-    keys = KnownKeys.beside(path)
-    resources = KnownResources(user_of=keys.user_of)
-    for (
-        exchange
-    ) in captured.exchanges:  # all at first: what was changed while a request was under way is open
-        if exchange.is_control:
-            keys.note_control(exchange)
-        else:
-            resources.note(exchange)
-    keys.advanced_s = 0.0
-    context = Context(keys=keys.by_name, resources=resources)
+    keys = _keys_beside(path)
+    resources = KnownResources(user_of=lambda persona: keys[persona].user if persona in keys else None)
+    exchanges = [each for each in captured.exchanges if not each.is_control]
+    for exchange in exchanges:  # all at first: what was changed while a request was under way is open
+        resources.note(exchange)
+    # A control plane may have moved the clock of the windows.
+    known = {"advanced_s": 0.0} if len(exchanges) == len(captured.exchanges) else {}
+    context = Context(keys=keys, resources=resources, known=known)
     with RunWriter.start(runs_folder, kind="verify", target=target, setup=setup) as writer:
         recorder = FindingRecorder(
             document=document, writer=writer, waivers=(), today=datetime.now(UTC).date(), strict=strict
         )
-        for exchange in captured.exchanges:
-            if exchange.is_control:
-                keys.note_control(exchange)
-                continue
+        for exchange in exchanges:
             writer.add_exchange(exchange)
             if not exchange.is_lost:  # the connection failed, so there is nothing to judge
-                is_ours, known = exchange.id in captured.ours, {"advanced_s": keys.advanced_s}
-                recorder.judge(exchange, replace(context, is_ours=is_ours, known=known))
+                recorder.judge(exchange, replace(context, is_ours=exchange.id in captured.ours))
         for delivery in captured.deliveries:
             writer.add_exchange(delivery)
             recorder.judge(delivery, context)
