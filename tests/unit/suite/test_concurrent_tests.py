@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
+from clocks import wait_until
 
 from knouds_harness.suite.concurrent_tests import (
     ConcurrentTests,
@@ -82,27 +83,6 @@ def test_one_test_computes_at_a_time(begun, lock):
     assert most == [1] * 200
 
 
-def test_number_of_begun_tests_is_limited(begun, lock):
-    begun_names, may_end = [], threading.Event()
-    first_two = threading.Barrier(3, timeout=WITHIN_S)
-
-    def call(item):
-        begun_names.append(item.nodeid)
-        with lock.released():
-            if not may_end.is_set():
-                first_two.wait()
-            may_end.wait(WITHIN_S)
-
-    items = named("a", "b", "c")
-    side_by_side = begun(items, call, most_at_once=2)
-    first_two.wait()
-
-    assert begun_names == ["a", "b"]
-    may_end.set()
-    side_by_side.finish(items[-1])
-    assert begun_names == ["a", "b", "c"]
-
-
 def test_exception_of_a_test_is_raised_by_finish(begun):
     def call(item):
         if item.nodeid == "bad":
@@ -118,17 +98,16 @@ def test_exception_of_a_test_is_raised_by_finish(begun):
 
 def test_no_test_begins_after_stop(begun, lock):
     """Tests that have begun end; the others never begin."""
-    begun_names, may_end, first = [], threading.Event(), threading.Event()
+    begun_names, first = [], threading.Event()
 
     def call(item):
         begun_names.append(item.nodeid)
         first.set()
-        with lock.released():
-            may_end.wait(WITHIN_S)
+        lock.wait(WITHIN_S)
 
     side_by_side = begun(named("a", "b"), call, most_at_once=1)
     first.wait(WITHIN_S)
-    side_by_side._bodies["b"].add_done_callback(lambda _: may_end.set())  # noqa: SLF001 - it was called off
+    side_by_side._bodies["b"].add_done_callback(lambda _: lock.end_waits())  # noqa: SLF001 - it was called off
     side_by_side.stop()
 
     assert begun_names == ["a"]
@@ -240,43 +219,35 @@ def test_wait_releases_the_lock_and_can_be_ended(lock):
 
 
 class Things:
-    """Make one thing, while others may have the lock."""
-
-    def __init__(self, lock, make):
+    def __init__(self, lock):
         self.made = SharedValues(lock.released)
-        self._make = make
+        self.times, self.lock, self.may_end = 0, lock, threading.Event()
 
     @shared_once
     def thing(self):
-        """Make something that takes a while."""
-        return self._make()
+        """Make something that takes a while, in which others may have the lock."""
+        self.times += 1
+        with self.lock.released():
+            self.may_end.wait(WITHIN_S)
+        return object()
+
+    def ask(self):
+        with self.lock.held():
+            return self.thing
 
 
 def test_second_caller_waits_for_the_thing_being_made(lock):
-    begun, may_end, times = threading.Event(), threading.Event(), []
-
-    def make():
-        times.append("made")
-        begun.set()
-        with lock.released():
-            may_end.wait(WITHIN_S)
-        return object()
-
-    things = Things(lock, make)
-
-    def ask():
-        with lock.held():
-            return things.thing
+    things = Things(lock)
 
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(ask)
-        assert begun.wait(WITHIN_S)
-        second = threads.submit(ask)
+        first = threads.submit(things.ask)
+        wait_until(lambda: things.times)
+        second = threads.submit(things.ask)
         with lock.held():
-            may_end.set()
+            things.may_end.set()
 
         assert first.result(WITHIN_S) is second.result(WITHIN_S)
-    assert times == ["made"]
+    assert things.times == 1
 
 
 class Running:
@@ -300,12 +271,8 @@ class Running:
         return has
 
     def let_go(self):
-        """Let all threads end."""
         self._may_end.set()
-
-    def close(self):
-        self.let_go()
-        self._threads.shutdown()
+        self._threads.shutdown(wait=False)
 
 
 @pytest.fixture
@@ -313,52 +280,36 @@ def running(lock):
     """Threads that have no key yet."""
     threads = Running(lock)
     yield threads
-    threads.close()
+    threads.let_go()
 
 
 ACCOUNT = ("ada", "runWorkflow")
+PORTRAIT = (*ACCOUNT, "portrait")
 
 
-@pytest.mark.parametrize("key", [ACCOUNT, (*ACCOUNT, "portrait"), ("ada",)])
-def test_runs_wait_while_they_are_reserved(running, key):
+@pytest.mark.parametrize(
+    ("key", "is_waiting"),
+    [
+        (ACCOUNT, True),
+        (PORTRAIT, True),
+        (("ada",), True),
+        (("sam", "runWorkflow"), False),
+        (("ada", "runModel"), False),
+        ((*ACCOUNT, "sunset-clip"), False),
+    ],
+)
+def test_runs_wait_while_they_are_reserved(running, key, is_waiting):
     """The account and operation, exactly that resource, or all that the account may run."""
     with running.reservations.made(key):
-        runs = running.have(running.reservations.used, (*ACCOUNT, "portrait"))
-        assert not runs.wait(0.05)
+        runs = running.have(running.reservations.used, PORTRAIT)
+        assert runs.wait(0.05 if is_waiting else WITHIN_S) is not is_waiting
 
     assert runs.wait(WITHIN_S)
 
 
-@pytest.mark.parametrize("key", [("sam", "runWorkflow"), ("ada", "runModel"), (*ACCOUNT, "sunset-clip")])
-def test_other_runs_do_not_wait_for_a_reservation(running, key):
-    with running.reservations.made(key):
-        assert running.have(running.reservations.used, (*ACCOUNT, "portrait")).wait(WITHIN_S)
-
-
-def test_reservation_waits_for_runs_in_flight(running):
-    """So a test that counts runs begins without others."""
-    assert running.have(running.reservations.used, (*ACCOUNT, "portrait")).wait(WITHIN_S)
-    reserved = running.have(running.reservations.made, ACCOUNT)
-    assert not reserved.wait(0.05)
-
-    running.let_go()
-
-    assert reserved.wait(WITHIN_S)
-
-
-def test_ended_reservations_block_no_run(running):
-    """An interrupted run must come to its end."""
-    with running.reservations.made(ACCOUNT):
-        runs = running.have(running.reservations.used, (*ACCOUNT, "portrait"))
-
-        running.reservations.end()
-
-        assert runs.wait(WITHIN_S)
-
-
-def test_runs_wait_for_a_waiting_reservation(running):
-    """Otherwise other runs could block it forever."""
-    assert running.have(running.reservations.used, (*ACCOUNT, "portrait")).wait(WITHIN_S)
+def test_reservation_waits_for_runs_in_flight_and_later_runs_for_it(running):
+    """So a test that counts runs begins without others, and they cannot keep it waiting forever."""
+    assert running.have(running.reservations.used, PORTRAIT).wait(WITHIN_S)
     reserved = running.have(running.reservations.made, ACCOUNT)
     assert not reserved.wait(0.05)
     later = running.have(running.reservations.used, (*ACCOUNT, "sunset-clip"))
@@ -370,10 +321,20 @@ def test_runs_wait_for_a_waiting_reservation(running):
     assert later.wait(WITHIN_S)
 
 
+def test_ended_reservations_block_no_run(running):
+    """An interrupted run must come to its end."""
+    with running.reservations.made(ACCOUNT):
+        runs = running.have(running.reservations.used, PORTRAIT)
+
+        running.reservations.end()
+
+        assert runs.wait(WITHIN_S)
+
+
 def test_owner_of_a_reservation_can_run_while_others_wait_for_it(running):
     """Otherwise each would wait for the other."""
-    with running.reservations.made((*ACCOUNT, "portrait")):
+    with running.reservations.made(PORTRAIT):
         own, other = threading.get_ident(), running.have(running.reservations.made, ACCOUNT)
         assert not other.wait(0.05)
 
-        assert running.have(running.reservations.used, (*ACCOUNT, "portrait"), owner=own).wait(WITHIN_S)
+        assert running.have(running.reservations.used, PORTRAIT, owner=own).wait(WITHIN_S)

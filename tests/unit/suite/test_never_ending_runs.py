@@ -26,52 +26,33 @@ def sent(operation_id, body, *, after_s=0.0, values, persona="full"):
     return replace(exchange(200, body), request=request, started_at=START + timedelta(seconds=after_s))
 
 
-@pytest.fixture
-def endless():
-    """Follows one run of ``full`` that was submitted at the start."""
-    found = NeverEndingRuns(TARGET)
-    found.note(sent("runModel", {"executionId": "e-1"}, values={"internalName": "slow"}))
-    return found
+def submit(execution_id):
+    return sent("runModel", {"executionId": execution_id}, values={"internalName": "slow"})
 
 
-def poll(status, after_s):
-    return sent("getExecution", {"status": status}, after_s=after_s, values={"id": "e-1"})
+def poll(status, after_s, execution_id="e-1"):
+    return sent("getExecution", {"status": status}, after_s=after_s, values={"id": execution_id})
 
 
-def test_run_in_flight_after_its_deadline_is_never_ending(endless):
-    endless.note(poll("processing", 30))
-
-    assert endless.personas == ("full",)
+LATE = poll("processing", 31)
 
 
 @pytest.mark.parametrize(
-    "polls",
+    ("polls", "is_endless"),
     [
-        pytest.param([], id="never polled"),
-        pytest.param([poll("processing", 29)], id="not yet over"),
-        pytest.param([poll("processing", 31), poll("completed", 40)], id="late"),
-        pytest.param([poll("cancelled", 2)], id="cancelled"),
+        pytest.param([], False, id="never polled"),
+        pytest.param([poll("processing", 29)], False, id="not yet over"),
+        pytest.param([poll("processing", 30)], True, id="in flight after its deadline"),
+        pytest.param([LATE, poll("completed", 40)], False, id="late"),
+        pytest.param([poll("cancelled", 2)], False, id="cancelled"),
+        pytest.param([LATE, poll("cancelled", 32)], True, id="ended only by the cancel"),
+        pytest.param([LATE, submit("e-2"), poll("completed", 5, "e-2")], False, id="another one ended"),
     ],
 )
-def test_run_that_ends_is_not_never_ending(endless, polls):
-    for each in polls:
+def test_key_whose_runs_never_end_is_named(polls, is_endless):
+    """If another run of its account ends, the checks judge the one that did not."""
+    endless = NeverEndingRuns(TARGET)
+    for each in (submit("e-1"), *polls):
         endless.note(each)
 
-    assert endless.personas == ()
-
-
-def test_cancelled_run_does_not_clear_its_key(endless):
-    """It ended only because of the cancel."""
-    endless.note(poll("processing", 31))
-    endless.note(poll("cancelled", 32))
-
-    assert endless.personas == ("full",)
-
-
-def test_completed_run_clears_its_key(endless):
-    """Then the checks judge the other run."""
-    endless.note(poll("processing", 31))
-    endless.note(sent("runModel", {"executionId": "e-2"}, values={"internalName": "slow"}))
-    endless.note(sent("getExecution", {"status": "completed"}, after_s=5, values={"id": "e-2"}))
-
-    assert endless.personas == ()
+    assert endless.personas == (("full",) if is_endless else ())

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import date
 from types import SimpleNamespace
-from typing import cast
+from typing import Any
 
 import pytest
 from run_records import exchange, start
@@ -53,30 +53,27 @@ def finding(tmp_path):
     return read_run(run.recorder.writer.folder).findings[0]
 
 
-def test_finding_names_the_test_that_found_it(finding):
-    assert finding.test == TEST
-
-
 def test_each_test_is_told_when_it_has_ended():
     told: list[str] = []
     again = RepeatedTests(tests={TEST}, found={TEST}, show=told.append)
 
     for when in ("setup", "call", "teardown"):
-        again.pytest_runtest_logreport(
-            cast("pytest.TestReport", SimpleNamespace(when=when, passed=True, nodeid=TEST))
-        )
+        report: Any = SimpleNamespace(when=when, passed=True, nodeid=TEST)
+        again.pytest_runtest_logreport(report)
 
     assert told == ["  1 of 1: test_cancel_after_the_end_leaves_the_status_alone"]
 
 
-def test_finding_that_its_test_finds_again_stands(finding, tmp_path):
-    status, reason = repeated(run_of(tmp_path / "again", BROKEN)).judge(finding)
-
-    assert (status, reason) == (ReplayStatus.STANDS, "expected completed, observed cancelled")
-
-
-def test_finding_whose_fact_now_holds_is_gone(finding, tmp_path):
-    assert repeated(run_of(tmp_path / "again", HELD)).judge(finding)[0] is ReplayStatus.GONE
+@pytest.mark.parametrize(
+    ("claim", "expected"),
+    [
+        (BROKEN, (ReplayStatus.STANDS, "expected completed, observed cancelled")),
+        (HELD, (ReplayStatus.GONE, "its test ran again, and its check found nothing wrong")),
+    ],
+)
+def test_finding_stands_if_its_test_finds_it_again(finding, tmp_path, claim, expected):
+    assert finding.test == TEST
+    assert repeated(run_of(tmp_path / "again", claim)).judge(finding) == expected
 
 
 @pytest.mark.parametrize("passed", [{TEST}, set()])

@@ -26,23 +26,30 @@ def refused(name):
     )
 
 
-def test_need_missing_in_the_profile_is_caused_by_the_profile():
-    untested = untested_for(REVOKED_KEY, profile=TARGET, contradictions=[refused("full")])
+THE_FULL_KEY: Need[Persona] = Need(
+    says="the full key",
+    fitting=lambda target: (key for key in target.personas.values() if key.name == "full"),
+)
 
-    assert (untested.missing, untested.cause) == ('a key with state = "revoked"', "profile")
 
+@pytest.mark.parametrize(
+    ("need", "contradicted", "missing", "cause"),
+    [
+        (REVOKED_KEY, ["full"], 'a key with state = "revoked"', "profile"),
+        (
+            THE_FULL_KEY,
+            ["legacy", "full"],
+            "keys.full as the profile has it, but the target refuses it",
+            "contradiction",
+        ),
+    ],
+    ids=["missing in the profile", "removed by one contradiction"],
+)
+def test_what_is_missing_is_named_with_its_cause(need, contradicted, missing, cause):
+    """Only the contradiction that removed the key, with its line."""
+    untested = untested_for(need, profile=TARGET, contradictions=list(map(refused, contradicted)))
 
-def test_contradiction_that_removed_the_key_is_named():
-    """Only the one that did, with its line."""
-    need: Need[Persona] = Need(
-        says="the full key",
-        fitting=lambda target: (key for key in target.personas.values() if key.name == "full"),
-    )
-
-    untested = untested_for(need, profile=TARGET, contradictions=[refused("legacy"), refused("full")])
-
-    assert untested.cause == "contradiction"
-    assert untested.missing == "keys.full as the profile has it, but the target refuses it"
+    assert (untested.missing, untested.cause) == (missing, cause)
 
 
 def test_all_contradictions_are_named_if_any_key_would_do():

@@ -63,6 +63,7 @@ def test_listed_host_is_allowed(load_for, listed, entries, url):
 @pytest.mark.parametrize(
     "url",
     [
+        ADDRESS,
         "https://evil.example.com",
         "https://staging.example.com.evil.com",
         "https://staging.example.com:8443",  # another server on that machine
@@ -73,7 +74,8 @@ def test_listed_host_is_allowed(load_for, listed, entries, url):
     ],
 )
 def test_other_host_is_refused(load_for, listed, url):
-    listed("staging.example.com")
+    """An empty list, as a variable of the job that was never set, allows none."""
+    listed("" if url == ADDRESS else "staging.example.com")
 
     with pytest.raises(
         GuardStop, match=r"staging\.toml: base_url: .* is not among the hosts .*KNOUDS_HARNESS_HOSTS"
@@ -89,14 +91,6 @@ def test_other_proxy_is_refused(load_for, listed):
         load_for(ADDRESS, PROXY)
     listed("staging.example.com proxy.example.com:3128")
     assert load_for(ADDRESS, PROXY).http.via
-
-
-def test_empty_list_allows_no_host(load_for, listed):
-    """As a variable of the job that was never set."""
-    listed("")
-
-    with pytest.raises(GuardStop, match="is not among the hosts"):
-        load_for(ADDRESS)
 
 
 def test_file_of_the_user_lists_hosts(load_for):

@@ -6,7 +6,7 @@ import pytest
 from example_targets import make_target
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.suite.discovery.provable_facts import provable_facts, ways_by_fact
+from knouds_harness.suite.discovery.provable_facts import missing_by_need, provable_facts, ways_by_fact
 
 WAYS = ways_by_fact()
 WITHOUT_KEYS = replace(make_target(), personas={}, workflows={}, models={}, webhook=None, control=None)
@@ -34,3 +34,11 @@ def test_no_way_repeats_a_need(fact):
 
         assert len(parts) == len({*parts})
         assert way.isprintable()
+
+
+def test_missing_resources_are_named_with_the_facts_that_need_them():
+    missing = missing_by_need(make_target())
+
+    assert "auth.revoked-key-is-401" in missing['a key with state = "revoked"']
+    assert "capability.star-is-admitted" in missing['an administrator\'s key that holds "*"']
+    assert "run.success-shape" in missing["a key that holds workflow:run, for a workflow of its account"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from recorded import recording
 
+from knouds_harness.contract.operations import FINAL
 from knouds_harness.exchange.evidence import statuses_in
 from knouds_harness.suite.support.execution_traces import Executions, ExecutionTrace
 from knouds_harness.targets.resources import Model
@@ -36,22 +37,27 @@ def following(answers, *, deadline_s=30.0):
     return Executions(tester, test_data), trace, waits
 
 
-@pytest.mark.parametrize("last", ["completed", "failed", "cancelled", "done", None])
-def test_polling_stops_at_once_unless_in_flight(last):
-    """At any final status, and at an undocumented one."""
-    executions, trace, _ = following([shown("processing"), shown("cancel_requested"), shown(last)])
+NOT_FOUND = recording("getExecution-404-unknown").exchange
+
+
+@pytest.mark.parametrize(
+    ("polls", "ending"),
+    [
+        *(([shown("processing"), shown("cancel_requested"), shown(each)], each) for each in sorted(FINAL)),
+        ([shown("processing"), shown("done")], None),
+        ([shown(None)], None),
+        ([NOT_FOUND], None),
+    ],
+)
+def test_polling_stops_at_once_unless_in_flight(polls, ending):
+    """At any final status, at an undocumented one, and if the execution is not found."""
+    executions, trace, waits = following(polls)
 
     trace = executions.to_end(trace)
 
-    assert len(trace.exchanges) == 4
-    assert trace.ending == (last if last in ("completed", "failed", "cancelled") else None)
-
-
-def test_polling_stops_if_the_execution_is_not_found():
-    executions, trace, waits = following([recording("getExecution-404-unknown").exchange])
-
-    assert executions.to_end(trace).ending is None
-    assert waits == []
+    assert trace.exchanges[1:] == tuple(polls)
+    assert trace.ending == ending
+    assert len(waits) == len(polls) - 1
 
 
 def test_polling_stops_at_the_deadline():
