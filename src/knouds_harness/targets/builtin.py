@@ -34,7 +34,7 @@ _PASSED_ON_TO_SENDERS: Final = re.compile(
 
 class SandboxOptions(TypedDict, total=False):
     seed: int
-    faults: Sequence[str]
+    faults: tuple[str, ...]
     legal: str | None
     between: str | None
 

@@ -87,6 +87,6 @@ def test_sandbox_ends_with_its_context():
 def test_other_targets_take_no_faults():
     with (
         pytest.raises(UsageError, match="are for the sandbox only"),
-        open_target("staging", faults=["auth-revoked-accepted"]),
+        open_target("staging", faults=("auth-revoked-accepted",)),
     ):
         pass

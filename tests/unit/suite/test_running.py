@@ -30,10 +30,10 @@ def test_first_line_in_a_pipe_says_what_is_checked(monkeypatch, is_terminal, exp
     """Before anything is sent; in a terminal the progress bar says it."""
     profile = SimpleNamespace(name="staging", base_url="https://staging.example.com")
     monkeypatch.setattr(running, "opened_run", lambda _: SimpleNamespace(profile=profile))
-    monkeypatch.setattr(running, "checks_of", lambda _: ())
+    monkeypatch.setattr(running, "mistyped", lambda _: ())
     shown = watcher(is_terminal=is_terminal)
 
-    shown.pytest_collection_finish(SimpleNamespace(config=None, items=["a test"]))
+    next(shown.pytest_runtestloop(SimpleNamespace(config=None, items=["a test"])))
 
     assert shown.console.file.getvalue() == expected
 

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from exchanges import exchange
@@ -14,7 +15,7 @@ def test_failed_create_is_tried_again():
     """Otherwise later tests would have no workflow."""
     bodies = iter([{}, [], {"slug": "harness-scratch"}])
     ledger = SimpleNamespace(may_write=lambda slug: slug.startswith("harness"), found=lambda *_: None)
-    tester = SimpleNamespace(
+    tester: Any = SimpleNamespace(
         send=lambda *_: exchange(201, next(bodies), operation_id="createWorkflow"),
         need=lambda _: "full",
         idle=nullcontext,
