@@ -21,7 +21,7 @@ from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.alterations import Alteration
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
-from knouds_harness.files import OwnsFile, file_content, file_lines, new_file
+from knouds_harness.files import OwnsFile, file_lines, file_text, new_file
 
 _MOST_KEPT_BYTES = 32_000_000
 _LEAST_KEPT_BYTES = 1000
@@ -290,19 +290,14 @@ def read_traffic(path: Path) -> list[Recorded]:
 
 def _entries(path: Path) -> list[Any]:
     try:
-        content = file_content(path)
-        if not content.strip():
-            raise _refused(path, "is empty")
-        har = json.loads(content.decode("utf-8-sig"))
+        entries = json.loads(file_text(path))["log"]["entries"]
     except OSError as error:
         raise _refused(path, f"cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise _refused(path, f"is cut short or not a HAR file: {error}") from None
-    log = har.get("log") if isinstance(har, dict) else None
-    entries = log.get("entries") if isinstance(log, dict) else None
-    if not isinstance(entries, list):
-        raise _refused(path, "is not a HAR file: it is JSON without log.entries")
-    if not entries:
+        raise _refused(path, f"is empty, cut short or not a HAR file: {error}") from None
+    except (LookupError, TypeError):
+        raise _refused(path, "is not a HAR file: it is JSON without log.entries") from None
+    if not isinstance(entries, list) or not entries:
         raise _refused(path, "holds no exchanges")
     return entries
 

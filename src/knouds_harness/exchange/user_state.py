@@ -10,7 +10,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import IO, Final
 
@@ -96,19 +96,21 @@ def alone_on(target: Target, tell: Callable[[str], object]) -> Iterator[None]:
                 file = held.enter_context(os.fdopen(os.open(path, flags, 0o600), "r+b"))
             except (OSError, UsageError):
                 continue
-            _lock(file, partial(_tell, tell, target, account))
+            _lock(file, account, target, tell)
             _held.add(path)
             held.callback(_held.discard, path)
         yield
 
 
-def _lock(file: IO[bytes], tell: Callable[[str], object]) -> None:
+def _lock(file: IO[bytes], account: str, target: Target, tell: Callable[[str], object]) -> None:
     """Wait until no other process holds the lock, take it, and note this process in the file."""
     has_told = False
     while not _is_taken(file):
         if not has_told:
             file.seek(0)
-            tell(file.read(_MOST_DIGITS).decode("ascii", "replace"))
+            pid = file.read(_MOST_DIGITS).decode("ascii", "replace")
+            named = f" (process {pid})" if pid.isdecimal() else ""
+            tell(f'another knouds-harness run{named} uses account "{account}" of {target.base_url}; waiting')
             has_told = True
         time.sleep(_LOOK_EVERY_S)  # blocking in flock would hold up signals of Locust
     file.seek(0)
@@ -130,11 +132,6 @@ def _is_taken(file: IO[bytes]) -> bool:
     except OSError:  # a file system without locks
         return True
     return True
-
-
-def _tell(tell: Callable[[str], object], target: Target, account: str, pid: str) -> None:
-    named = f" (process {pid})" if pid.isdecimal() else ""
-    tell(f'another knouds-harness run{named} uses account "{account}" of {target.base_url}; waiting')
 
 
 def process_start(pid: int) -> str | None:

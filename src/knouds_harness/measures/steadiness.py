@@ -3,6 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import groupby
 from statistics import median
 from typing import Final
 
@@ -87,14 +88,11 @@ def steady_from(values: Sequence[float]) -> int | None:
 
 def _ranks(values: Sequence[float]) -> list[float]:
     """Rank values from 0; equal values share their mean rank, or a constant series would seem to rise."""
-    order = sorted(range(len(values)), key=values.__getitem__)
     ranks = [0.0] * len(values)
     begin = 0
-    while begin < len(order):
-        end = begin
-        while end < len(order) and values[order[end]] == values[order[begin]]:
-            end += 1
-        for index in order[begin:end]:
-            ranks[index] = (begin + end - 1) / 2
-        begin = end
+    for _, equal in groupby(sorted(range(len(values)), key=values.__getitem__), key=values.__getitem__):
+        places = list(equal)
+        for place in places:
+            ranks[place] = begin + (len(places) - 1) / 2
+        begin += len(places)
     return ranks

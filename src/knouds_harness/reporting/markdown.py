@@ -123,18 +123,20 @@ def _finding(finding: Finding, view: EvidenceView | None) -> str:
     key = f"as {code_span(finding.persona)}" if finding.persona else "without a key"
     operation = code_span(finding.operation or "no operation")
     who = escaped(finding.who) if finding.is_about_delivery else f"{operation} {key}"
-    ticks = fence(lines, least=3)
-    frame = fence(finding.picture, least=3)
-    picture = f"\n  {frame}text\n{indent(finding.picture, '  ')}\n  {frame}\n" if finding.picture else ""
     answer = answer_excerpt(view) if view and not finding.is_about_delivery else ""
-    bars = fence(answer, least=3)
-    answered = f"\n  {bars}text\n{indent(answer, '  ')}\n  {bars}\n" if answer else ""
     return (
         f"- {who}{place}{times}{after}{waived}: "
-        f"expected {code_span(finding.expected)}, observed {code_span(finding.observed)}{trace}\n{picture}"
-        f"  <details><summary>{summary} {escaped(finding.fingerprint)}</summary>\n\n"
-        f"  {ticks}sh\n{indent(lines, '  ')}\n  {ticks}\n{answered}\n  </details>"
+        f"expected {code_span(finding.expected)}, observed {code_span(finding.observed)}{trace}\n"
+        f"{_fenced(finding.picture)}"
+        f"  <details><summary>{summary} {escaped(finding.fingerprint)}</summary>\n"
+        f"{_fenced(lines, 'sh')}{_fenced(answer)}\n  </details>"
     )
+
+
+def _fenced(text: str, language: str = "text") -> str:
+    """Return a block of code within a list; empty for no text."""
+    ticks = fence(text, least=3)
+    return f"\n  {ticks}{language}\n{indent(text, '  ')}\n  {ticks}\n" if text else ""
 
 
 def _words(words: Words, *, in_cell: bool = False) -> str:

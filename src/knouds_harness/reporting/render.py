@@ -241,13 +241,9 @@ def _link(label: str, url: str) -> object:
 
 def workflow_command(annotation: Annotation) -> str:
     """Return an annotation as GitHub reads it from the output of a step."""
-    level, title, says = annotation
-    return f"::{level} title={_annotation_title(title)}::{_annotation_text(says)}"
-
-
-def _annotation_text(text: str) -> str:
-    return printable(text).replace("%", "%25").replace("\n", "%0A")
-
-
-def _annotation_title(text: str) -> str:
-    return _annotation_text(text).replace(":", "%3A").replace(",", "%2C")
+    title, says = (
+        printable(text).replace("%", "%25").replace("\n", "%0A")
+        for text in (annotation.title, annotation.says)
+    )
+    title = title.replace(":", "%3A").replace(",", "%2C")
+    return f"::{annotation.level} title={title}::{says}"

@@ -3,7 +3,6 @@
 A file that is replaced is replaced whole, and some room is reserved to record that the disk is full.
 """
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -234,25 +233,20 @@ class RunFolder:
 
 
 def make_run_folder(root: Path, *, kind: str, target_name: str, at: datetime) -> Path:
-    """Make ``<UTC time>-<kind>-<target>``, with a number if that name is taken."""
+    """Make ``<UTC time>-<kind>-<target>``, with a number if that name is taken; no other user can read it."""
     name = f"{at:%Y%m%dT%H%M%SZ}-{kind}-{_NOT_IN_A_FOLDER_NAME.sub('_', target_name)}"
+    folder = root / name
     try:
         root.mkdir(parents=True, exist_ok=True)
-        return _made_anew(root, name)
+        for number in count(2):
+            try:
+                folder.mkdir(mode=0o700)
+                break
+            except FileExistsError:
+                folder = root / f"{name}-{number}"
     except OSError as error:
         raise RunRecordError(
             f"{root}: no run folder can be made there: {error.strerror}\n"
             "  Choose another folder with --runs-folder."
         ) from error
-
-
-def _made_anew(root: Path, name: str) -> Path:
-    """Make a folder that no other user can read, with a number if its name is taken."""
-    for number in count(1):
-        folder = root / (name if number == 1 else f"{name}-{number}")
-        try:
-            os.mkdir(folder, 0o700)  # noqa: PTH102 - pathlib adds nothing
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError  # pragma: no cover
+    return folder

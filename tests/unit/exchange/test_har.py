@@ -97,7 +97,7 @@ URL = "https://staging.example.com/api/whoami"
 HAR = json.dumps({"log": {"version": "1.2", "entries": [entry(URL, {"a": 1})]}})
 BROKEN = {
     "empty": ("", "is empty"),
-    "cut short": (HAR[:-20], "is cut short"),
+    "cut short": (HAR[:-20], "cut short or not a HAR file"),
     "no JSON": ("GET /api/whoami", "not a HAR file: Expecting value: line 1 column 1"),
     "another JSON": ('{"openapi": "3.1.0"}', "without log.entries"),
     "no entries": ('{"log": {"entries": []}}', "holds no exchanges"),
