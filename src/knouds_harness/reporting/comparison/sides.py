@@ -197,8 +197,6 @@ def set_baseline(folder: Path, baseline: Side) -> CheckComparison:
 
 def read_change(record: RunRecord, gaps: list[str]) -> CheckComparison | None:
     """Compare a check with its baseline; None if none was set. Append unreadable parts to ``gaps``."""
-    if record.kind == LOAD_KIND:  # version 0.2 stored some
-        return None
     try:
         stored = _stored_format().validate_json(file_content(record.folder / BASELINE_FILE))
         return _compared(record, stored.baseline)

@@ -201,15 +201,6 @@ def test_damaged_baseline_is_reported(compared):
     assert 'id="change"' not in page
 
 
-def test_baseline_of_a_load_run_of_version_0_2_is_passed_over(tmp_path):
-    run = load_run(tmp_path, {"whoami": lognormal_seconds(0, seconds=3)})
-    (run / BASELINE_FILE).write_text("{}")
-
-    page = render_all(run).html.read_text()
-
-    assert BASELINE_FILE not in page
-
-
 def test_run_is_no_baseline_of_itself(poorer):
     with pytest.raises(UsageError, match="contains this run itself"):
         set_baseline(poorer, read_side([poorer], baselines=poorer))
