@@ -1,7 +1,6 @@
 """Responses on their way out: choices on open points and faults change them; a program may observe them."""
 
 import json
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,17 +69,29 @@ class OutgoingAnswer:
         """Return what of it is sent, to be compared."""
         return self.status, dict(self.headers), self.content, repr(self.body)
 
-    def is_on(self, method: str, path: str) -> bool:
-        """Return whether method and path of the request match these regular expressions."""
-        return re.fullmatch(f"{method} {path}", self.route) is not None
-
     def refuse(self, status: int, code: str, error: str = "Refused.", **context: Any) -> None:
         self.status, self.body = status, {"error": error, "code": code, **context}
 
 
-def change_answers(
-    app: ASGIApp, services: Services, changes: Sequence[Callable[[OutgoingAnswer], None]]
-) -> ASGIApp:
+AnswerEdit: TypeAlias = Callable[[OutgoingAnswer], object]
+
+
+def where(is_meant: Callable[[OutgoingAnswer], object], edit: AnswerEdit) -> AnswerEdit:
+    """Edit only responses that ``is_meant`` selects."""
+    return lambda answer: edit(answer) if is_meant(answer) else None
+
+
+def answered(status: int | None = None, make: Callable[[Any], Any] | None = None) -> AnswerEdit:
+    """Answer with another status, or another body that is made of the handler's."""
+
+    def apply(answer: OutgoingAnswer) -> None:
+        answer.status = status or answer.status
+        answer.body = make(answer.body) if make else answer.body
+
+    return apply
+
+
+def change_answers(app: ASGIApp, services: Services, changes: Sequence[AnswerEdit]) -> ASGIApp:
     """Wrap an app: apply ``changes`` to each response, except those of the control plane."""
     numbers = count()
 

@@ -4,10 +4,9 @@ import re
 from collections.abc import Callable
 
 from knouds_sandbox.access.keys import KEY_PREFIX, Credentials
-from knouds_sandbox.answers import OutgoingAnswer
+from knouds_sandbox.answers import AnswerEdit, OutgoingAnswer, where
 from knouds_sandbox.fault_points import Edit, Point, fault
 from knouds_sandbox.faults.editing import (
-    AnswerEdit,
     answers_for_last_request,
     at,
     on_answer,
@@ -15,7 +14,6 @@ from knouds_sandbox.faults.editing import (
     on_success,
     refused,
     taken_for_full,
-    where,
     with_value,
 )
 from knouds_sandbox.state.accounts import Key, find_key

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from knouds_sandbox.access.keys import Credentials
 from knouds_sandbox.access.rate_limits import RateLimitRules
-from knouds_sandbox.answers import OutgoingAnswer
+from knouds_sandbox.answers import AnswerEdit, OutgoingAnswer, where
 from knouds_sandbox.bodies import answer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point, note_met
@@ -22,7 +22,6 @@ from knouds_sandbox.handlers.runs import own_execution
 from knouds_sandbox.handlers.workflows import NewWorkflow
 from knouds_sandbox.state.accounts import Account, find_key_by_name
 from knouds_sandbox.state.run_records import IN_FLIGHT, StoredRun, find_execution, find_run, select_runs
-from knouds_sandbox.state.workflows import StoredWorkflow
 
 _PAUSE_S = 0.05
 _PAUSES = 5
@@ -39,7 +38,6 @@ USAGE_OPERATIONS = "listUsage listUsageModels"
 LIMIT, REMAINING, RESET = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
 SELDOM = 10
 
-AnswerEdit: TypeAlias = Callable[[OutgoingAnswer], object]
 Handler: TypeAlias = Callable[[HandlerCall], Awaitable[Response]]
 
 
@@ -67,11 +65,6 @@ def on_answer(operations: str, edit: AnswerEdit) -> Edit:
 def at(point: Point, operations: str, apply: Callable[..., Any]) -> Edit:
     """Make an edit at a point; without ``operations``, on every operation."""
     return Edit(point=point, operations=frozenset(operations.split()), apply=apply)
-
-
-def where(is_meant: Callable[[OutgoingAnswer], object], edit: AnswerEdit) -> AnswerEdit:
-    """Edit only responses that ``is_meant`` selects."""
-    return lambda answer: edit(answer) if is_meant(answer) else None
 
 
 def without(path: str) -> AnswerEdit:
@@ -110,24 +103,6 @@ def _reached(value: Any, steps: list[str]) -> Iterator[Any]:
             yield from _reached(item, steps[1:])
     else:
         yield from _reached(value[steps[0]], steps[1:])
-
-
-def with_body(make: Callable[[Any], Any]) -> AnswerEdit:
-    """Answer with another body, made from the handler's."""
-
-    def apply(answer: OutgoingAnswer) -> None:
-        answer.body = make(answer.body)
-
-    return apply
-
-
-def with_status(status: int) -> AnswerEdit:
-    """Answer with another status."""
-
-    def apply(answer: OutgoingAnswer) -> None:
-        answer.status = status
-
-    return apply
 
 
 def with_header(name: str, change: Callable[[str], str | None]) -> AnswerEdit:
@@ -211,12 +186,6 @@ def with_slug(make: Callable[[str], str]) -> Edit:
     return on_create(change)
 
 
-def owning(
-    is_meant: Callable[[HandlerCall, StoredWorkflow], bool], operations: str = WRITE_OPERATIONS
-) -> Edit:
-    return at(Point.OWNERSHIP, operations, is_meant)
-
-
 def on_run(edit: AnswerEdit, operations: str = RUNS) -> Edit:
     """Edit the successful responses of synchronous runs."""
     return on_success(operations, where(lambda answer: answer.status == 200, edit))
@@ -231,11 +200,6 @@ def ended_run(answer: OutgoingAnswer) -> StoredRun:
     latest = "account_id = :account ORDER BY ended_unix_s DESC, id DESC LIMIT 1"
     (run,) = select_runs(answer.store, latest, {"account": answer.key and answer.key.account.id})
     return run
-
-
-def with_tier(does_reach: Callable[[HandlerCall, str, bool], bool]) -> Edit:
-    """Decide anew whether the account of a direct run reaches a tier."""
-    return at(Point.TIER, "runModel", does_reach)
 
 
 def taken_for_full(is_meant: Callable[[Credentials], bool], operations: str = "") -> Edit:
@@ -257,13 +221,9 @@ def on_poll(edit: AnswerEdit, *, status: str | None = None) -> Edit:
     return on_success("getExecution", where(lambda answer: status in {None, answer.body["status"]}, edit))
 
 
-def execution_of(answer: OutgoingAnswer) -> StoredRun | None:
-    return find_execution(answer.store, answer.path_params["id"])
-
-
 def since_end_s(answer: OutgoingAnswer) -> float | None:
     """Return the seconds since the end of the execution in the path; None before its end."""
-    run = execution_of(answer)
+    run = find_execution(answer.store, answer.path_params["id"])
     return None if run is None or run.ended_unix_s is None else time.time() - run.ended_unix_s
 
 

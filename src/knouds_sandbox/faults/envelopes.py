@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from knouds_sandbox.access.rate_limits import RateLimitRules, Window
-from knouds_sandbox.answers import OutgoingAnswer
+from knouds_sandbox.answers import AnswerEdit, OutgoingAnswer, answered, where
 from knouds_sandbox.bodies import Refusal, answer, as_unicode, invalid_body
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point, fault, note_met
@@ -17,26 +17,19 @@ from knouds_sandbox.faults.editing import (
     RUNS,
     WORKFLOW_OPERATIONS,
     WRITE_OPERATIONS,
-    AnswerEdit,
     Handler,
     at,
     counted_by,
-    execution_of,
     of_type,
     on_429,
     on_answer,
     on_list,
     on_refusal,
     on_success,
-    owning,
     pause,
     refused,
     sent_as,
-    where,
-    with_body,
     with_header,
-    with_status,
-    with_tier,
     with_value,
     without,
 )
@@ -74,7 +67,7 @@ def _defect(answer: OutgoingAnswer) -> None:
 @fault("workflows.list-is-array")
 def workflows_list_in_object() -> Edit:
     """The list is inside an object."""
-    return on_list(with_body(lambda lines: {"workflows": lines}))
+    return on_list(answered(make=lambda lines: {"workflows": lines}))
 
 
 @fault("ground.no-undocumented-server-error", is_subtle=True)
@@ -138,13 +131,13 @@ def envelope_unknown_workflow_without_code() -> Edit:
 @fault("envelope.error-is-object")
 def envelope_unknown_execution_is_array() -> Edit:
     """The 404 of an execution is an array."""
-    return on_refusal(with_body(lambda envelope: [envelope]), EXECUTION_OPERATIONS, status=404)
+    return on_refusal(answered(make=lambda envelope: [envelope]), EXECUTION_OPERATIONS, status=404)
 
 
 @fault("envelope.code-fits-status")
 def envelope_model_not_found_is_400() -> Edit:
     """MODEL_NOT_FOUND comes with 400."""
-    return on_refusal(with_status(400), code="MODEL_NOT_FOUND")
+    return on_refusal(answered(400), code="MODEL_NOT_FOUND")
 
 
 @fault("rate.headers-are-integers", is_subtle=True)
@@ -174,13 +167,13 @@ def rate_retry_after_is_half() -> Edit:
 @fault("workflows.foreign-write-is-refused")
 def write_to_foreign_accepted() -> Edit:
     """Anyone may write to any workflow."""
-    return owning(lambda *_: True)
+    return at(Point.OWNERSHIP, WRITE_OPERATIONS, lambda *_: True)
 
 
 @fault("workflows.foreign-write-is-refused", is_subtle=True)
 def write_to_foreign_template_accepted() -> Edit:
     """Anyone may write to a template."""
-    return owning(lambda _, workflow: workflow.is_template)
+    return at(Point.OWNERSHIP, WRITE_OPERATIONS, lambda _, workflow: workflow.is_template)
 
 
 @fault("workflows.foreign-write-is-refused", Point.HANDLER, WRITE_OPERATIONS, is_subtle=True)
@@ -221,7 +214,7 @@ def schema_of_unknown_is_empty(answer: OutgoingAnswer) -> None:
 @fault("execution.unknown-is-404", lambda edit: on_refusal(edit, EXECUTION_OPERATIONS, status=404))
 def execution_unknown_is_400(answer: OutgoingAnswer) -> None:
     """An unknown execution gets a 400."""
-    if execution_of(answer) is None:
+    if find_execution(answer.store, answer.path_params["id"]) is None:
         answer.refuse(400, "INVALID_ID", "There is no such execution.")
 
 
@@ -356,7 +349,7 @@ def model_above_tier_is_404(answer: OutgoingAnswer) -> None:
         answer.refuse(404, "MODEL_NOT_FOUND", "There is no such model.")
 
 
-@fault("model.run-under-business-is-403", with_tier, is_subtle=True)
+@fault("model.run-under-business-is-403", Point.TIER, "runModel", is_subtle=True)
 def model_run_under_business_async(call: HandlerCall, tier: str, does_reach: bool) -> bool:  # noqa: FBT001 - as the point calls it
     """A pro account runs models asynchronously."""
     return does_reach or (call.is_async and tier != "enterprise")
@@ -387,7 +380,7 @@ def rate_one_too_many() -> Edit:
 @fault("rate.over-limit-is-429")
 def rate_refusal_is_503() -> Edit:
     """A request over the limit gets a 503."""
-    return on_429(with_status(503))
+    return on_429(answered(503))
 
 
 @fault("rate.over-limit-is-429", Point.COUNT, RUNS, is_subtle=True)

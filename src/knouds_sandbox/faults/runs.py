@@ -18,7 +18,6 @@ from knouds_sandbox.faults.editing import (
     on_rows,
     on_run_where,
     pause,
-    with_tier,
 )
 from knouds_sandbox.handlers.runs import Job, make_job
 from knouds_sandbox.providers import MODELS
@@ -91,9 +90,7 @@ def tier_admin_is_limited() -> Edit:
 @fault("tier.admin-bypasses-gates", is_subtle=True)
 def tier_gate_holds_administrators() -> Edit:
     """Administrators are below the tier of every model."""
-    return with_tier(
-        lambda call, tier, does_reach: does_reach and (tier == "free" or not call.account.is_admin)
-    )
+    return at(Point.TIER, "runModel", lambda call, _, does_reach: does_reach and not call.account.is_admin)
 
 
 @fault("run.result-present", Point.JOB, RUNS, is_subtle=True)

@@ -3,13 +3,12 @@
 import html
 from functools import partial
 
-from knouds_sandbox.answers import OutgoingAnswer
+from knouds_sandbox.answers import AnswerEdit, OutgoingAnswer, answered
 from knouds_sandbox.bodies import invalid_body
 from knouds_sandbox.fault_points import Edit, fault, note_met
 from knouds_sandbox.faults.editing import (
     RESET,
     RUNS,
-    AnswerEdit,
     changed,
     ignoring,
     on_answer,
@@ -24,22 +23,15 @@ from knouds_sandbox.faults.editing import (
     on_success,
     on_usage,
     refused,
-    selecting,
     sent_as,
     since_end_s,
     with_header,
     with_slug,
-    with_status,
     with_value,
     without,
 )
-from knouds_sandbox.handlers.account import RowFilter
 from knouds_sandbox.handlers.workflows import NewWorkflow
 from knouds_sandbox.state.workflows import estimated_credits, find_workflow, make_slug
-
-
-def _show_internal_ids(selection: RowFilter) -> None:
-    selection.shows_internal_ids = True
 
 
 @fault("usage.page-shape")
@@ -74,8 +66,8 @@ def usage_slim_names_a_workflow() -> Edit:
 
 @fault("usage.no-provider-ids", is_subtle=True)
 def usage_models_shows_provider_ids() -> Edit:
-    """Usage models shows provider-internal ids; rows do not."""
-    return selecting(_show_internal_ids, "listUsageModels")
+    """Usage models shows a provider-internal id; rows do not."""
+    return on_success("listUsageModels", changed("models", lambda ids: [*ids, "fal:seedance/v2"]))
 
 
 @fault("usage.models-are-distinct")
@@ -123,7 +115,7 @@ def whoami_approved_as_text() -> Edit:
 @fault("ground.status-is-documented")
 def whoami_is_203() -> Edit:
     """whoami answers 203."""
-    return on_success("getWhoami", with_status(203))
+    return on_success("getWhoami", answered(203))
 
 
 @fault("pricing.is-public-json")
@@ -171,7 +163,7 @@ def create_drops_loose_nodes(new: NewWorkflow) -> None:
 @fault("workflows.slug-charset")
 def create_slug_with_underscores() -> Edit:
     """A new slug has underscores."""
-    return with_slug(lambda name: make_slug(name, joiner="_"))
+    return with_slug(lambda name: make_slug(name).replace("-", "_"))
 
 
 @fault("workflows.summary-fields")

@@ -57,7 +57,7 @@ def usage_limit_defaults_to_20(selection: RowFilter) -> None:
 @fault("usage.limit-is-kept", selecting, is_subtle=True)
 def usage_limit_one_more(selection: RowFilter) -> None:
     """A page has one row more than limit."""
-    selection.extra_rows = 1 if selection.limit < MAX_LIMIT else 0
+    selection.limit = min(selection.limit + 1, MAX_LIMIT)
 
 
 @fault("usage.offset-skips", selecting, is_subtle=True)

@@ -1,8 +1,10 @@
 """Faults: reading and writing workflows, and reading something other than what was written."""
 
 import html
+import json
 import re
 from collections.abc import Callable
+from itertools import chain, count
 from typing import Any
 
 from starlette.responses import Response
@@ -12,13 +14,13 @@ from knouds_sandbox.bodies import Refusal, answer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point, fault, note_met
 from knouds_sandbox.faults.editing import (
+    WRITE_OPERATIONS,
     Handler,
     at,
     changed,
     on_create,
     on_list,
     on_success,
-    owning,
     pause,
     with_slug,
 )
@@ -32,7 +34,6 @@ from knouds_sandbox.state.workflows import (
     free_slug,
     list_summaries,
     make_slug,
-    plain,
 )
 
 
@@ -58,7 +59,8 @@ def workflows_list_lacks_what_is_written() -> tuple[Edit, Edit]:
 @fault("workflows.list-own-and-templates", on_list)
 def workflows_list_shows_foreign(answer: OutgoingAnswer) -> None:
     """The list shows everyone's workflows."""
-    answer.body = list_summaries(answer.store, "", condition="TRUE")
+    rows = answer.store.rows("SELECT summary FROM workflows ORDER BY slug")
+    answer.body = [json.loads(text) for (text,) in rows]
 
 
 @fault("workflows.summary-fields", is_subtle=True)
@@ -113,7 +115,7 @@ def create_believes_created_by(new: NewWorkflow) -> None:
 @fault("workflows.create-makes-slug-from-name", is_subtle=True)
 def create_slug_lacks_digits() -> Edit:
     """A new slug leaves out the digits of the name."""
-    return with_slug(lambda name: make_slug(re.sub(r"[0-9]", "", plain(name))))
+    return with_slug(lambda name: make_slug(re.sub(r"[0-9]", "", name)))
 
 
 @fault("workflows.create-makes-slug-from-name", Point.HANDLER, "createWorkflow")
@@ -134,10 +136,11 @@ async def create_answers_an_existing_slug(call: HandlerCall, handle: Handler) ->
     return answer(another.document, status=201)
 
 
-@fault("workflows.create-suffixes-taken-slug", on_create, is_subtle=True)
-def create_suffixes_from_1(new: NewWorkflow) -> None:
+@fault("workflows.create-suffixes-taken-slug", Point.DRAFT, "createWorkflow", is_subtle=True)
+async def create_suffixes_from_1(call: HandlerCall, new: NewWorkflow) -> None:
     """The first suffix of a taken slug is -1."""
-    new.suffix = lambda number: f"-{number - 1}"
+    slugs = chain([new.slug], (f"{new.slug}-{number}" for number in count(1)))
+    new.slug = next(each for each in slugs if find_workflow(call.store, each) is None)
 
 
 @fault("workflows.create-suffixes-taken-slug", Point.DRAFT, "createWorkflow", is_subtle=True)
@@ -216,10 +219,10 @@ async def delete_keeps_the_workflow(call: HandlerCall, _: Handler) -> Response:
 async def delete_keeps_what_ran(call: HandlerCall, handle: Handler) -> Response:
     """A deleted workflow that was run before can still be run."""
     slug = call.path_value("slug")
-    (count,) = call.store.row(
+    (run_count,) = call.store.row(
         "SELECT count(*) FROM runs WHERE workflow_slug = ? AND account_id = ?", slug, call.account.id
     )
-    if count and find_workflow(call.store, slug) is None:
+    if run_count and find_workflow(call.store, slug) is None:
         note_met()
         return await perform(call, make_job([], {}, workflow_slug=slug))
     return await handle(call)
@@ -234,4 +237,4 @@ def update_revives_deleted() -> Edit:
 @fault("workflows.admin-does-not-own", is_subtle=True)
 def write_to_foreign_by_admin_accepted() -> Edit:
     """An administrator may write to any workflow."""
-    return owning(lambda call, _: call.account.is_admin)
+    return at(Point.OWNERSHIP, WRITE_OPERATIONS, lambda call, _: call.account.is_admin)

@@ -69,8 +69,6 @@ class RowFilter:
     account_id: str
     limit: int = DEFAULT_LIMIT
     offset: int = 0
-    extra_rows: int = 0
-    shows_internal_ids: bool = False
     conditions: dict[str, str] = field(
         default_factory=lambda: {"owner": "account_id = :account", "source": "source <> 'canvas'"}
     )
@@ -87,10 +85,6 @@ class RowFilter:
             "model": self.query.get("modelId"),
             "slug": self.query.get("workflowSlug"),
         }
-
-    def is_shown(self, model_id: str) -> bool:
-        """Return whether a model id is shown: provider-internal ids, with a colon, are hidden."""
-        return self.shows_internal_ids or ":" not in model_id
 
 
 async def list_usage(call: HandlerCall) -> Response:
@@ -113,12 +107,12 @@ async def list_usage(call: HandlerCall) -> Response:
 
 
 def _page(call: HandlerCall, selection: RowFilter) -> dict[str, Any]:
-    values = selection.values | {"limit": selection.limit + selection.extra_rows, "offset": selection.offset}
+    values = selection.values | {"limit": selection.limit, "offset": selection.offset}
     condition = selection.condition
     (total,) = call.store.row(f"SELECT count(*) FROM runs WHERE {condition}", values)  # noqa: S608 - values are bound
     runs = select_runs(call.store, f"{condition} ORDER BY id DESC LIMIT :limit OFFSET :offset", values)
     return {
-        "rows": [_row(run, selection) for run in runs],
+        "rows": [_row(run) for run in runs],
         "page": selection.offset // max(1, selection.limit) + 1,
         "pageSize": selection.limit,
         "total": total,
@@ -136,7 +130,12 @@ def _models(call: HandlerCall, selection: RowFilter) -> dict[str, Any]:
         selection.values,
     )
     model_ids = {model_id for (text,) in rows for model_id in json.loads(text)}
-    return {"models": sorted(each for each in model_ids if selection.is_shown(each))}
+    return {"models": sorted(filter(_is_shown, model_ids))}
+
+
+def _is_shown(model_id: str) -> bool:
+    """Return whether a model id is shown: provider-internal ids, with a colon, are hidden."""
+    return ":" not in model_id
 
 
 def number(query: Mapping[str, str], name: str, *, default: int) -> int:
@@ -145,12 +144,12 @@ def number(query: Mapping[str, str], name: str, *, default: int) -> int:
     return int(text) if NUMBER.fullmatch(text) else default
 
 
-def _row(run: StoredRun, selection: RowFilter) -> dict[str, Any]:
+def _row(run: StoredRun) -> dict[str, Any]:
     return {
         "id": run.id,
         "userId": run.account_id,
         "workflowSlug": run.workflow_slug,
-        "modelIds": [model_id for model_id in run.model_ids if selection.is_shown(model_id)],
+        "modelIds": list(filter(_is_shown, run.model_ids)),
         "status": "processing" if run.status == "cancel_requested" else run.status,
         "source": run.source,
         "cost": round(run.cost_credits * _USD_PER_CREDIT, 6),

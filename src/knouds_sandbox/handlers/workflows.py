@@ -30,7 +30,6 @@ from knouds_sandbox.state.workflows import (
     list_summaries,
     make_slug,
     new_members,
-    numbered,
     schema,
 )
 
@@ -47,12 +46,11 @@ class NewWorkflow:
     members: dict[str, Any]
     slug: str
     owner_id: str
-    suffix: Callable[[int], str] = numbered
 
     def shown(self, store: Store) -> tuple[object, ...]:
         """Return what of it a create answers, to be compared."""
         document = {"createdBy": self.owner_id} | self.members
-        return free_slug(store, self.slug, self.suffix), repr(document)
+        return free_slug(store, self.slug), repr(document)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -84,7 +82,7 @@ async def create_workflow(call: HandlerCall) -> Response:
     new = NewWorkflow(body=body, members=members, slug=slug, owner_id=call.account.id)
     for edit in call.services.edits.at(Point.DRAFT, call.operation, lambda: new.shown(call.store)):
         await edit(call, new)
-    document = add_workflow(call.store, new.members, slug=new.slug, owner_id=new.owner_id, suffix=new.suffix)
+    document = add_workflow(call.store, new.members, slug=new.slug, owner_id=new.owner_id)
     return answer(document, status=201)
 
 

@@ -1,5 +1,5 @@
 """Legal servers, drawn: a seed decides every point that no source settles.
 
-``points`` has the table, ``answers`` and ``documents`` have what some choices do, ``between`` what stands in
-front of a server. The other choices are looked up where the server decides.
+``points`` has the table, ``answers`` what some choices do, ``between`` what stands in front of a server. The
+other choices are looked up where the server decides.
 """

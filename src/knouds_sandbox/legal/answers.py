@@ -1,20 +1,18 @@
 """What choices change in an answer, after the handler."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import random
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from operator import methodcaller
+from typing import Any
 
+from knouds_sandbox.answers import AnswerEdit, OutgoingAnswer, answered, where
 from knouds_sandbox.bodies import as_unicode, mapped
 from knouds_sandbox.legal.points import Choices
-
-if TYPE_CHECKING:
-    from knouds_sandbox.answers import OutgoingAnswer
 
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _STATUSES = ("", "processing", "completed", "failed", "cancelled")
@@ -34,50 +32,35 @@ _SLUG = re.compile(r"[a-z0-9-]+")
 _OPTIONAL = ("description", "tags", "publicPlayground")
 _SHOWS_WORKFLOWS = frozenset({"listWorkflows", "getWorkflow", "createWorkflow", "updateWorkflow"})
 
-Change = Callable[["OutgoingAnswer"], None]
 
-
-def changes(choices: Choices) -> list[Change]:
+def changes(choices: Choices) -> list[AnswerEdit]:
     """Return what these choices change in each answer, in order."""
     made = [found for name, by_value in _CHANGES.items() if (found := by_value.get(choices[name]))]
     return [*made, lambda answer: _write(answer, choices)]
 
 
-def _on(*operations: str, status: int | None = None) -> Callable[[Change], Change]:
+def _on(*operations: str, status: int | None = None) -> Callable[[AnswerEdit], AnswerEdit]:
     """Apply a change to successes of these operations, with this status."""
 
-    def only(change: Change) -> Change:
-        def apply(answer: OutgoingAnswer) -> None:
-            if answer.operation in operations and answer.is_success and status in (None, answer.status):
-                change(answer)
+    def is_meant(answer: OutgoingAnswer) -> bool:
+        return answer.operation in operations and answer.is_success and status in (None, answer.status)
 
-        return apply
-
-    return only
+    return partial(where, is_meant)
 
 
-def _refused(was: int, is_meant: Callable[[OutgoingAnswer], object], status: int, code: str) -> Change:
+def _refused(was: int, is_meant: Callable[[OutgoingAnswer], object], status: int, code: str) -> AnswerEdit:
     """Give some refusals with a status another status and code."""
-
-    def apply(answer: OutgoingAnswer) -> None:
-        if answer.status == was and is_meant(answer):
-            answer.refuse(status, code)
-
-    return apply
+    refuse = methodcaller("refuse", status, code)
+    return where(lambda answer: answer.status == was and is_meant(answer), refuse)
 
 
-def _with_status(code: str, status: int) -> Change:
+def _with_status(code: str, status: int) -> AnswerEdit:
     """Give the refusal with this code another status."""
-
-    def apply(answer: OutgoingAnswer) -> None:
-        if answer.code == code:
-            answer.status = status
-
-    return apply
+    return where(lambda answer: answer.code == code, answered(status))
 
 
 def _needs_a_session(answer: OutgoingAnswer) -> bool:
-    return answer.is_on(".*", "/api/(me|credits|api-keys|business/admin).*")
+    return re.match(".* /api/(me|credits|api-keys|business/admin)", answer.route) is not None
 
 
 def _has_bad_slug(answer: OutgoingAnswer) -> bool:
@@ -113,7 +96,7 @@ def _garbled_query(answer: OutgoingAnswer) -> None:
         answer.refuse(400, "INVALID_QUERY")
 
 
-def _required(change: Callable[[list[str]], object]) -> Change:
+def _required(change: Callable[[list[str]], object]) -> AnswerEdit:
     def apply(answer: OutgoingAnswer) -> None:
         if isinstance(answer.body, dict) and isinstance(answer.body.get("required"), list):
             answer.body["required"] = change(answer.body["required"])
@@ -126,27 +109,12 @@ def _other_codes(answer: OutgoingAnswer) -> None:
         answer.body["code"] = _OTHER_CODES.get(answer.code, answer.code)
 
 
-def _answered(status: int | None = None, make: Callable[[Any], Any] | None = None) -> Change:
-    """Answer with another status, or another body that is made of the handler's."""
-
-    def apply(answer: OutgoingAnswer) -> None:
-        answer.status = status or answer.status
-        answer.body = make(answer.body) if make else answer.body
-
-    return apply
-
-
 def _slug_alone(body: Any) -> Any:
     return {"slug": body["slug"]} if isinstance(body, dict) and "slug" in body else body
 
 
 def _minimal_poll(body: Any) -> Any:
     return {name: body[name] for name in ("executionId", "status", "result", "error") if name in body}
-
-
-def _without_ms(answer: OutgoingAnswer) -> None:
-    if answer.status == 200:
-        answer.body.pop("ms", None)
 
 
 def _page_from_0(answer: OutgoingAnswer) -> None:
@@ -208,12 +176,12 @@ def _varying_members(answer: OutgoingAnswer) -> None:
     answer.body = mapped(answer.body, varied, but_for=_OF_THE_USER)
 
 
-def _times(form: Callable[[datetime], str]) -> Change:
+def _times(form: Callable[[datetime], str]) -> AnswerEdit:
     def formed(value: Any) -> Any:
         is_time = isinstance(value, str) and _TIME.fullmatch(value)
         return form(datetime.fromisoformat(value)) if is_time else value
 
-    return _answered(make=lambda body: mapped(body, formed, but_for=_OF_THE_USER))
+    return answered(make=lambda body: mapped(body, formed, but_for=_OF_THE_USER))
 
 
 def _zoned(instant: datetime) -> str:
@@ -225,7 +193,7 @@ def _doubled(value: Any) -> Any:
     return float(value) if is_whole and abs(value) < 2**53 else value
 
 
-def _ordered(order: Callable[[list[str], int], list[str]]) -> Change:
+def _ordered(order: Callable[[list[str], int], list[str]]) -> AnswerEdit:
     def apply(answer: OutgoingAnswer) -> None:
         def sorted_(value: Any) -> Any:
             is_object = isinstance(value, dict)
@@ -274,7 +242,7 @@ _CREATED = _on("createWorkflow", status=201)
 _CHANGED = _on("updateWorkflow", "moveWorkflow", "deleteWorkflow")
 _RICH_HEALTH = {"status": "healthy", "checks": {"database": "up"}}
 
-_CHANGES: Mapping[str, Mapping[str, Change]] = {
+_CHANGES: Mapping[str, Mapping[str, AnswerEdit]] = {
     "required": {"text": _required(lambda names: names[0]), "reversed": _required(lambda names: names[::-1])},
     "session": {
         "403": _refused(401, _needs_a_session, 403, "SESSION_REQUIRED"),
@@ -290,23 +258,23 @@ _CHANGES: Mapping[str, Mapping[str, Change]] = {
     "query": {"refused": _garbled_query},
     "codes": {"others": _other_codes},
     "create": {
-        "200-document": _CREATED(_answered(200)),
-        "201-slug": _CREATED(_answered(make=_slug_alone)),
-        "200-slug": _CREATED(_answered(200, _slug_alone)),
+        "200-document": _CREATED(answered(200)),
+        "201-slug": _CREATED(answered(make=_slug_alone)),
+        "200-slug": _CREATED(answered(200, _slug_alone)),
     },
     "update": {
-        "nothing": _CHANGED(_answered(make=lambda _: {})),
-        "success": _CHANGED(_answered(make=lambda _: {"success": True})),
+        "nothing": _CHANGED(answered(make=lambda _: {})),
+        "success": _CHANGED(answered(make=lambda _: {"success": True})),
     },
-    "submit": {"200": _on("runWorkflow", "runModel", status=202)(_answered(200))},
-    "cancel": {"202": _on("cancelExecution")(_answered(202))},
-    "poll": {"minimal": _on("getExecution")(_answered(make=_minimal_poll))},
-    "model-ms": {"left-out": _on("runModel")(_without_ms)},
+    "submit": {"200": _on("runWorkflow", "runModel", status=202)(answered(200))},
+    "cancel": {"202": _on("cancelExecution")(answered(202))},
+    "poll": {"minimal": _on("getExecution")(answered(make=_minimal_poll))},
+    "model-ms": {"left-out": _on("runModel", status=200)(lambda answer: answer.body.pop("ms", None))},
     "page": {"0": _on("listUsage")(_page_from_0)},
-    "models": {"list": _on("listUsageModels")(_answered(make=lambda body: body.get("models", body)))},
+    "models": {"list": _on("listUsageModels")(answered(make=lambda body: body.get("models", body)))},
     "health": {
-        "ok": _on("getHealth")(_answered(make=lambda _: {"ok": True})),
-        "rich": _on("getHealth")(_answered(make=lambda _: _RICH_HEALTH)),
+        "ok": _on("getHealth")(answered(make=lambda _: {"ok": True})),
+        "rich": _on("getHealth")(answered(make=lambda _: _RICH_HEALTH)),
     },
     "empty": {
         "left-out": _on(*_SHOWS_WORKFLOWS)(_without_empty),
@@ -321,6 +289,6 @@ _CHANGES: Mapping[str, Mapping[str, Change]] = {
         "zone": _times(_zoned),
         "short-offset": _times(lambda at: at.strftime("%Y-%m-%dT%H:%M:%S+0000")),
     },
-    "numbers": {"doubles": _answered(make=lambda body: mapped(body, _doubled))},
+    "numbers": {"doubles": answered(make=lambda body: mapped(body, _doubled))},
     "members": {"sorted": _ordered(lambda names, _: sorted(names)), "rotated": _ordered(_rotated)},
 }

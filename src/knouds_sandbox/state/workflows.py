@@ -33,20 +33,14 @@ _DEFAULTS = MappingProxyType(
 )
 
 
-def make_slug(name: str, *, joiner: str = "-", longest: int = MAX_SLUG) -> str:
-    """Make a slug from a name: lowercase letters, digits and hyphens; ``workflow`` if nothing is left."""
-    return joined_words(plain(name).lower(), joiner, longest)
+def make_slug(name: str, *, longest: int = MAX_SLUG) -> str:
+    """Make a slug from a name: lowercase letters, digits and hyphens; ``workflow`` if nothing is left.
 
-
-def plain(name: str) -> str:
-    """Return a name in ASCII: letters lose their marks, other characters are dropped."""
-    return unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-
-
-def joined_words(text: str, joiner: str, longest: int = MAX_SLUG) -> str:
-    """Join the words of letters and digits in a text, up to the maximum length of a slug."""
-    joined = re.sub(r"[^A-Za-z0-9]+", joiner, text).strip("-_")
-    return joined[:longest].strip("-_") or "workflow"
+    Letters lose their marks, other characters are dropped.
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    joined = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
+    return joined[:longest].strip("-") or "workflow"
 
 
 def new_members(body: Any) -> dict[str, Any]:
@@ -211,30 +205,17 @@ def find_workflow(store: Store, slug: str) -> StoredWorkflow | None:
     return StoredWorkflow(slug=row[0], owner_id=row[1], is_template=bool(row[2]), document=json.loads(row[3]))
 
 
-def list_summaries(
-    store: Store, account_id: str, *, condition: str = "owner_id = :id OR is_template"
-) -> list[dict[str, Any]]:
-    sql = f"SELECT summary FROM workflows WHERE {condition} ORDER BY slug"  # noqa: S608 - a constant condition
-    return [json.loads(text) for (text,) in store.rows(sql, {"id": account_id})]
-
-
-def numbered(number: int) -> str:
-    """Return the suffix for a slug that is taken."""
-    return f"-{number}"
+def list_summaries(store: Store, account_id: str) -> list[dict[str, Any]]:
+    sql = "SELECT summary FROM workflows WHERE owner_id = ? OR is_template ORDER BY slug"
+    return [json.loads(text) for (text,) in store.rows(sql, account_id)]
 
 
 def add_workflow(
-    store: Store,
-    members: Mapping[str, Any],
-    *,
-    slug: str,
-    owner_id: str,
-    is_template: bool = False,
-    suffix: Callable[[int], str] = numbered,
+    store: Store, members: Mapping[str, Any], *, slug: str, owner_id: str, is_template: bool = False
 ) -> dict[str, Any]:
     """Store a workflow under the slug, or slug-2, slug-3, … if that is taken; return the document."""
     with store.transaction():
-        free = free_slug(store, slug, suffix)
+        free = free_slug(store, slug)
         document = {"createdBy": owner_id} | dict(members) | {"slug": free, "updatedAt": now_iso()}
         store.write(
             "INSERT INTO workflows (slug, owner_id, is_template, document, summary) VALUES (?, ?, ?, ?, ?)",
@@ -272,9 +253,9 @@ def iso(instant: datetime) -> str:
     return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def free_slug(store: Store, slug: str, suffix: Callable[[int], str] = numbered) -> str:
+def free_slug(store: Store, slug: str) -> str:
     """Return the slug, or slug-2, slug-3, … if that is taken."""
-    candidates = itertools.chain([slug], (f"{slug}{suffix(number)}" for number in itertools.count(2)))
+    candidates = itertools.chain([slug], (f"{slug}-{number}" for number in itertools.count(2)))
     taken = {
         row[0]
         for row in store.rows(
