@@ -81,7 +81,7 @@ def _members_in_some_order(
     def said(each: Exchange, about: str) -> str:
         return _said(each, *(f"{name} {access.value}" for name, access in accesses(each) if name == about))
 
-    if any(_is_read(each) and list(accesses(each)) for each in history):
+    if any(_operation(each) == "getWorkflow" and list(accesses(each)) for each in history):
         yield from _order_claims(history, register(lambda name: (initial[name],), accesses, said), fact=fact)
 
 
@@ -92,7 +92,7 @@ def deletes_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) ->
     ``history`` is everything sent to it since it certainly existed. The exchange is the last read.
     """
     del exchange
-    if any(_is_delete(each) and each.is_success for each in history):
+    if any(_operation(each) == "deleteWorkflow" and each.is_success for each in history):
         model: SerialModel[Exchange] = register(
             lambda _: (True,), lambda each: _accesses(each, ()), lambda each, _: _said(each)
         )
@@ -109,13 +109,14 @@ def lists_in_some_order(
     the last list.
     """
     del exchange
-    known = {*slugs, *filter(None, (created_slug(each) for each in history if _is_create(each)))}
+    created = (created_slug(each) for each in history if _operation(each) == "createWorkflow")
+    known = {*slugs, *filter(None, created)}
 
     def presence(each: Exchange) -> Iterator[tuple[str, Access]]:
-        if _is_create(each):
+        if _operation(each) == "createWorkflow":
             if (slug := created_slug(each)) is not None:
                 yield slug, Access(is_write=True, value=1)
-        elif each.request.operation_id == "listWorkflows":
+        elif _operation(each) == "listWorkflows":
             listed = Counter(str(summary.get("slug")) for summary in summaries_of(each) or ())
             for slug in known if each.is_success else ():
                 yield slug, Access(is_write=False, value=listed[slug])
@@ -262,19 +263,11 @@ def _order_claims(
 
 
 def _said(exchange: Exchange, *values: str) -> str:
-    return f"{' '.join([exchange.request.operation_id or '', *values])}: {exchange.answer}"
+    return f"{' '.join([_operation(exchange), *values])}: {exchange.answer}"
 
 
-def _is_read(exchange: Exchange) -> bool:
-    return exchange.request.operation_id == "getWorkflow"
-
-
-def _is_create(exchange: Exchange) -> bool:
-    return exchange.request.operation_id == "createWorkflow"
-
-
-def _is_delete(exchange: Exchange) -> bool:
-    return exchange.request.operation_id == "deleteWorkflow"
+def _operation(exchange: Exchange) -> str:
+    return exchange.request.operation_id or ""
 
 
 def _accesses(exchange: Exchange, members: Collection[str]) -> Iterator[tuple[str, Access]]:
