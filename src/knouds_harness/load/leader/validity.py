@@ -213,12 +213,17 @@ def missed_bound(
     """Return the first ``--abort-on`` bound that is missed over the last ten seconds; None if none is.
 
     Before ten seconds were measured, one is missed if it will be even if all that is still due in them is
-    answered at once and ok: ``shape`` says how much that is. For times, requests in flight count, too:
-    each takes at least as long as it has been ``waiting``.
+    answered at once and ok: ``shape`` says how much that is. For times, requests in flight count, too: each
+    takes at least as long as it has been ``waiting``. Those that were late ten seconds ago are left out: of a
+    few slow requests, more are in flight than end in that time.
     """
-    of_times = [each for each in bounds if each.measure.endswith("_ms")]
-    others = [each for each in bounds if each not in of_times]
-    return _first_missed(of_times, metrics, shape, waiting) or _first_missed(others, metrics, shape, ())
+    measured_s = metrics.elapsed_s - metrics.measured_from_s
+    for bound in bounds:
+        until_s = min(bound.bound / 1e3 + RECENT_S, measured_s) if bound.measure.endswith("_ms") else 0.0
+        recent = [each for each in waiting if each.waited_s <= until_s]
+        if missed := _first_missed(bound, metrics, shape, recent):
+            return missed
+    return None
 
 
 def describe_missed(missed: JudgedObjective, waiting: Iterable[Waiting]) -> str:
@@ -238,41 +243,31 @@ def _totals_with(name: str) -> list[str]:
 
 
 def _first_missed(
-    bounds: Sequence[Objective], metrics: RunMetrics, shape: Shape, waiting: Sequence[Waiting]
+    bound: Objective, metrics: RunMetrics, shape: Shape, waiting: Sequence[Waiting]
 ) -> JudgedObjective | None:
-    if not bounds:
-        return None
     over_s = metrics.whole_seconds
     counted = metrics.recent(RECENT_S) if over_s >= RECENT_S else Second(unix_s=0)
     if over_s < RECENT_S:
         counted.add(metrics.measured)
-    measured_s = metrics.elapsed_s - metrics.measured_from_s
     for each in waiting:
-        if each.waited_s <= measured_s:
-            _add(counted, each.name, RESPONSE, each.waited_s, each.requests)
+        _add(counted, each.name, RESPONSE, each.waited_s, each.requests)
     if over_s >= RECENT_S:
-        return _missed(bounds, metrics, counted, RECENT_S)
+        return _missed(bound, metrics, counted, RECENT_S)
     from_s = metrics.measured_from_s
     # The newest second may have only begun, so of it only the requests count and not the time.
     until_now = shape.area(from_s, from_s + over_s - 1)
-    most = [each for each in bounds if not is_least(each)]
-    if not most or not until_now:
+    if is_least(bound) or not until_now:
         return None
     as_long = shape.area(from_s, from_s + RECENT_S) / until_now
-    sure = _missed(most, metrics, _at_best(counted, as_long), RECENT_S)
-    if sure is None:
-        return None
-    same = [each for each in most if each.measure == sure.measure and each.bound == sure.bound]
-    return _missed(same, metrics, counted, over_s)
+    is_sure = _missed(bound, metrics, _at_best(counted, as_long), RECENT_S)
+    return _missed(bound, metrics, counted, over_s) if is_sure else None
 
 
-def _missed(
-    bounds: Sequence[Objective], metrics: RunMetrics, counted: Second, over_s: int
-) -> JudgedObjective | None:
+def _missed(bound: Objective, metrics: RunMetrics, counted: Second, over_s: int) -> JudgedObjective | None:
     operations = operations_of(counted, over_s)
     totals = totals_of(operations, times(counted.ok()), overall_by_label(counted))
     custom = metrics.custom_metrics(counted, over_s)
-    judged = judge_objectives(bounds, [*operations, *totals, *custom])
+    judged = judge_objectives([bound], [*operations, *totals, *custom])
     missed = (each for each in judged if not each.is_met and each.observed is not None)
     return next((replace(each, ended_run=True, over_s=over_s) for each in missed), None)
 

@@ -83,7 +83,9 @@ def test_bound_that_can_only_be_missed_ends_the_run_before_the_window_is_over(bo
         pytest.param("* p99 < 1s", 1.5, 1, id="longer than the bound"),
         pytest.param("p50 < 1s", 1.5, None, id="too few"),
         pytest.param("p99 < 2s", 1.5, None, id="not long enough yet"),
-        pytest.param("p99 < 1s", 1e10, None, id="since before the load"),
+        pytest.param("p99 < 1s", 12.0, None, id="of few slow ones many are in flight"),
+        pytest.param("p99 < 100s", 105.0, 1, id="a long bound"),
+        pytest.param("p99 < 100s", 1e10, None, id="since before the load"),
         pytest.param("requests_per_s > 200", 1.5, 9, id="not a time"),
     ],
 )
