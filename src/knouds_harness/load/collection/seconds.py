@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -111,28 +111,23 @@ class Second:
     is_measured: bool = True
     stage: int = 0
     histograms: dict[SeriesKey, Histogram] = field(default_factory=dict)
-    errors: dict[Error, int] = field(default_factory=dict)
+    errors: Counter[Error] = field(default_factory=Counter)
     traffic: dict[str, Traffic] = field(default_factory=dict)
-    counters: dict[str, float] = field(default_factory=dict)
-    answered: dict[str, int] = field(default_factory=dict)
-    sent_late: dict[str, int] = field(default_factory=dict)
+    counters: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    answered: Counter[str] = field(default_factory=Counter)
+    sent_late: Counter[str] = field(default_factory=Counter)
     at_first: Histogram = field(default_factory=Histogram)
 
     def add(self, other: Second) -> None:
         for series, histogram in other.histograms.items():
             self.histograms.setdefault(series, Histogram()).add(histogram)
-        for error, count in other.errors.items():
-            self.errors[error] = self.errors.get(error, 0) + count
         for operation, traffic in other.traffic.items():
             self.traffic.setdefault(operation, Traffic()).add(traffic)
         for name, amount in other.counters.items():
-            self.counters[name] = self.counters.get(name, 0.0) + amount
-        for mine, others in ((self.answered, other.answered), (self.sent_late, other.sent_late)):
-            for operation, count in others.items():
-                mine[operation] = mine.get(operation, 0) + count
-
-    def count_error(self, error: Error) -> None:
-        self.errors[error] = self.errors.get(error, 0) + 1
+            self.counters[name] += amount
+        self.errors.update(other.errors)
+        self.answered.update(other.answered)
+        self.sent_late.update(other.sent_late)
 
     def ok(self, *, prefix: str = "") -> Histogram:
         """Return the response times of requests that are ok, over all operations whose name begins so."""
@@ -186,8 +181,31 @@ class SecondsCounter:
         self._offset_s = start_unix_s % 1.0
         self.measured_from_unix_s = measured_from_unix_s
 
-    def add(self, row: RequestRow, epoch_s: float) -> None:
-        """Count a request; its times are those of a clock that began so many seconds after the epoch."""
+    def count(
+        self,
+        rows: Rows,
+        epoch_s: float,
+        *,
+        on_row: Callable[[RequestRow, float], RequestRow] = lambda row, _: row,
+    ) -> None:
+        """Count what a process hands over; its clock began so many seconds after the epoch."""
+        for each in rows.requests:
+            row = RequestRow._make(each)
+            if row.answer is not None:
+                row = row._replace(answer=AnswerCopy._make(row.answer))
+            self._count_request(on_row(row, epoch_s), epoch_s)
+        for name, status, measure, amount, ended_s in rows.measures:
+            at_unix_s = ended_s + epoch_s
+            if measure == COUNT:
+                self._second(at_unix_s, at_unix_s).counters[name] += amount
+            else:
+                histograms = self._second(at_unix_s, at_unix_s - amount / 1e3).histograms
+                _count(histograms, name, RequestStatus(status), measure, amount)
+        for name, text, ended_s in rows.errors:  # in the warm-up, too
+            second = self._second(ended_s + epoch_s, ended_s + epoch_s, is_measured=True)
+            second.errors[Error(name, RequestStatus.FAILED, 0, self.safe(text))] += 1
+
+    def _count_request(self, row: RequestRow, epoch_s: float) -> None:
         ended_unix_s = row.ended_s + epoch_s
         due_unix_s = ended_unix_s - (row.response_ms or 0.0) / 1e3
         second = self._second(ended_unix_s, due_unix_s)
@@ -197,10 +215,9 @@ class SecondsCounter:
             if due_unix_s < self.busy_from_unix_s:
                 second.at_first.record(row.response_ms / 1e3)
             if ended_unix_s < self.ended_unix_s:
-                answered = self._second(ended_unix_s, ended_unix_s).answered
-                answered[name] = answered.get(name, 0) + 1
+                self._second(ended_unix_s, ended_unix_s).answered[name] += 1
             elif due_unix_s >= self.ended_unix_s:
-                second.sent_late[name] = second.sent_late.get(name, 0) + 1
+                second.sent_late[name] += 1
             if row.service_ms != row.response_ms:
                 _count(histograms, name, status, SERVICE, row.service_ms)
         if row.wire is not None:
@@ -210,23 +227,7 @@ class SecondsCounter:
                 _count(histograms, name, RequestStatus.OK, measure, opening_ms)
         if row.failure is not None:
             error = error_of(row)
-            second.count_error(error._replace(code=self.safe(error.code)))
-
-    def add_measure(
-        self, name: str, status: str, measure: str, duration_ms: float, ended_unix_s: float
-    ) -> None:
-        """Count one duration that belongs to no request, such as that of a cycle."""
-        histograms = self._second(ended_unix_s, ended_unix_s - duration_ms / 1e3).histograms
-        _count(histograms, name, RequestStatus(status), measure, duration_ms)
-
-    def add_to_counter(self, name: str, amount: float, at_unix_s: float) -> None:
-        counters = self._second(at_unix_s, at_unix_s).counters
-        counters[name] = counters.get(name, 0.0) + amount
-
-    def add_error(self, name: str, text: str, ended_unix_s: float) -> None:
-        """Count an error without a request; it counts in the warm-up, too."""
-        second = self._second(ended_unix_s, ended_unix_s, is_measured=True)
-        second.count_error(Error(name, RequestStatus.FAILED, 0, self.safe(text)))
+            second.errors[error._replace(code=self.safe(error.code))] += 1
 
     def take(self, *, before_unix_s: float = math.inf) -> list[Second]:
         """Return the seconds that end before, each once, in order; a late part comes as another part.
@@ -339,7 +340,7 @@ class SecondsCollector:
         if isinstance(self._runner, WorkerRunner):
             self._runner.send_message(ROWS, {"rows": rows, "epoch_s": epoch_s, **self._extras()})
         else:
-            self._add(rows, epoch_s)
+            self.counter.count(rows, epoch_s, on_row=self._on_row)
 
     def hand_out(self, *, everything: bool = False) -> None:
         """Hand out the seconds that are over, or at the end of a run ``everything``."""
@@ -362,28 +363,4 @@ class SecondsCollector:
     def _receive(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
         rows, epoch_s = Rows(*msg.data["rows"]), msg.data["epoch_s"]
         self._on_extras(msg.node_id, msg.data, rows, epoch_s)
-        self._add(rows, epoch_s)
-
-    def _add(self, rows: Rows, epoch_s: float) -> None:
-        count_rows(self.counter, rows, epoch_s, on_row=self._on_row)
-
-
-def count_rows(
-    counter: SecondsCounter,
-    rows: Rows,
-    epoch_s: float,
-    *,
-    on_row: Callable[[RequestRow, float], RequestRow] = lambda row, _: row,
-) -> None:
-    for each in rows.requests:
-        row = RequestRow._make(each)
-        if row.answer is not None:
-            row = row._replace(answer=AnswerCopy._make(row.answer))
-        counter.add(on_row(row, epoch_s), epoch_s)
-    for name, status, measure, amount, ended_s in rows.measures:
-        if measure == COUNT:
-            counter.add_to_counter(name, amount, ended_s + epoch_s)
-        else:
-            counter.add_measure(name, status, measure, amount, ended_s + epoch_s)
-    for name, text, ended_s in rows.errors:
-        counter.add_error(name, text, ended_s + epoch_s)
+        self.counter.count(rows, epoch_s, on_row=self._on_row)

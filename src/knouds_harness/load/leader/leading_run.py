@@ -55,7 +55,6 @@ class LeadingRun:
         redactor = Redactor.for_target(target) if target else Redactor()
         self.options = options
         self._environment, self._runner, self._target = environment, runner, target
-        self._scenarios = scenarios
         set_stop_timeout(environment, target)
         self._limits = LoadLimits(target, ahead=setup.ahead) if target else None
         self.metrics = RunMetrics(warm_up_s=options.warm_up_s)

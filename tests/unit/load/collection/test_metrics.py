@@ -1,5 +1,7 @@
 """Metrics of a run, made from its seconds."""
 
+from collections import Counter, defaultdict
+
 import pytest
 
 from knouds_harness.load.collection.metrics import RunMetrics, ok_times, operations_of, times
@@ -104,7 +106,7 @@ def test_exceptions_in_tasks_count_at_any_time():
     for unix_s in (1001, 1011, 1031):
         if unix_s == 1011:
             metrics.begin(1010)
-        metrics.add(Second(unix_s=unix_s, histograms=histograms, errors={error: 1, request: 1}))
+        metrics.add(Second(unix_s=unix_s, histograms=histograms, errors=Counter([error, request])))
 
     (whoami,) = operations_of(metrics.measured, 10.0)
     assert (whoami.requests, whoami.errors[0].count) == (1, 1)
@@ -138,7 +140,9 @@ def test_counters_and_times_of_ones_own_are_no_requests():
     taken = {SeriesKey("Readers: render", RequestStatus.OK, TIME): histogram(12.0, 14.0)}
     for unix_s, stage in ((1001, 1), (1007, 2), (1009, 2)):
         amounts = {"hits": 2.0, **({"retries": 0.0} if stage == 1 else {})}
-        metrics.add(Second(unix_s=unix_s, stage=stage, histograms=taken, counters=amounts))
+        metrics.add(
+            Second(unix_s=unix_s, stage=stage, histograms=taken, counters=defaultdict(float, amounts))
+        )
 
     hits, retries, render = metrics.custom_metrics(metrics.measured, 2.0)
 
@@ -183,7 +187,7 @@ def test_all_requests_and_errors_count_from_the_beginning():
 
     for unix_s in (999, 1005, 1015):
         histograms = {SeriesKey("whoami", RequestStatus.FAILED): histogram(1.0)}
-        metrics.add(Second(unix_s=unix_s, histograms=histograms, errors={error: 1}))
+        metrics.add(Second(unix_s=unix_s, histograms=histograms, errors=Counter([error])))
 
     assert (metrics.ended, metrics.errors) == ({RequestStatus.FAILED: 3}, {error: 3})
     assert metrics.measured.requests() == 1

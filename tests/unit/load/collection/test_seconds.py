@@ -25,7 +25,6 @@ from knouds_harness.load.collection.seconds import (
     SecondsCounter,
     SeriesKey,
     Traffic,
-    count_rows,
 )
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.operation_load import COUNT, TIME, RequestStatus
@@ -50,7 +49,7 @@ class Counted(RequestRecorder):
     def seconds(self, *, with_current: bool = False) -> list[Second]:
         """Hand over through Locust's own messages, packed as Locust packs them."""
         message = msgpack.dumps(self.take())
-        count_rows(self.counter, Rows(*msgpack.loads(message, strict_map_key=False)), 0.0)
+        self.counter.count(Rows(*msgpack.loads(message, strict_map_key=False)), 0.0)
         return self.counter.take(before_unix_s=math.inf if with_current else int(self.now()))
 
 
@@ -255,7 +254,7 @@ def test_four_workers_and_one_process_count_the_same(shares):
         worker = Counted(clock)
         count(worker, clock, share)
         message = msgpack.dumps(worker.take())  # as Locust packs it
-        count_rows(leader.counter, Rows(*msgpack.loads(message, strict_map_key=False)), 0.0)
+        leader.counter.count(Rows(*msgpack.loads(message, strict_map_key=False)), 0.0)
 
     assert leader.seconds(with_current=True) == alone.seconds(with_current=True)
 
@@ -440,7 +439,7 @@ def test_second_in_which_nothing_ends_is_handed_out_while_load_goes_on():
     counter.begin(100.5, measured_from_unix_s=100.0)
     counter.ended_unix_s = 103.5
 
-    counter.add_measure("a", RequestStatus.OK, "cycle", 0.0, 101.75)
+    counter.count(Rows([], [("a", "ok", "cycle", 0.0, 101.75)], []), 0.0)
 
     found = [(each.unix_s, len(each.histograms)) for each in counter.take(before_unix_s=103.0)]
     assert found == [(100, 0), (101, 1)]
@@ -453,7 +452,7 @@ def test_seconds_begin_with_the_load():
     counter.begin(100.5, measured_from_unix_s=103.5)
 
     for ended_unix_s in (100.5, 101.25, 101.5, 103.25, 103.5):
-        counter.add_measure("a", RequestStatus.OK, "cycle", 0.0, ended_unix_s)
+        counter.count(Rows([], [("a", "ok", "cycle", 0.0, ended_unix_s)], []), 0.0)
 
     over = [(each.unix_s, each.is_measured) for each in counter.take(before_unix_s=104.25)]
     assert over == [(100, False), (101, False), (102, False)]

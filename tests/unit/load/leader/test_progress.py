@@ -1,6 +1,7 @@
 """The progress of a run, sent once a second from the counts of its processes."""
 
 import os
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -89,7 +90,9 @@ def test_counts_are_as_new_as_the_clock(teller, listener, metrics, health):
     """They include seconds that are not over, or wait for late parts; rate and times do not."""
     metrics.add(second(100, ok=10))
     error = Error("a", RequestStatus.FAILED, 500, "X")
-    teller.tell(metrics, health, [], [second(101, ok=5), replace(second(102, failed=2), errors={error: 2})])
+    teller.tell(
+        metrics, health, [], [second(101, ok=5), replace(second(102, failed=2), errors=Counter({error: 2}))]
+    )
 
     now = listener.hear().progress
 
@@ -121,7 +124,8 @@ def test_errors_are_grouped_most_frequent_first(progress, metrics):
         Error("a", RequestStatus.FAILED, 500, "X"),
         Error("b", RequestStatus.THROTTLED, 429, "Y"),
     )
-    metrics.add(Second(unix_s=100, errors={rare: 1, frequent: 5, frequent._replace(operation="a"): 5}))
+    errors = Counter({rare: 1, frequent: 5, frequent._replace(operation="a"): 5})
+    metrics.add(Second(unix_s=100, errors=errors))
 
     assert [(each.code, each.count) for each in progress().errors] == [("Y", 10), ("X", 1)]
 
