@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -75,20 +76,17 @@ class Tallies:
 
     answers: int = 0
     verified: int = 0
-    by_promise: dict[Promise, Tally] = field(default_factory=dict)
+    by_promise: defaultdict[Promise, Tally] = field(default_factory=lambda: defaultdict(Tally))
 
     def copy(self) -> Self:
         return deepcopy(self)
 
     def see(self, fact: str, says: str, count: int = 1) -> None:
         """Count cases in which a promise could have been broken."""
-        tally = self.by_promise.get((fact, says))
-        if tally is None:
-            tally = self.by_promise[fact, says] = Tally()
-        tally.seen += count
+        self.by_promise[fact, says].seen += count
 
     def break_(self, fact: str, says: str, *, example: str, count: int = 1, is_excused: bool = False) -> None:
-        tally = self.by_promise.setdefault((fact, says), Tally())
+        tally = self.by_promise[fact, says]
         if not tally.example or (not tally.broken and not is_excused):
             tally.example = example
         if is_excused:

@@ -16,7 +16,6 @@ from knouds_harness.load.collection.seconds import Error, Second, now_unix_s
 from knouds_harness.load.leader.validity import describe_slowdown, judge_generator
 from knouds_harness.load.leader.workers import Health
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_progress import LoadProgress, ProgressMessage, tell
 from knouds_harness.runs.operation_load import PERCENTS, ErrorCount, RequestStatus
 
@@ -75,6 +74,8 @@ class ProgressTeller:
         for each in newest:
             ended += each.by_status()
             errors.update(each.errors)
+        ok = times(latest.ok())
+        percentiles_ms = {each: ok.percentiles[each] for each in PERCENTS} | {"max": ok.max_ms}
         return LoadProgress(
             folder=str(self._folder) if self._folder else None,
             at_s=at_s,
@@ -89,7 +90,7 @@ class ProgressTeller:
             requests=ended.total(),
             by_status={status.value: ended[status] for status in RequestStatus},
             errors=_most_frequent(errors),
-            percentiles_ms=_percentiles_ms(latest.ok()),
+            percentiles_ms=percentiles_ms if ok.count else {},
             spent_credits=health.spent_credits,
             most_credits=self._most_credits,
             cpu_share=health.cpu_share,
@@ -99,11 +100,6 @@ class ProgressTeller:
             limits=judged.reasons if at_s >= _JUDGED_FROM_S else (),
             doubts=tuple(doubts),
         )
-
-
-def _percentiles_ms(ok: Histogram) -> dict[str, float]:
-    found = times(ok)
-    return {each: found.percentiles[each] for each in PERCENTS} | {"max": found.max_ms} if ok.counts else {}
 
 
 def _most_frequent(errors: Mapping[Error, int]) -> tuple[ErrorCount, ...]:

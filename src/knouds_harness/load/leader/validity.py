@@ -28,14 +28,7 @@ from knouds_harness.measures.objectives import Objective, describe, is_least, ju
 from knouds_harness.printable import counted as in_words
 from knouds_harness.runs.load_results import Doubt, JudgedObjective, LoadResults, LoadVerdict, Validity
 from knouds_harness.runs.load_totals import backlog_of, describe_backlog, totals_of
-from knouds_harness.runs.operation_load import (
-    ALL_OPERATIONS,
-    TIME,
-    OperationLoad,
-    RequestStatus,
-    labelled,
-    labels_in,
-)
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, TIME, OperationLoad, RequestStatus, is_total
 
 MOST_DROPPED_SHARE: Final = 0.001
 MOST_UNSENT_SHARE: Final = 0.01
@@ -228,18 +221,15 @@ def missed_bound(
 
 def describe_missed(missed: JudgedObjective, waiting: Iterable[Waiting]) -> str:
     """Describe a missed bound, and how many requests in flight are later than it already."""
+    name = missed.operation.removesuffix(ALL_OPERATIONS)
     late = sum(
         each.requests
         for each in waiting
         if missed.measure.endswith("_ms") and each.waited_s * 1e3 > missed.bound
-        if missed.operation in {each.name, ALL_OPERATIONS, *_totals_with(each.name)}
+        if each.name == name or (is_total(missed.operation) and each.name.startswith(name))
     )
     of_late = f"; {in_words(late, 'request is', 'requests are')} in flight for longer" if late else ""
     return f"{describe(missed)}{of_late}"
-
-
-def _totals_with(name: str) -> list[str]:
-    return [labelled(label, ALL_OPERATIONS) for label in labels_in([name])]
 
 
 def _first_missed(
