@@ -26,7 +26,7 @@ from locust.user.users import User
 
 import knouds_harness
 from knouds_harness.contract.operations import LIMIT_BY_TIER, RUN_OPERATIONS
-from knouds_harness.errors import ExitCode, UsageError
+from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load import messages
@@ -42,7 +42,7 @@ from knouds_harness.load.invariants.workflow_histories import WorkflowLog
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.input_lines import InputSequence
 from knouds_harness.load.workload.limits import LeasedCredits, LoadLimits
-from knouds_harness.load.workload.preflight import NO_TARGET, LoadSetup
+from knouds_harness.load.workload.preflight import LoadSetup
 from knouds_harness.load.workload.workload import HasTasks, UserTasks, rates_of, scenarios_in
 from knouds_harness.runs.operation_load import TASK, RequestStatus, labelled
 from knouds_harness.targets.profile import Target
@@ -136,9 +136,8 @@ class GeneratingRun:
 
     @property
     def limits(self) -> LoadLimits:
-        """The limits of the target in this process; raises ``UsageError`` without a target."""
-        if self._limits is None:
-            raise UsageError(NO_TARGET)
+        """The limits of the target in this process."""
+        assert self._limits is not None  # noqa: S101 - the plugin refuses a scenario without a target
         return self._limits
 
     def note_cycle(self, measure: str, value: float) -> None:
@@ -146,11 +145,9 @@ class GeneratingRun:
         self.seconds.recorder.record(CYCLE, RequestStatus.OK, measure, value)
 
     def tasks_of(self, scenario: type[HasTasks]) -> UserTasks:
-        workload = self._setup.workload
-        if workload is None:
-            raise UsageError(NO_TARGET)
+        assert self._setup.workload is not None  # noqa: S101 - the same
         if scenario not in self._tasks:
-            self._tasks[scenario] = UserTasks(scenario, workload)
+            self._tasks[scenario] = UserTasks(scenario, self._setup.workload)
         return self._tasks[scenario]
 
     def arrivals_of(self, user_class: type[User]) -> Arrivals | None:

@@ -42,7 +42,6 @@ class Preflight:
 
 
 NOT_LOOKED: Final = Preflight()
-NO_TARGET: Final = "name a target: --target sandbox, or another profile in targets/"
 
 
 @dataclass(frozen=True, kw_only=True)

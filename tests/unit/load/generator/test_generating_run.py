@@ -20,7 +20,7 @@ from locust.env import Environment
 from locust.exception import StopUser
 from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING, DefaultTaskSet
 
-from knouds_harness.errors import ExitCode, UsageError
+from knouds_harness.errors import ExitCode
 from knouds_harness.load import messages
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.arrivals.schedule import Share
@@ -364,15 +364,6 @@ def test_user_can_be_stopped_twice(there):
     user._state = LOCUST_STATE_RUNNING  # noqa: SLF001 - as when its first task begins
 
     assert [user.stop(), user.stop()] == [False, False]
-
-
-def test_run_without_a_target_has_no_limits(there):
-    FakeWorker(there)
-    there.user_classes = []
-    run = GeneratingRun(there, LoadSetup(options=options()))
-
-    with pytest.raises(UsageError, match="--target"):
-        run.limits  # noqa: B018 - it raises
 
 
 # Exceptions in tasks
