@@ -57,8 +57,6 @@ UNSEEN: Final = "unseen"
 """From the last poll that saw a run in flight to the one that saw its end."""
 POLLS: Final = "polls"
 """A number, not a time; exact up to more polls than a cycle takes."""
-_COUNTED_WITHIN_S: Final = 3.0
-"""A second is counted at most so long after it."""
 RECENT_S: Final = 10
 """How many of the last seconds are remembered one by one."""
 _MOST_ERRORS: Final = 50
@@ -174,8 +172,7 @@ class RunMetrics:
         """How much of the load has been counted: all of it once it has ended."""
         if self.start_unix_s is None or self._ended_unix_s < math.inf:
             return self.elapsed_s
-        newest_s = self._newest_unix_s + 1 - self.start_unix_s
-        return max(0.0, min(self.elapsed_s, max(newest_s, self.elapsed_s - _COUNTED_WITHIN_S)))
+        return max(0.0, min(self.elapsed_s, self._newest_unix_s + 1 - self.start_unix_s))
 
     def measured_s(self, duration_s: float) -> float:
         """Return how many seconds of a load of this length were measured so far."""
