@@ -139,6 +139,20 @@ def submitted(execution_id: str = "e-1") -> Said:
     return Said({"_async": True, "executionId": execution_id, "status": "processing"})
 
 
+TOLD: dict[str, Any] = {
+    "sent_unix_s": 1_780_000_000.0,
+    "cpu_s": 0.0,
+    "lags": [],
+    "stalls": [],
+    "waiting": [],
+    "arrivals": None,
+    "timer": "timerfd",
+    "runs": 0,
+    "spent_credits": 0.0,
+}
+"""What a process that sends tells of itself."""
+
+
 class Remote:
     """What a run uses of Locust's distributed runners."""
 

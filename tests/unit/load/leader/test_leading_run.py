@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from load_workload import FakeMaster, options
+from load_records import histogram_of
+from load_workload import TOLD, FakeMaster, options
 from locust.env import Environment
 
 from knouds_harness.errors import ExitCode, GuardStop, TargetUnreachable, UsageError
 from knouds_harness.exchange.usage import ShownCharges
-from knouds_harness.load.collection.seconds import Error, Second, SeriesKey, now_unix_s
+from knouds_harness.load.collection.seconds import ROWS, Error, Second, SeriesKey, now_unix_s
 from knouds_harness.load.leader import leading_run
 from knouds_harness.load.leader.leading_run import LeadingRun
 from knouds_harness.load.leader.record_writer import LoadRecordWriter
@@ -197,6 +198,19 @@ def test_load_ends_before_its_last_answers_are_awaited(leading, environment, mon
     assert run.results().lasted_s == pytest.approx(5, abs=1)
 
 
+def test_delays_after_the_end_of_the_load_move_no_figure(leading, environment, monkeypatch):
+    """As after Ctrl-C: to end users takes a process longer than any request."""
+    monkeypatch.setattr(FinalReports, "await_all", lambda _: None)
+    run, now_s = leading("--rate", "10"), now_unix_s()
+    run.begin(now_s - 5)
+    environment.events.test_stopping.fire(environment=environment)
+
+    told = TOLD | {"lags": [(now_s - 4, 0.001), (now_s + 4, 0.05)]}
+    environment.runner.hear(ROWS, "a", rows=((), (), ()), epoch_s=0.0, workflows=(), **told)
+
+    assert run.health().loop_lag.counts == histogram_of([1.0]).counts
+
+
 def test_run_concludes_once(leading, environment):
     run = leading()
     run.conclude()
@@ -223,6 +237,17 @@ def test_missed_bound_ends_the_run(leading, environment, bound, operation):
     says = f"Ended early by --abort-on: {operation} error rate 50.00% over 10 s, at most 40.00%."
     assert run.results().note == says
     assert run.results().objectives[0].observed_in_all == 0.5
+
+
+def test_load_that_is_over_cannot_end_early(leading):
+    """Its last answers may come late."""
+    run = leading("--abort-on", "error_rate < 40%")
+    run.begin(START_UNIX_S)
+
+    for at_s in range(60, 75):
+        run.add_second(second_of(at_s, failed=1))
+
+    assert run.results().note == ""
 
 
 def test_exception_of_a_task_is_printed_once(leading, capsys):

@@ -9,7 +9,7 @@ from clocks import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 from load_records import histogram_of
-from load_workload import FakeMaster
+from load_workload import TOLD, FakeMaster
 from locust.env import Environment
 
 from knouds_harness.errors import ExitCode
@@ -18,17 +18,6 @@ from knouds_harness.load.leader.workers import Workers
 from knouds_harness.load.messages import FinalReports
 
 START_UNIX_S = 1_780_000_000.0
-TOLD: dict[str, Any] = {
-    "sent_unix_s": START_UNIX_S,
-    "cpu_s": 0.0,
-    "lags": [],
-    "stalls": [],
-    "waiting": [],
-    "arrivals": None,
-    "timer": "timerfd",
-    "runs": 0,
-    "spent_credits": 0.0,
-}
 
 
 class Master(FakeMaster):  # type: ignore[misc]  # which is Any
