@@ -103,50 +103,7 @@ class _Worker:
         self.reserved = 0
         self.heard_unix_s: float | None = None
         self.clock_error_s = 0.0
-        self._first_cpu: tuple[float, float] | None = None
-
-    def take(
-        self,
-        told: Mapping[str, Any],
-        rows: Sequence[Sequence[Any]],
-        *,
-        epoch_s: float,
-        measured: tuple[float, float],
-        begun_unix_s: float,
-        now_s: float,
-    ) -> None:
-        """Count what came at a time; what was due before or after the ``measured`` time is left out."""
-        health, sent_unix_s, cpu_s = self.health, told["sent_unix_s"], told["cpu_s"]
-        error_s = now_s - sent_unix_s  # the least counts: messages take time too
-        is_first = self.heard_unix_s is None
-        self.clock_error_s = error_s if is_first else min(error_s, self.clock_error_s, key=abs)
-        self.heard_unix_s = now_s
-        from_s, until_s = (each_unix_s - epoch_s - ROUNDING_S for each_unix_s in measured)
-        for _, _, _, response_ms, service_ms, ended_s, *_ in rows:
-            if (
-                response_ms is not None
-                and response_ms != service_ms
-                and ended_s - response_ms / 1e3 >= from_s
-            ):
-                health.lateness.record((response_ms - service_ms) / 1e3)
-        for due_s, lag_s in told["lags"]:
-            if from_s <= due_s < until_s:
-                health.loop_lag.record(lag_s)
-        for due_s, stalled_s, own_s, queued_s in told["stalls"]:
-            if from_s <= due_s < until_s:
-                health.stalled_s += stalled_s
-                health.own_s += own_s
-                health.queued_s += queued_s
-                health.early_s += stalled_s if due_s + epoch_s < begun_unix_s + EARLY_S else 0.0
-        health.waiting = tuple(Waiting._make(each) for each in told["waiting"])
-        if told["arrivals"]:
-            health.due, health.handed, health.dropped, health.in_flight = told["arrivals"]
-        health.runs, health.spent_credits, health.timer = told["runs"], told["spent_credits"], told["timer"]
-        if not measured[0] <= sent_unix_s <= measured[1]:
-            return
-        first_unix_s, first_cpu_s = self._first_cpu = self._first_cpu or (sent_unix_s, cpu_s)
-        if sent_unix_s > first_unix_s:
-            health.cpu_share = (cpu_s - first_cpu_s) / (sent_unix_s - first_unix_s)
+        self.first_cpu: tuple[float, float] | None = None
 
 
 class Workers:
@@ -210,11 +167,39 @@ class Workers:
         epoch_s: float,
         measured: tuple[float, float],
     ) -> None:
-        now_s = self._clock()
-        begun_unix_s = self._start_unix_s or 0.0
-        self._by_id[worker].take(
-            told, rows, epoch_s=epoch_s, measured=measured, begun_unix_s=begun_unix_s, now_s=now_s
-        )
+        """Count what came; what was due before or after the ``measured`` time is left out."""
+        known, now_s = self._by_id[worker], self._clock()
+        sent_unix_s, cpu_s = told["sent_unix_s"], told["cpu_s"]
+        health, early_until_unix_s = known.health, (self._start_unix_s or 0.0) + EARLY_S
+        error_s = now_s - sent_unix_s  # the least counts: messages take time too
+        is_first = known.heard_unix_s is None
+        known.clock_error_s = error_s if is_first else min(error_s, known.clock_error_s, key=abs)
+        known.heard_unix_s = now_s
+        from_s, until_s = (each_unix_s - epoch_s - ROUNDING_S for each_unix_s in measured)
+        for _, _, _, response_ms, service_ms, ended_s, *_ in rows:
+            if (
+                response_ms is not None
+                and response_ms != service_ms
+                and ended_s - response_ms / 1e3 >= from_s
+            ):
+                health.lateness.record((response_ms - service_ms) / 1e3)
+        for due_s, lag_s in told["lags"]:
+            if from_s <= due_s < until_s:
+                health.loop_lag.record(lag_s)
+        for due_s, stalled_s, own_s, queued_s in told["stalls"]:
+            if from_s <= due_s < until_s:
+                health.stalled_s += stalled_s
+                health.own_s += own_s
+                health.queued_s += queued_s
+                health.early_s += stalled_s if due_s + epoch_s < early_until_unix_s else 0.0
+        health.waiting = tuple(Waiting._make(each) for each in told["waiting"])
+        if told["arrivals"]:
+            health.due, health.handed, health.dropped, health.in_flight = told["arrivals"]
+        health.runs, health.spent_credits, health.timer = told["runs"], told["spent_credits"], told["timer"]
+        if measured[0] <= sent_unix_s <= measured[1]:
+            first_unix_s, first_cpu_s = known.first_cpu = known.first_cpu or (sent_unix_s, cpu_s)
+            if sent_unix_s > first_unix_s:
+                health.cpu_share = (cpu_s - first_cpu_s) / (sent_unix_s - first_unix_s)
 
     def end(self) -> None:
         """Let the workers finish, wait for their final reports, and note what is missing."""
