@@ -99,14 +99,6 @@ def test_hard_link_leaves_the_other_file_as_it_is(folder, write, tmp_path):
     assert mine.read_bytes() == b"mine"
 
 
-def test_file_with_a_second_name_is_not_appended_to(folder, tmp_path):
-    (folder / "a.txt").touch()
-    os.link(folder / "a.txt", tmp_path / "b.txt")
-
-    with pytest.raises(OSError, match="hard link"):
-        append_to_file(folder, "a.txt", b"new")
-
-
 @pytest.mark.parametrize("write", OVERWRITES)
 def test_link_that_is_put_there_meanwhile_is_not_followed(folder, write, monkeypatch):
     """After the look at what is there."""

@@ -2,16 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-
-from rich.console import Console
 
 from knouds_harness.command_output import CommandConsole
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, UnknownName, UsageError
 from knouds_harness.locations import SANDBOX
-from knouds_harness.printable import printable
+from knouds_harness.printable import counted, printable
 from knouds_harness.runs.findings import LEFT_BEHIND, Finding, Verdict
 from knouds_harness.runs.record import RunRecord, read_run
 from knouds_harness.runs.writer import FINDINGS_FILE
@@ -21,7 +18,12 @@ from knouds_harness.targets.builtin import recorded_target
 
 
 def replay(
-    folder: Path, mark: str | None, *, target_name: str | None, conditions: Conditions, console: Console
+    folder: Path,
+    mark: str | None,
+    *,
+    target_name: str | None,
+    conditions: Conditions,
+    console: CommandConsole,
 ) -> ExitCode:
     """Replay the findings of a run, and print a line for each.
 
@@ -54,36 +56,30 @@ def replay(
             document=shipped_document(),
             target_name=target_name or _target_name(record),
             conditions=conditions,
-            show=partial(CommandConsole(stderr=True).print, markup=False, highlight=False, soft_wrap=True),
+            show=CommandConsole(stderr=True).say,
         )
         with replayer.resources:
             for replayed in replayer.replay_all(findings):
                 counts[replayed.status] += 1
                 if mark is not None or record.fails(replayed.finding):
                     deciding.add(replayed.status)
-                _print(replayed, console)
+                console.say(_line(replayed))
         left = replayer.left
         for run in replayer.runs:
-            console.print(f"What its tests sent: {run}", markup=False, highlight=False, soft_wrap=True)
+            console.say(f"What its tests sent: {run}")
     if left:
-        words = f"{LEFT_BEHIND} (knouds-harness cleanup {folder} tries again): {'; '.join(left)}"
-        console.print(printable(words), markup=False, highlight=False, soft_wrap=True)
-    noun = "finding" if len(findings) == 1 else "findings"
+        console.say(f"{LEFT_BEHIND} (knouds-harness cleanup {folder} tries again): {'; '.join(left)}")
     verb = "stands" if counts[ReplayStatus.STANDS] == 1 else "stand"
-    console.print(
-        f"{len(findings)} {noun}: {counts[ReplayStatus.STANDS]} still {verb}, "
-        f"{counts[ReplayStatus.GONE]} gone, "
-        + (f"{unseen} not seen, " if (unseen := counts[ReplayStatus.UNSEEN]) else "")
-        + f"{counts[ReplayStatus.OPEN]} cannot be told.",
-        highlight=False,
+    unseen = f"{counts[ReplayStatus.UNSEEN]} not seen, " if counts[ReplayStatus.UNSEEN] else ""
+    console.say(
+        f"{counted(len(findings), 'finding')}: {counts[ReplayStatus.STANDS]} still {verb}, "
+        f"{counts[ReplayStatus.GONE]} gone, {unseen}{counts[ReplayStatus.OPEN]} cannot be told."
     )
     if mark is None and (others := len(_chosen(record, None, every_finding=True)) - len(findings)):
-        console.print(
-            f"Not sent again: {others} that do not fail the run (--all sends them too).", highlight=False
-        )
+        console.say(f"Not sent again: {others} that do not fail the run (--all sends them too).")
     damaged = [gap for gap in record.gaps if gap.startswith(FINDINGS_FILE)]
     for gap in damaged:
-        console.print(printable(gap), markup=False, highlight=False, soft_wrap=True)
+        console.say(gap)
     if ReplayStatus.STANDS in deciding or left:
         return ExitCode.BREACH
     is_open = damaged or not deciding.isdisjoint({ReplayStatus.OPEN, ReplayStatus.UNSEEN})
@@ -111,7 +107,7 @@ def _chosen(record: RunRecord, mark: str | None, *, every_finding: bool) -> Sequ
     return found
 
 
-def _print(replayed: Replayed, console: Console) -> None:
+def _line(replayed: Replayed) -> str:
     finding = replayed.finding
     line = f"{replayed.status:<12}  {finding.fingerprint}  {finding.fact}  {finding.who}: {replayed.reason}"
-    console.print(printable(line, keep=""), markup=False, highlight=False, soft_wrap=True)
+    return printable(line, keep="")

@@ -24,51 +24,44 @@ HEAVY = [
 ]
 
 
+def imported_by(code):
+    """Return the modules that a Python has imported after this code, whatever ended it."""
+    code = f"import sys\ntry:\n    {code}\nfinally: print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_start_imports_no_command(option):
     """Help and version do not need what commands import."""
-    code = (
-        f"import sys; sys.argv = ['knouds-harness', {option!r}]\n"
-        "from knouds_harness.commands.cli import main\n"
-        "try: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    imported = imported_by(
+        f"sys.argv = ['knouds-harness', {option!r}]; from knouds_harness.commands.cli import main; main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    imported = set(done.stderr.split())
-    ours = {name for name in imported if name.startswith("knouds_harness.")}
-    assert "knouds-harness" in done.stdout
     assert imported.isdisjoint(HEAVY)
-    assert ours == {
+    assert {name for name in imported if name.startswith("knouds_harness.")} == {
         *("knouds_harness.commands", "knouds_harness.commands.cli"),
         *("knouds_harness.errors", "knouds_harness.files", "knouds_harness.printable"),
     }
 
 
-def test_help_of_commands_imports_nothing_heavy():
-    """So that help appears at once."""
-    code = (
-        "import sys\n"
-        "from knouds_harness.commands.cli import COMMANDS, command_named\n"
-        "for name in COMMANDS: command_named(name)\n"
-        "print(*sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert set(done.stdout.split()).isdisjoint(HEAVY)
-
-
-def test_facts_and_doctor_import_no_load_or_server():
-    """They read only the suite."""
-    code = (
-        "import sys\n"
-        "import knouds_harness.suite.discovery.doctor, knouds_harness.suite.discovery.provable_facts\n"
-        "print(*sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert set(done.stdout.split()).isdisjoint(
-        {"gevent", "jinja2", "locust", "schemathesis", "starlette", "uvicorn"}
-    )
+@pytest.mark.parametrize(
+    ("code", "others"),
+    [
+        (
+            "from knouds_harness.commands import cli; [cli.command_named(name) for name in cli.COMMANDS]",
+            HEAVY,
+        ),
+        (
+            "from knouds_harness.suite.discovery import doctor, provable_facts",
+            ["gevent", "jinja2", "locust", "schemathesis", "starlette", "uvicorn"],
+        ),
+    ],
+    ids=["help of commands", "facts and doctor"],
+)
+def test_what_is_asked_often_imports_nothing_heavy(code, others):
+    """So that it appears at once."""
+    assert imported_by(code).isdisjoint(others)
 
 
 def test_help_lists_the_most_used_commands_first():

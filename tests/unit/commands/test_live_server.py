@@ -26,37 +26,24 @@ def url(live):
 
 
 def test_metrics_follow_the_load(live, url, tmp_path):
-    """None at first, then the progress, and the figures by operation that the record has."""
-    before = httpx.get(url)
-    live.show(replace(LIVE_PROGRESS, folder=str(loaded(tmp_path))))
+    """None at first, then the progress and the record's figures, also once the record is removed."""
+    before, folder = httpx.get(url), loaded(tmp_path)
+    live.show(replace(LIVE_PROGRESS, folder=str(folder)))
 
     text = httpx.get(url).text
+    shutil.rmtree(folder)
 
     assert before.text == "# EOF\n"
     assert before.headers["content-type"].startswith("application/openmetrics-text")
     assert "knouds_harness_live_requests_per_second 198.2" in text
     assert 'knouds_harness_requests_per_second{operation="' in text
-
-
-def test_metrics_are_kept_if_the_record_is_removed(live, url, tmp_path):
-    folder = loaded(tmp_path)
-    live.show(replace(LIVE_PROGRESS, folder=str(folder)))
-    text = httpx.get(url).text
-
-    shutil.rmtree(folder)
-
     assert httpx.get(url).text == text
 
 
-def test_request_with_another_host_is_refused(url):
-    """A foreign name could resolve to this machine, in any browser."""
-    refused = httpx.get(url, headers={"host": "evil.example"})
-
-    assert refused.status_code == 403
-
-
 def test_nothing_else_is_served(url):
+    """A foreign name could resolve to this machine, in any browser."""
     assert httpx.get(url.removesuffix("metrics")).status_code == 404
+    assert httpx.get(url, headers={"host": "evil.example"}).status_code == 403
 
 
 def test_taken_port_is_a_usage_error(live):

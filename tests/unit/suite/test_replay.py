@@ -9,9 +9,9 @@ from io import StringIO
 
 import httpx
 import pytest
-from rich.console import Console
 from run_records import start
 
+from knouds_harness.command_output import CommandConsole
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
@@ -175,7 +175,7 @@ def test_profile_of_a_record_is_one_of_targets_for_the_same_server(name, says, s
 
     with pytest.raises(UsageError, match=re.escape(says)):
         replaying.replay(
-            record.folder, None, target_name=None, conditions=Conditions(), console=Console(file=StringIO())
+            record.folder, None, target_name=None, conditions=Conditions(), console=CommandConsole(quiet=True)
         )
     assert sent == []
 
@@ -346,7 +346,7 @@ def replayed_all(serve):
             mark,
             target_name="mine",
             conditions=Conditions(**conditions),
-            console=Console(file=output),
+            console=CommandConsole(file=output),
         )
         return code, output.getvalue()
 

@@ -102,25 +102,21 @@ def test_long_response_from_the_profile_check_is_not_kept(make_tester, more, is_
     assert (was_judged, asked[before:]) == ((False, []) if is_kept else (True, ["/api/whoami"]))
 
 
-@pytest.mark.parametrize(("expires", "is_broken"), [(TODAY, False), (date(2026, 11, 24), True)])
-def test_conflict_can_be_waived_until_it_expires(make_tester, expires, is_broken):
+@pytest.mark.parametrize(
+    ("status", "expires", "is_broken"),
+    [(401, TODAY, False), (401, date(2026, 11, 24), True), (200, date(2026, 11, 24), True)],
+)
+def test_conflict_can_be_waived_until_it_expires(make_tester, status, expires, is_broken):
+    """A waiver that has expired fails a run even unused."""
     waiver = Waiver(fact="envelope.plain-401-has-code", reason="follows the errors page", expires=expires)
-    tester = make_tester(lambda _: httpx.Response(401, json={"error": "Unauthorized"}), waivers=(waiver,))
+    body = {"error": "Unauthorized"} if status == 401 else WHOAMI
+    tester = make_tester(lambda _: httpx.Response(status, json=body), waivers=(waiver,))
 
-    tester.send("getWhoami", None)
+    tester.send("getWhoami", full(tester) if status == 200 else None)
 
-    assert [finding.verdict for finding in tester.recorder.findings.values()] == [Verdict.CONFLICT]
+    conflicts = [Verdict.CONFLICT] if status == 401 else []
+    assert [finding.verdict for finding in tester.recorder.findings.values()] == conflicts
     assert tester.recorder.is_broken == is_broken
-
-
-def test_expired_waiver_fails_a_run_even_unused(make_tester):
-    waiver = Waiver(fact="envelope.plain-401-has-code", reason="until the release", expires=date(2026, 1, 1))
-    tester = make_tester(lambda _: httpx.Response(200, json=WHOAMI), waivers=(waiver,))
-
-    tester.send("getWhoami", full(tester))
-
-    assert tester.recorder.findings == {}
-    assert tester.recorder.is_broken
 
 
 def test_endless_throttling_leaves_a_test_untested(make_tester):

@@ -5,65 +5,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from decimal import Decimal
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from knouds_harness.errors import CreditsShort, GuardStop
-from knouds_harness.targets.budget import Budget, credits_of
-
-amounts = st.floats(0, 1000, allow_nan=False).map(lambda amount: round(amount, 3))
-
-
-class SpendingMachine(RuleBasedStateMachine):
-    """Reserve and settle in any order; the model adds up exact fractions."""
-
-    reservations = Bundle("reservations")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.limit = Decimal(1000)
-        self.budget = Budget(1000)
-        self.charged = Decimal(0)
-        self.open: list[tuple[int, Decimal]] = []
-
-    @rule(target=reservations, cost=amounts)
-    def reserve(self, cost: float):
-        fits = self.charged + sum(price for _, price in self.open) + Decimal(str(cost)) <= self.limit
-
-        try:
-            reserved = self.budget.reserve(cost)
-        except GuardStop:
-            assert not fits
-            return (0, Decimal(0), 0.0)
-
-        assert fits or not cost
-        assert credits_of(reserved) == cost
-        price = Decimal(str(cost))
-        self.open.append((reserved, price))
-        return (reserved, price, cost)
-
-    @rule(reservation=consumes(reservations), share=st.sampled_from([None, 0, 0.25, 1]))
-    def settle(self, reservation: tuple[int, Decimal, float], share: float | None):
-        reserved, price, cost = reservation
-        actual = None if share is None else cost * share
-
-        self.budget.settle(reserved, actual)
-
-        if (reserved, price) in self.open:
-            self.open.remove((reserved, price))
-            self.charged += price if actual is None else Decimal(str(actual))
-
-    @invariant()
-    def is_never_overspent(self):
-        assert Decimal(str(self.budget.spent_credits)) <= self.limit
-        assert float(self.charged) == self.budget.spent_credits
-
-
-TestSpending = SpendingMachine.TestCase
+from knouds_harness.targets.budget import Budget
 
 
 @pytest.mark.parametrize("said", [None, float("nan"), float("inf"), -3.0, 10**400])

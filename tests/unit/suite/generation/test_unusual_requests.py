@@ -54,17 +54,17 @@ def test_consecutive_numbers_have_every_variation(dimension, variation):
     assert variation in {header_form(number).get(dimension) for number in range(15)}
 
 
-def test_key_is_sent_in_its_place_under_another_spelling():
-    got, _, _ = sent_as(in_form(WRITE, {"order": "reversed", "header names": "in capitals"}))
+def test_headers_are_sent_in_their_places_and_spellings():
+    """The key too; a request without one gets none."""
+    got, _, _ = sent_as(
+        in_form(WRITE, {"Accept": "twice", "order": "reversed", "header names": "in capitals"})
+    )
+    public, _, _ = sent_as(in_form(Request(method="GET", path="/api/health"), {}))
 
     assert got[1:3] == [("X-API-KEY", SECRETS["full"]), ("CONTENT-TYPE", "application/json")]
-
-
-def test_accept_is_sent_twice():
-    got, _, _ = sent_as(in_form(WRITE, {"Accept": "twice"}))
-
-    accepted = [value for name, value in got if name.lower() == "accept"]
-    assert accepted == ["application/json", "text/plain;q=0.5"]
+    accepted = [value for name, value in got if name == "ACCEPT"]
+    assert accepted == ["text/plain;q=0.5", "application/json"]
+    assert "x-api-key" not in {name.lower() for name, _ in public}
 
 
 def test_evidence_and_curl_line_have_the_headers_as_sent():
@@ -78,12 +78,6 @@ def test_evidence_and_curl_line_have_the_headers_as_sent():
     ]
     assert "-H 'ACCEPT: application/json' -H 'ACCEPT-ENCODING: identity' -H 'CONTENT-TYPE:" in line
     assert line.index("X-API-KEY") < line.index("USER-AGENT: curl/8.5.0")
-
-
-def test_request_without_a_key_gets_none():
-    got, _, _ = sent_as(in_form(Request(method="GET", path="/api/health"), {}))
-
-    assert "x-api-key" not in {name.lower() for name, _ in got}
 
 
 NODE = {"id": "a", "type": "t", "position": {"x": 0, "y": 0}, "data": {"kept": "no"}}
