@@ -49,21 +49,6 @@ class RepeatOptions:
     )
     seed: int | None = option("--repeat: repeat the order and arrivals of this seed", metavar="N")
 
-    @property
-    def contenders(self) -> list[Contender]:
-        candidate = self.candidate_target or self.baseline_target
-        return [
-            Contender(name="baseline", target=self.baseline_target),
-            Contender(name="candidate", target=candidate, faults=self.candidate_fault),
-        ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contender:
-    name: str
-    target: str
-    faults: tuple[str, ...] = ()
-
 
 @click.command(epilog=_EPILOG)
 @click.argument("runs", nargs=-1)
@@ -192,7 +177,7 @@ def _named(
 def _run_in_turn(
     sides: RepeatOptions, *, rounds: int, options: Sequence[str], runs_folder: Path
 ) -> tuple[list[Path], list[Path]]:
-    """Load each contender once per round, in random order, so that other work disturbs both alike.
+    """Load each side once per round, in random order, so that other work disturbs both alike.
 
     A run of which something cannot be compared is told at once, and repeated once. If the rounds cannot be
     completed, the command exits.
@@ -206,26 +191,27 @@ def _run_in_turn(
     from knouds_harness.targets.builtin import open_target, target_environment
 
     seed = draw_seed() if sides.seed is None else sides.seed
-    contenders = sides.contenders
+    contenders = {
+        "baseline": (sides.baseline_target, ()),
+        "candidate": (sides.candidate_target or sides.baseline_target, sides.candidate_fault),
+    }
     console = CommandConsole(stderr=True)
     console.print(f"{2 * rounds} runs in turn, seed {seed}; Ctrl-C ends them.", highlight=False)
     file = scenario_file(sides.scenario or "")
-    for contender in contenders:
-        with open_target(contender.target, faults=contender.faults):
+    for target, faults in contenders.values():
+        with open_target(target, faults=faults):
             pass  # fails before any side is loaded
     chance = random.Random(seed)
-    folders: dict[str, list[Path]] = {each.name: [] for each in contenders}
+    folders: dict[str, list[Path]] = {side: [] for side in contenders}
 
-    def load(contender: Contender, title: str, round_seed: int) -> Launched:
+    def load(side: str, title: str, round_seed: int) -> Launched:
+        target, faults = contenders[side]
         console.say(title)
-        with (
-            target_environment(contender.target, faults=contender.faults) as environ,
-            LiveView(console, title=title) as live,
-        ):
+        with target_environment(target, faults=faults) as environ, LiveView(console, title=title) as live:
             return launch(
                 file,
                 runs_folder=runs_folder,
-                options=["--target", contender.target, "--seed", str(round_seed), *options],
+                options=["--target", target, "--seed", str(round_seed), *options],
                 environ=environ,
                 command=shlex.join(["knouds-harness", *sys.argv[1:]]),
                 on_progress=live.show,
@@ -233,15 +219,15 @@ def _run_in_turn(
 
     for number in range(1, rounds + 1):
         round_seed = chance.randrange(2**31)
-        for contender in chance.sample(contenders, len(contenders)):
-            title = f"round {number} of {rounds}, {contender.name}: {file.stem} on {contender.target}"
+        for side in chance.sample(list(contenders), len(contenders)):
+            title = f"round {number} of {rounds}, {side}: {file.stem} on {contenders[side][0]}"
             for again in ("", ", once more"):
-                launched = load(contender, f"{title}{again}", round_seed)
+                launched = load(side, f"{title}{again}", round_seed)
                 if not (doubt := _doubt_of(launched)):
                     break
                 console.say(f"warning: {doubt}")
             if launched.exit_code in _GOES_ON_AFTER and launched.folder and not launched.was_interrupted:
-                folders[contender.name].append(launched.folder)
+                folders[side].append(launched.folder)
                 continue
             reason = launched.note or "the rounds were not completed"
             click.echo(f"error: {reason}\n  The runs so far are kept in {runs_folder}.", err=True)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from knouds_harness.contract.document import Document
@@ -148,11 +149,19 @@ class Discovery:
         resources: tuple[Mapping[str, FoundWorkflow], Iterable[str]],
     ) -> FoundKey:
         workflows, models = resources
+        found = partial(
+            FoundKey,
+            name=name,
+            variable=self._variables[name],
+            user=user,
+            tier=account.tier,
+            role=account.role,
+        )
         listed = self._listed.get(name)
         if listed is not None and all(
             each.is_held in (None, meets(listed, capability)) for capability, each in holdings.items()
         ):
-            return self._found(name, account, user, listed, {})
+            return found(capabilities=listed)
         held = [capability for capability, each in holdings.items() if each.is_held]
         unknown_capabilities = {
             capability: each.why for capability, each in holdings.items() if each.is_held is None
@@ -177,20 +186,7 @@ class Discovery:
             told = ", ".join(listed) or "none"
             self._remarks.append(f"{self._variables[name]}: whoami lists {told}; requests show otherwise.")
             held += [each for each in _NEVER_SHOWN if meets(listed, each)]
-        return self._found(name, account, user, held, unknown_capabilities)
-
-    def _found(
-        self, name: str, account: FoundAccount, user: str, held: Iterable[str], unknown: Mapping[str, str]
-    ) -> FoundKey:
-        return FoundKey(
-            name=name,
-            variable=self._variables[name],
-            user=user,
-            tier=account.tier,
-            role=account.role,
-            capabilities=tuple(held),
-            unknown_capabilities=unknown,
-        )
+        return found(capabilities=tuple(held), unknown_capabilities=unknown_capabilities)
 
     def _bound_forms(self, persona: str, operation: Operation, names: Iterable[str]) -> dict[str, Holding]:
         """Return whether a key that is denied the general form holds the form bound to each of these names.

@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -48,15 +48,6 @@ class ApiEntry:
     base_url: str
 
 
-@dataclass(kw_only=True)
-class SortedTraffic:
-    """The entries of a file: those of the API, and the others by the reason why they are not judged."""
-
-    placed: list[ApiEntry] = field(default_factory=list)
-    other_hosts: list[Recorded] = field(default_factory=list)
-    unknown_routes: list[Recorded] = field(default_factory=list)
-
-
 def read_captured(path: Path, document: Document, *, base_url: str | None) -> Captured:
     """Read a HAR file, find the API's exchanges in it and redact them.
 
@@ -65,14 +56,21 @@ def read_captured(path: Path, document: Document, *, base_url: str | None) -> Ca
     """
     traffic = read_traffic(path)
     redactor = TrafficRedactor(traffic)
-    entries = sort_traffic(traffic, document, base_url=_checked(base_url))
-    where = _one_base_url(entries, path)
-    elsewhere = [each.recorded for each in entries.placed if each.base_url != where]
+    placed, others = find_api(traffic, document, base_url=_checked(base_url))
+    where = _one_base_url(placed, path)
+    elsewhere = [each.recorded for each in placed if each.base_url != where]
     deliveries = [each for each in elsewhere if each.exchange.is_delivery]
-    entries.other_hosts += [each for each in elsewhere if each not in deliveries]
-    here = [each for each in entries.placed if each.base_url == where]
+    others += [each for each in elsewhere if each not in deliveries]
+    here = [each for each in placed if each.base_url == where]
     exchanges, obstacles = _redacted(here, redactor)
-    left_out = _left_out(entries, obstacles, redactor, len(traffic))
+    reasons = {
+        "other hosts": Counter(origin for origin in map(_origin_of, others) if origin != _origin(where)),
+        "unknown routes": Counter(
+            _route(each.exchange, redactor) for each in others if _origin_of(each) == _origin(where)
+        ),
+        "not judgeable": obstacles,
+    }
+    left_out = _left_out(reasons, len(traffic))
     if not exchanges:
         raise UsageError(f"{path}: nothing in it can be judged\n  {left_out}")
     return Captured(
@@ -85,23 +83,15 @@ def read_captured(path: Path, document: Document, *, base_url: str | None) -> Ca
     )
 
 
-def sort_traffic(
+def find_api(
     traffic: Iterable[Recorded], document: Document, *, base_url: str | None = None
-) -> SortedTraffic:
-    """Find the API's requests, also under a base path like ``/v1``; with ``base_url`` only those under it."""
-    entries = SortedTraffic()
-    unplaced = []
-    for recorded in traffic:
-        found = _placed(recorded, document, base_url)
-        if found is None:
-            unplaced.append(recorded)
-        else:
-            entries.placed.append(found)
-    hosts = {_origin(base_url)} if base_url else {_origin(each.base_url) for each in entries.placed}
-    for recorded in unplaced:
-        is_here = _origin(recorded.exchange.url) in hosts
-        (entries.unknown_routes if is_here else entries.other_hosts).append(recorded)
-    return entries
+) -> tuple[list[ApiEntry], list[Recorded]]:
+    """Return the API's entries, also under a base path like ``/v1``, and all others.
+
+    With ``base_url``, only those under it are the API's.
+    """
+    found = [(each, _placed(each, document, base_url)) for each in traffic]
+    return [entry for _, entry in found if entry], [each for each, entry in found if entry is None]
 
 
 def _placed(recorded: Recorded, document: Document, base_url: str | None) -> ApiEntry | None:
@@ -141,6 +131,10 @@ def _placed_ours(recorded: Recorded, document: Document, base_url: str | None) -
     return ApiEntry(recorded=recorded, operation=operation, base_url=where)
 
 
+def _origin_of(recorded: Recorded) -> str:
+    return _origin(recorded.exchange.url)
+
+
 def _origin(url: str) -> str:
     address = urlsplit(url)
     return f"{address.scheme}://{address.netloc.rpartition('@')[2]}".lower()
@@ -157,10 +151,10 @@ def _checked(base_url: str | None) -> str | None:
     return f"{_origin(base_url)}{address.path.rstrip('/')}"
 
 
-def _one_base_url(entries: SortedTraffic, path: Path) -> str:
+def _one_base_url(placed: Sequence[ApiEntry], path: Path) -> str:
     """Return where the API is; if several hosts look like it, refuse to guess."""
-    meant = [each for each in entries.placed if each.operation]  # our own runs also hold deliveries to us
-    counts = Counter(each.base_url for each in meant or entries.placed)
+    meant = [each for each in placed if each.operation]  # our own runs also hold deliveries to us
+    counts = Counter(each.base_url for each in meant or placed)
     if len(counts) > 1:
         listed = ", ".join(f"{where} ({count})" for where, count in counts.most_common(_MOST_LISTED))
         raise UsageError(
@@ -187,17 +181,20 @@ def _redacted(placed: Iterable[ApiEntry], redactor: TrafficRedactor) -> tuple[li
     return exchanges, obstacles
 
 
-def _left_out(entries: SortedTraffic, obstacles: Counter[str], redactor: TrafficRedactor, total: int) -> str:
-    hosts = Counter(_origin(each.exchange.url) for each in entries.other_hosts)
-    routes = Counter(_route(each.exchange, redactor) for each in entries.unknown_routes)
-    count = hosts.total() + routes.total() + obstacles.total()
-    if not count:
+def _left_out(reasons: Mapping[str, Counter[str]], total: int) -> str:
+    counts_by_reason = {what: counts for what, counts in reasons.items() if counts}
+    if not counts_by_reason:
         return ""
-    lines = [f"{count} of {total} entries were not judged."]
-    for what, counts in (("other hosts", hosts), ("unknown routes", routes), ("not judgeable", obstacles)):
-        if counts:
-            lines.append(f"{what}: {counts.total()} ({_listed(counts.most_common())})")
-    return "\n".join(lines)
+    left_out = sum(counts.total() for counts in counts_by_reason.values())
+    return "\n".join(
+        [
+            f"{left_out} of {total} entries were not judged.",
+            *(
+                f"{what}: {counts.total()} ({_listed(counts.most_common())})"
+                for what, counts in counts_by_reason.items()
+            ),
+        ]
+    )
 
 
 def _route(exchange: Exchange, redactor: TrafficRedactor) -> str:

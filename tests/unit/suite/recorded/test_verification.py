@@ -18,7 +18,7 @@ from knouds_harness.exchange.har import HarWriter, read_traffic, to_entry
 from knouds_harness.exchange.traffic_redaction import is_secret_name
 from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.record import read_run
-from knouds_harness.suite.recorded.captured_traffic import sort_traffic
+from knouds_harness.suite.recorded.captured_traffic import find_api
 from knouds_harness.suite.recorded.verification import claims_about, verify
 
 DOCUMENT = shipped_document()
@@ -46,7 +46,7 @@ def verified(path, *entries, **options):
 def test_operation_of_an_entry_is_recognised(method, url, operation_id, base_url, tmp_path):
     traffic = read_traffic(write_har(tmp_path / "x.har", entry(url, method=method)))
 
-    [placed] = sort_traffic(traffic, DOCUMENT).placed
+    [placed], _ = find_api(traffic, DOCUMENT)
 
     assert placed.recorded.exchange.request.operation_id == operation_id
     assert placed.base_url == base_url
