@@ -25,6 +25,7 @@ from knouds_harness.files import OwnsFile, file_lines, file_text, new_file
 
 _MOST_KEPT_BYTES = 32_000_000
 _LEAST_KEPT_BYTES = 1000
+_OF_OURS = ("persona", "action", "cost_credits", "path", "query", "headers")
 _HEAD = (
     b'{"log": {"version": "1.2", "creator": {"name": "knouds-harness", "version": "1"}, '
     b'"pages": [], "entries": [\n'
@@ -133,13 +134,8 @@ def to_entry(exchange: Exchange) -> dict[str, Any]:
         **({"_alteration": asdict(exchange.alteration)} if exchange.alteration else {}),
         "_request": {
             "operation": request.operation_id,
-            "persona": request.persona,
-            "action": request.action,
-            "cost_credits": request.cost_credits,
-            "path": request.path,
+            **{name: getattr(request, name) for name in _OF_OURS},
             "path_values": dict(request.path_values),
-            "query": request.query,
-            "headers": request.headers,
         },
     }
 

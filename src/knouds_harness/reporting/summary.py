@@ -42,11 +42,7 @@ def summary(record: RunRecord, change: CheckComparison | None = None) -> str:
         "started_at": record.started_at.isoformat(),
         "duration_s": round(record.duration_s, 3),
         "target": {"name": record.setup.target.name, "base_url": record.setup.target.base_url},
-        "document": {
-            "title": record.setup.document.title,
-            "version": record.setup.document.version,
-            "sha256": record.setup.document.sha256,
-        },
+        "document": asdict(record.setup.document),
         "tool_version": record.setup.tool_version,
         "python_version": record.setup.python_version,
         "command": list(record.setup.command),
@@ -63,9 +59,7 @@ def summary(record: RunRecord, change: CheckComparison | None = None) -> str:
             "selected_facts": sum(row.is_selected for row in rows),
             "tests": {
                 row.check: {
-                    "passed": row.passed,
-                    "failed": row.failed,
-                    "skipped": row.skipped,
+                    **{name: getattr(row, name) for name in ("passed", "failed", "skipped")},
                     "duration_s": round(row.duration_s, 3),
                 }
                 for row in fact_status.family_rows(record)
@@ -74,12 +68,7 @@ def summary(record: RunRecord, change: CheckComparison | None = None) -> str:
         "facts": {row.fact.id: row.status.value for row in rows},
         "findings": [_finding(record, finding) for finding in record.findings],
         "drift": [
-            {
-                "where": each.where,
-                "observed": each.observed,
-                "operations": list(each.operations),
-                "count": each.count,
-            }
+            {name: getattr(each, name) for name in ("where", "observed", "operations", "count")}
             for each in fact_status.drift_of(record)
         ],
         "untested": fact_status.untested_rows(record),

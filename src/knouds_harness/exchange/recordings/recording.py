@@ -35,6 +35,7 @@ TEST_SECRET: Final = "whsec_signs_recordings_and_is_no_secret"  # noqa: S105 - a
 BUILT_IN: Final = "built-in sandbox"
 """The value of ``RecordingOrigin.server`` for the sandbox that the harness started itself."""
 _LONG: Final = 10_000
+_AS_THEY_ARE: Final = ("kind", "operation", "outcome", "says", "story")
 
 Kind = Literal["answer", "delivery"]
 
@@ -148,11 +149,7 @@ def as_content(recording: Recording) -> dict[str, Any]:
     request = exchange.request
     return {
         "format": FORMAT,
-        "kind": recording.kind,
-        "operation": recording.operation,
-        "outcome": recording.outcome,
-        "says": recording.says,
-        "story": recording.story,
+        **{name: getattr(recording, name) for name in _AS_THEY_ARE},
         "facts": list(recording.facts),
         "checks": list(recording.checks),
         "origin": {**asdict(origin), "recorded_at": origin.recorded_at.isoformat()},
@@ -184,11 +181,7 @@ def _from_content(content: Mapping[str, Any]) -> Recording:
     query = tuple((name, value) for name, value in asked["query"])
     tail = f"?{urlencode(query, quote_via=quote)}" if query else ""
     return Recording(
-        operation=content["operation"],
-        outcome=content["outcome"],
-        says=content["says"],
-        kind=content["kind"],
-        story=content["story"],
+        **{name: content[name] for name in _AS_THEY_ARE},
         facts=tuple(content["facts"]),
         checks=tuple(content["checks"]),
         held=None if asked["held"] is None else tuple(asked["held"]),

@@ -19,6 +19,7 @@ from knouds_harness.targets.resources import Waiver
 Place = tuple[str, str | None]
 """A fact and an operation."""
 _FEW: Final = 3
+_ADDED_UP: Final = ("passed", "failed", "skipped", "duration_s")
 _SOON: Final = timedelta(days=7)
 _NO_FACTS: Final[Mapping[str, Fact]] = MappingProxyType({})
 
@@ -268,13 +269,8 @@ def family_rows(record: RunRecord) -> list[CheckTests]:
     for each in record.tests:
         family = each.check.partition(".")[0]
         sum_ = families.get(family, CheckTests(check=family, operation=None))
-        families[family] = replace(
-            sum_,
-            passed=sum_.passed + each.passed,
-            failed=sum_.failed + each.failed,
-            skipped=sum_.skipped + each.skipped,
-            duration_s=sum_.duration_s + each.duration_s,
-        )
+        added = {name: getattr(sum_, name) + getattr(each, name) for name in _ADDED_UP}
+        families[family] = replace(sum_, **added)
     return list(families.values())
 
 
