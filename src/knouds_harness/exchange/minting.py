@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from knouds_harness.errors import TargetUnreachable, UsageError
@@ -21,7 +22,7 @@ class KeyMint:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._advances: list[tuple[datetime, datetime, float]] = []
-        self._minted: dict[tuple[frozenset[str], str, KeyState, Webhook | None], Persona] = {}
+        self._minted = cache(self._mint)
         self._opened: dict[str, dict[str, Any]] = {}
 
     def open_account(self, tier: str, **options: object) -> str:
@@ -43,10 +44,7 @@ class KeyMint:
 
         The account is one of the profile, or from ``open_account``; its tier need not grant the capabilities.
         """
-        wanted = (frozenset(capabilities), account, state, webhook)
-        if wanted not in self._minted:
-            self._minted[wanted] = self._mint(*wanted)
-        return self._minted[wanted]
+        return self._minted(frozenset(capabilities), account, state, webhook)
 
     def advance_clock(self, advance_s: float) -> None:
         began = datetime.now(UTC)

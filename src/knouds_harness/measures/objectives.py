@@ -284,9 +284,8 @@ def judge_objectives(
         else:
             found = _meant_by(objective, measured if number is None else ())
         for name, each in found:
-            judged.append(_judged(objective, name, each))
-            if each is None:
-                judged[-1] = replace(judged[-1], nearest=_nearest(name, measured))
+            nearest = _nearest(name, measured) if each is None else ()
+            judged.append(replace(_judged(objective, name, each), nearest=nearest))
     return tuple(judged)
 
 

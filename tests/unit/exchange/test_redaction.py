@@ -223,9 +223,8 @@ def test_hidden_members_stay_json():
     assert json.loads(clean) == {"userId": 0, "x": {"userId": "{{userId:1}}", "userIds": "ada"}, "n": -1}
 
 
-KEY = SECRETS["full"]
 HOOK = "whsec_0f-which/has+no?prefix"
-REDACTOR = Redactor([Secret(KEY, "key:full"), Secret(HOOK, "webhook-secret")])
+REDACTOR = Redactor([Secret(FULL, "key:full"), Secret(HOOK, "webhook-secret")])
 HIDDEN = re.compile(rb"\{\{(key:full|webhook-secret)\}\}")
 
 Encoding = Callable[[bytes], bytes]
@@ -284,7 +283,7 @@ def encoded(secret: str, names: list[str]) -> bytes:
 
 
 @pytest.mark.parametrize("name", [*TEXTS, *BINARY])
-@pytest.mark.parametrize("secret", [KEY, HOOK], ids=["key", "webhook secret"])
+@pytest.mark.parametrize("secret", [FULL, HOOK], ids=["key", "webhook secret"])
 def test_secret_in_one_encoding_is_hidden(secret, name):
     clean = REDACTOR.content(b"<" + encoded(secret, [name]) + b">")
 
@@ -301,7 +300,7 @@ def test_secret_in_one_encoding_is_hidden(secret, name):
 )
 def test_encoded_secret_that_is_cut_off_is_hidden(name):
     """Wherever it is cut off, if at least ten characters are left."""
-    text = encoded(KEY, [name])
+    text = encoded(FULL, [name])
     for length in range(len(text) // 2, len(text)):
         clean = REDACTOR.cut_content(b'{"role":"' + text[:length])
 
@@ -311,7 +310,7 @@ def test_encoded_secret_that_is_cut_off_is_hidden(name):
 
 
 @settings(max_examples=60)
-@given(secret=st.sampled_from([KEY, HOOK]), names=compositions(), before=around, after=around)
+@given(secret=st.sampled_from([FULL, HOOK]), names=compositions(), before=around, after=around)
 def test_secret_in_any_encodings_is_hidden(secret, names, before, after):
     """In base64 or hexadecimal and that escaped, or escaped up to four deep."""
     try:
@@ -336,9 +335,9 @@ HOSTILE = {
     "prefixes": b"knouds_live_ ",
     "text of base64 at each place": b"U",
     "base64 of base64": base64.b64encode(base64.b64encode(b"knouds_live, knouds_live")),
-    "keys": KEY.encode() + b" ",
-    "keys in base64": base64.b64encode(KEY.encode() + b" "),
-    "escaped keys": encoded(KEY, ["escapes of JSON"]) + b",",
+    "keys": FULL.encode() + b" ",
+    "keys in base64": base64.b64encode(FULL.encode() + b" "),
+    "escaped keys": encoded(FULL, ["escapes of JSON"]) + b",",
 }
 
 
