@@ -87,12 +87,12 @@ HEADER_VALUE = Form(
 )
 
 
-class _AbsentError(Exception):
-    """The secret is not where the profile says; the message says why."""
-
-
 class _UnusableError(Exception):
-    """The secret cannot be used; its two arguments say what is wrong and what to do."""
+    """What is wrong with a secret, and what to do; no remedy if it is not where the profile says."""
+
+    def __init__(self, says: str, remedy: str = "") -> None:
+        super().__init__(says)
+        self.remedy = remedy
 
 
 @dataclass(kw_only=True)
@@ -113,15 +113,12 @@ class SecretReader:
         """Read the secret of one table; if it is absent or unusable, note that and return None."""
         try:
             return Secret(self._usable(self._value(source), where, form), label, source.secret_env or "")
-        except _AbsentError as error:
-            if source.optional:
-                self.missing[where] = str(error)
-                return None
-            remedy = form.if_absent.format(where=where)
-            self.problems.append(Problem(where=where, says=str(error), remedy=remedy))
         except _UnusableError as error:
-            says, remedy = error.args
-            self.problems.append(Problem(where=where, says=says, remedy=remedy))
+            if source.optional and not error.remedy:
+                self.missing[where] = str(error)
+            else:
+                remedy = error.remedy or form.if_absent.format(where=where)
+                self.problems.append(Problem(where=where, says=str(error), remedy=remedy))
         return None
 
     def file_named(self, name: str) -> Path:
@@ -150,24 +147,26 @@ class SecretReader:
             )
         value = self.environ.get(variable, "").strip()
         if not value:
-            raise _AbsentError(f"environment variable {variable} is not set")
+            raise _UnusableError(f"environment variable {variable} is not set")
         return value
 
     @staticmethod
     def _value_of_file(file: Path) -> str:
         try:
             if file.exists() and not file.is_file():
-                raise _AbsentError(f"secret file {file} is not a regular file")
+                raise _UnusableError(f"secret file {file} is not a regular file")
             with file.open("rb") as content:
                 value = content.read(_MOST_BYTES).decode("utf-8-sig").strip()
         except OSError as error:
-            raise _AbsentError(f"secret file {file} cannot be read: {error.strerror}") from None
+            raise _UnusableError(f"secret file {file} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise _AbsentError(f"secret file {file} is not text") from None
+            raise _UnusableError(f"secret file {file} is not text") from None
         except ValueError:
-            raise _AbsentError(f"secret file {str(file)!r} cannot be read: that is not a file name") from None
+            raise _UnusableError(
+                f"secret file {str(file)!r} cannot be read: that is not a file name"
+            ) from None
         if not value:
-            raise _AbsentError(f"secret file {file} is empty")
+            raise _UnusableError(f"secret file {file} is empty")
         return value
 
     def _usable(self, value: str, where: str, form: Form) -> str:

@@ -322,21 +322,18 @@ def test_runs_that_cost_more_than_responses_say_end_at_the_limit(estimate):
     assert readings < 15
 
 
-def test_usage_that_shows_less_gives_nothing_back():
-    budget = spending((8, 8))
+@pytest.mark.parametrize(
+    ("settled", "in_flight", "shown", "spent"),
+    [([(8, 8)], 0, 0, 8), ([], 8, 8, 0)],
+    ids=["less", "in flight"],
+)
+def test_usage_that_shows_no_more_than_is_reserved_changes_nothing(settled, in_flight, shown, spent):
+    budget = spending(*settled)
+    budget.reserve(in_flight)
 
-    budget.note_usage(0)
+    budget.note_usage(shown)
 
-    assert budget.spent_credits == 8
-
-
-def test_runs_in_flight_may_show_in_usage():
-    budget = Budget(60)
-    budget.reserve(8)
-
-    budget.note_usage(8)
-
-    assert budget.spent_credits == 0
+    assert budget.spent_credits == spent
 
 
 def test_unreadable_usage_counts_refused_runs_at_their_price():

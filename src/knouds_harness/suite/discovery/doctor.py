@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -22,7 +22,7 @@ from knouds_harness.exchange.evidence import Exchange, body_of, members_of
 from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import ProfileCheck, check_profile, first_contact
 from knouds_harness.exchange.webhooks import Receiver
-from knouds_harness.judging.checks import all_checks, families, family_by_fact
+from knouds_harness.judging.checks import families, family_by_fact
 from knouds_harness.printable import counted
 from knouds_harness.suite.discovery.provable_facts import lacking_by_fact, missing_by_need
 from knouds_harness.suite.discovery.run_plan import possible_in
@@ -241,21 +241,13 @@ def _print_untested(untested: Mapping[str, Sequence[str]], console: Console) -> 
         says = "Facts not tested, what they need, and their families (--format json lists the ids):"
         print_line(says, console=console)
     rows = [
-        (f"  {len(facts)}", f"{says} ({', '.join(_families_of(facts))})")
+        (f"  {len(facts)}", f"{says} ({', '.join(_by_family(facts))})")
         for says, facts in lines[:_MOST_LACKING]
     ]
     print_table(rows, console=console, right=(0,))
     if rest := lines[_MOST_LACKING:]:
         facts = sum(len(facts) for _, facts in rest)
         print_line(f"  … and {counted(len(rest), 'more need')}, of {counted(facts, 'fact')}", console=console)
-
-
-def _families_of(facts: Collection[str]) -> Iterator[str]:
-    """Return the families whose checks are about these facts, in order."""
-    checks = all_checks().values()
-    return (
-        each for each in families() if any(c.family == each and set(c.facts) & set(facts) for c in checks)
-    )
 
 
 def _by_family(facts: Iterable[str]) -> dict[str, int]:

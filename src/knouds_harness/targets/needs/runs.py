@@ -249,18 +249,17 @@ FAILING_ASYNC_RUN: RunNeed[Workflow | Model] = _async_run(
 )
 FAILING_MODEL_RUN: ModelRuns = _async_run(Model, having="with fails = true and polled = true", fits=_fails)
 
+
+def _polled_call(kind: Any) -> RunNeed[Any]:  # noqa: ANN401 - as of key_that_runs
+    return key_that_runs(kind, having="with polled = true", fits=is_runnable_and_polled, is_charged=False)
+
+
 # Runs that are refused before they cost anything, or whose cost becomes known in another way.
 WORKFLOW_CALL: RunNeed[Workflow] = key_that_runs(Workflow, is_charged=False)
 MODEL_CALL: RunNeed[Model] = key_that_runs(Model, is_charged=False)
-ASYNC_CALL: RunNeed[Workflow | Model] = key_that_runs(
-    EITHER, having="with polled = true", fits=is_runnable_and_polled, is_charged=False
-)
-ASYNC_WORKFLOW_CALL: WorkflowRuns = key_that_runs(
-    Workflow, having="with polled = true", fits=is_runnable_and_polled, is_charged=False
-)
-ASYNC_MODEL_CALL: ModelRuns = key_that_runs(
-    Model, having="with polled = true", fits=is_runnable_and_polled, is_charged=False
-)
+ASYNC_CALL: RunNeed[Workflow | Model] = _polled_call(EITHER)
+ASYNC_WORKFLOW_CALL: WorkflowRuns = _polled_call(Workflow)
+ASYNC_MODEL_CALL: ModelRuns = _polled_call(Model)
 UNPOLLED_MODEL: ModelRuns = key_that_runs(
     Model, having="with polled = false", fits=lambda model: is_runnable(model) and not model.polled
 )

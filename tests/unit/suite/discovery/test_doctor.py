@@ -1,4 +1,4 @@
-"""The output of ``doctor`` fits on one screen, whatever a profile lacks."""
+"""The output of ``doctor`` fits on one screen, whatever a profile lacks, and says how long a check takes."""
 
 from io import StringIO
 
@@ -6,7 +6,13 @@ import pytest
 from example_targets import make_target
 from rich.console import Console
 
-from knouds_harness.suite.discovery.doctor import Diagnosis, KeyFound, print_diagnosis
+from knouds_harness.suite.discovery.doctor import (
+    Diagnosis,
+    KeyFound,
+    check_time_s,
+    check_time_words,
+    print_diagnosis,
+)
 from knouds_harness.suite.discovery.provable_facts import missing_by_need
 
 
@@ -75,3 +81,32 @@ def test_profile_that_may_send_keys_to_any_host_is_told(url, is_listed, is_told)
     lines = printed({}, width=80, is_terminal=False, base_url=url, are_hosts_listed=is_listed)
 
     assert ("set KNOUDS_HARNESS_HOSTS=staging.example.com where" in lines[1]) == is_told
+
+
+@pytest.mark.parametrize(
+    ("latency_ms", "at_once", "fills_window", "seconds"),
+    [
+        (1, 4, False, 22),
+        (1, 4, True, 80),
+        (50, 4, False, 106.6),
+        (50, 8, False, 67.7),
+        (120, 8, False, 131.7),
+    ],
+)
+def test_time_is_within_a_tenth_of_what_was_measured(latency_ms, at_once, fills_window, seconds):
+    assert check_time_s(latency_ms, at_once, fills_window=fills_window) == pytest.approx(seconds, rel=0.1)
+
+
+def test_few_possible_tests_take_less():
+    assert check_time_s(50, 4, share=0.5) == check_time_s(50, 4) / 2
+
+
+def test_least_concurrency_that_halves_the_time_is_named():
+    words = check_time_words(50, 1, share=1, fills_window=False)
+
+    halving = int(words.split("limits.concurrency = ")[1].split(",")[0])
+    assert check_time_s(50, halving) <= check_time_s(50, 1) / 2 < check_time_s(50, halving - 1)
+
+
+def test_no_concurrency_shortens_the_filling_of_a_window():
+    assert check_time_words(1, 4, share=1, fills_window=True).endswith("takes about 80 s.")
