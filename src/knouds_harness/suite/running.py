@@ -19,7 +19,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from knouds_harness.command_output import print_line
 from knouds_harness.errors import HarnessError, OutputClosed
-from knouds_harness.exchange.profile_check import Contradiction
 from knouds_harness.locations import suite_path
 from knouds_harness.printable import counted
 from knouds_harness.suite.plugin import fills_early, finished_run, opened_run
@@ -163,7 +162,6 @@ class _Watcher(SessionErrors):
     _left_by_family: Counter[str] = field(default_factory=Counter)
     _family_by_test: dict[str, str] = field(default_factory=dict)
     _ended_by_family: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    _shown: tuple[Contradiction, ...] | None = None
     _has_begun: bool = False
 
     def __post_init__(self) -> None:
@@ -205,12 +203,10 @@ class _Watcher(SessionErrors):
         return (yield)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Show the current family, and announce what takes long."""
-        self._show_contradictions()
-        if not self._has_begun and fills_early(self._config):
-            words = "  filling a rate-limit window alongside other tests: one or two minutes"
-            self.console.print(words, highlight=False)
-        self._has_begun = True
+        """Show the current family; before the first test, say what is known of the whole run."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._announce()
         self.progress.update(self._task, description=self._family_by_test.get(nodeid, ""))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -235,14 +231,15 @@ class _Watcher(SessionErrors):
             others = "".join(f", {ended[each]} {each}" for each in ("failed", "skipped") if ended[each])
             self.console.print(f"  {family:<16} {ended['passed']:>4} passed{others}", highlight=False)
 
-    def _show_contradictions(self) -> None:
-        """Print, once and before the first test, where the target contradicts its profile."""
+    def _announce(self) -> None:
+        """Print where the target contradicts its profile, and what takes long."""
         run = finished_run(self._config)
-        if self._shown is None and run is not None:
-            self._shown = run.contradictions
-            for each in self._shown:
-                words = f"  target contradicts the profile: {each.says}"
-                self.console.print(words, style="red", markup=False, highlight=False, soft_wrap=True)
+        for each in run.contradictions if run else ():
+            words = f"  target contradicts the profile: {each.says}"
+            self.console.print(words, style="red", markup=False, highlight=False, soft_wrap=True)
+        if fills_early(self._config):
+            words = "  filling a rate-limit window alongside other tests: one or two minutes"
+            self.console.print(words, highlight=False)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self, config: pytest.Config) -> None:
