@@ -14,6 +14,7 @@ TOKEN = "Bearer gateway 0123"
 
 
 def test_headers_and_proxy_are_read(load):
+    """Lines of curl use the same."""
     target = load(
         ADDRESS
         + 'headers = { X-Tag = "night run" }\nheaders_env = { X-Gateway = "TOKEN" }\nproxy_env = "PROXY"',
@@ -27,19 +28,9 @@ def test_headers_and_proxy_are_read(load):
     assert TOKEN not in repr(target)
     assert "pass@word" not in repr(target)
     assert Redactor.for_target(target).text(f"{TOKEN} pass@word") == "{{header:x-gateway}} {{proxy-password}}"
-
-
-def test_curl_lines_use_the_same_proxy_and_headers(load):
-    target = load(
-        ADDRESS + 'headers_env = { X-Gateway = "TOKEN" }\nproxy_env = "PROXY"',
-        TOKEN=TOKEN,
-        PROXY="http://127.0.0.1:3128",
-    )
-
-    names = ShellNames.of(target)
-
-    assert names.options == ("--noproxy", "", "--proxy", "\0${PROXY}\0")
-    assert names.variable("header:x-gateway") == "TOKEN"
+    of_curl = ShellNames.of(target)
+    assert of_curl.options == ("--noproxy", "", "--proxy", "\0${PROXY}\0")
+    assert of_curl.variable("header:x-gateway") == "TOKEN"
 
 
 @pytest.mark.parametrize(
