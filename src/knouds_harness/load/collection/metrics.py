@@ -172,7 +172,7 @@ class RunMetrics:
         """How much of the load has been counted: all of it once it has ended."""
         if self.start_unix_s is None or self._ended_unix_s < math.inf:
             return self.elapsed_s
-        return max(0.0, min(self.elapsed_s, self._newest_unix_s + 1 - self.start_unix_s))
+        return max(0.0, min(self.elapsed_s, self._newest_unix_s + 1 - int(self.start_unix_s)))
 
     def measured_s(self, duration_s: float) -> float:
         """Return how many seconds of a load of this length were measured so far."""

@@ -168,16 +168,18 @@ def validity_of(
     schedule, from_s = options.schedule, metrics.measured_from_s
     asked_per_s, overload = None, ""
     ended = achieved = total.requests
+    sent_s = measured_s
     if schedule and measured_s:
         backlog = backlog_of(total, warm_up_s=options.warm_up_s)
         slower = describe_slowdown(metrics.at_first, metrics.measured, health)
         overload = describe_backlog(total, backlog) if backlog else slower
         asked_per_s = schedule.shape.area(from_s, from_s + measured_s) / measured_s
         achieved = health.handed
+        sent_s = min(metrics.elapsed_s, schedule.shape.duration_s) - from_s  # tasks are told at once
     return judge_generator(
         health,
         asked_per_s=asked_per_s,
-        achieved_per_s=achieved / measured_s if measured_s else 0.0,
+        achieved_per_s=achieved / sent_s if sent_s else 0.0,
         accuracy=options.accuracy,
         ok=ok,
         missing=missing if ended or not achieved else (*missing, _NOTHING_ENDED),

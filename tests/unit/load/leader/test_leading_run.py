@@ -1,5 +1,6 @@
 """The leading side of a run makes metrics and a record of seconds, and says why the run ended."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,23 @@ def test_load_ends_before_its_last_answers_are_awaited(leading, environment, mon
     assert run.metrics.start_unix_s + run.metrics.elapsed_s <= awaited_s[0]
     assert run.seconds.counter.ended_unix_s <= awaited_s[0]
     assert run.results().lasted_s == pytest.approx(5, abs=1)
+
+
+def test_rates_so_far_are_those_of_the_time_that_is_counted(leading, environment):
+    """As in the record of a run that is killed: seconds are counted two late, tasks as they are sent."""
+    run, start_unix_s = leading("--rate", "100"), int(now_unix_s()) - 5 + 0.75
+    run.begin(start_unix_s)
+    sent = round(100 * run.metrics.elapsed_s)
+    told = TOLD | {"arrivals": (sent, sent, 0, 0)}
+    environment.runner.hear(ROWS, "a", rows=((), (), ()), epoch_s=0.0, workflows=(), **told)
+
+    for number in range(2):
+        second = replace(second_of(0, ok=100), unix_s=int(start_unix_s) + number)
+        run.add_second(second)
+
+    results = run.results()
+    assert results.total.per_s == pytest.approx(100)
+    assert results.validity.achieved_per_s == pytest.approx(100, rel=0.3)
 
 
 def test_delays_after_the_end_of_the_load_move_no_figure(leading, environment, monkeypatch):
