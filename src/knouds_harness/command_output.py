@@ -40,8 +40,16 @@ def print_json(name: str, contents: Mapping[str, Any], *, version: int = FORMAT_
 
 
 def print_line(line: str | Text, *, console: Console, style: str = "") -> None:
-    """Print a line without reading markup in it; only a terminal wraps it."""
-    console.print(_plain(line), style=style, soft_wrap=not console.is_terminal)
+    """Print a line without reading markup in it; only a terminal wraps it, under what begins it."""
+    text = _plain(line)
+    text.stylize_before(style)
+    if not console.is_terminal:
+        console.print(text, soft_wrap=True)
+        return
+    indent = len(text.plain) - len(text.plain.lstrip())
+    for number, part in enumerate(text[indent:].wrap(console, max(console.width - indent - len(_GAP), 1))):
+        part.rstrip()
+        console.print(Text(" " * indent + (_GAP if number else "")) + part, soft_wrap=True)
 
 
 def print_table(

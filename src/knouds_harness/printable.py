@@ -19,9 +19,9 @@ def printable(text: str, *, keep: str = "\n") -> str:
     return _COMMAND_OF_AZURE.sub("#·", _COMMAND.sub(r"\1·:", text))
 
 
-def counted(number: int, one: str, several: str = "") -> str:
-    """Format a count with its noun: ``1 finding``, ``2 findings``."""
-    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+def counted(number: float, one: str, several: str = "") -> str:
+    """Format a count or an amount with its noun: ``1 finding``, ``2.5 credits``."""
+    return f"{number:,.10g} {one if number == 1 else several or f'{one}s'}"
 
 
 def first_few(names: Sequence[str], most: int) -> str:

@@ -20,6 +20,18 @@ def printed(width, *, is_terminal, rows=ROWS, **more):
     return screen.getvalue().splitlines()
 
 
+@pytest.mark.parametrize(
+    ("is_terminal", "lines"), [(True, ["  one two", "    three"]), (False, ["  one two three"])]
+)
+def test_line_is_wrapped_under_its_beginning_in_a_terminal(is_terminal, lines):
+    screen = io.StringIO()
+    console = Console(file=screen, width=12, force_terminal=is_terminal, color_system=None)
+
+    print_line("  one two three", console=console)
+
+    assert screen.getvalue().splitlines() == lines
+
+
 @pytest.mark.parametrize("width", [1, 80, 200])
 def test_row_is_one_line_in_a_pipe(width):
     lines = printed(width, is_terminal=False, headings=("fault", "fact", "says"))

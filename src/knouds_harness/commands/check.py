@@ -82,6 +82,7 @@ def run_check(asked: Mapping[str, object], *, baseline: Side | None = None, only
                 exit_code = ExitCode.BREACH
                 note = f"{LESS_VERIFIED} {baseline.name}"
                 rewrite_outcome(folder, RunOutcome.SHORT, exit_code, note=note)
+        console.print()
         render_and_print(folder, console=console, only_new=only_new)
     return exit_code
 

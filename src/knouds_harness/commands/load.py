@@ -170,6 +170,7 @@ def load(
             if launched.note:
                 click.echo(f"error: {launched.note}", err=True)
             if launched.folder is not None:
+                click.echo()
                 render_and_print(launched.folder, console=CommandConsole())
     sys.exit(launched.exit_code)
 

@@ -49,8 +49,8 @@ class Claim:
 
     @property
     def difference(self) -> str:
-        """What was expected and what came instead, in one line."""
-        return difference(self.expected, self.observed)
+        """What was expected where, and what came instead, in one line."""
+        return difference(self.expected, self.observed, self.where)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,5 +283,4 @@ def mismatch_claim(mismatch: Mismatch) -> Claim:
 
 def explain(check: Check[...], claim: Claim) -> str:
     """Describe a claim that does not hold in one line."""
-    place = f" at {claim.where}" if claim.where else ""
-    return f"{claim.fact}{place} ({claim.difference}; {check.id})"
+    return f"{claim.fact} ({claim.difference}; {check.id})"

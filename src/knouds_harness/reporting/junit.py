@@ -119,10 +119,9 @@ def _without_reason(row: FactRow) -> ET.Element:
 
 
 def _describe(finding: Finding) -> str:
-    place = f" at {finding.where}" if finding.where else ""
     return (
         f"{finding.verdict} {finding.fingerprint}, seen {finding.count} times\n"
-        f"{finding.who}{place}\n"
+        f"{finding.who}\n"
         f"{finding.difference}\n"
         f"{f'trace {finding.trace_id}{chr(10)}' if finding.trace_id else ''}{finding.reproduction}"
     )

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Collection, Sequence
 
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.printable import counted
 from knouds_harness.reporting.check.evidence import evidence_of
 from knouds_harness.reporting.report import HTML, Block, Code, Figure, Pairs, Section, Text, Words
 from knouds_harness.runs.record import RunRecord
@@ -55,18 +56,18 @@ def evidence_section(says: str, exchanges: Sequence[Exchange], *, is_marked: boo
 def cost_words(cost_credits: float, usage: UsageShown | None) -> str:
     shown = usage.credits if usage else None
     if usage is None or shown is None:
-        return f"at most {cost_credits:,.10g} credits" if cost_credits else ""
+        return f"at most {counted(cost_credits, 'credit')}" if cost_credits else ""
     if not usage.is_settled:
-        words = f"{max(shown, 0):,.10g} credits so far (usage, not settled yet)"
-        return f"{words}, {cost_credits:,.10g} by the answers" if cost_credits > shown else words
+        words = f"usage shows {counted(max(shown, 0), 'credit')} so far"
+        return f"at most {counted(cost_credits, 'credit')}, {words}" if cost_credits > shown else words
     unread = max(0.0, cost_credits - shown)
     words = usage.words
     if unread and usage.unread:
         words += f", at most {unread:,.10g} more of {', '.join(usage.unread)}"
     elif unread:
-        words = f"charged {shown:,.10g} credits by usage, {cost_credits:,.10g} by the answers"
+        words = f"charged {counted(shown, 'credit')} by usage, {cost_credits:,.10g} by the answers"
     if usage.given_back_credits:
-        words += f", {usage.given_back_credits:,.10g} more reserved and given back"
+        words += f", of {shown + usage.given_back_credits:,.10g} that were reserved"
     return words if cost_credits or shown or usage.given_back_credits else ""
 
 

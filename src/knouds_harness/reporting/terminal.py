@@ -9,7 +9,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text as RichText
 
-from knouds_harness.command_output import print_table
+from knouds_harness.command_output import print_line, print_table
 from knouds_harness.printable import printable
 from knouds_harness.reporting.report import (
     Block,
@@ -31,7 +31,6 @@ _LABEL_WIDTH: Final = 16
 def print_report(report: Report, page: Path | None, *, console: Console) -> None:
     """Print a report; the report says how much of each part is shown."""
     headline = report.headline
-    console.print()
     title = (printable(headline.title), f"bold {_STYLE_BY_TONE[headline.tone]}")
     _print_sentence(RichText.assemble(title, f"  {printable(headline.detail)}"), console)
     for note in report.notes:
@@ -103,10 +102,10 @@ def _print_findings(findings: Findings, console: Console, more: str) -> None:
         label = RichText(f"  {word:<{_LABEL_WIDTH}} ", style=_STYLE_BY_TONE[group.tone])
         others = f", {len(group.findings) - 1} more" if len(group.findings) > 1 else ""
         _print_cut(label + RichText(printable(f"{group.name}  {first.who}{others}")), console)
-        words = f"{'':<{_LABEL_WIDTH + 3}}{first.difference}"
-        if first.steps:
-            words += f", after {len(first.steps)} requests: a script in the report sends them again"
-        _print_cut(RichText(printable(words), style="dim"), console)
+        after = f"after {len(first.steps)} requests, " if first.steps else ""
+        _print_cut(RichText(printable(f"    {after}{first.difference}"), style="dim"), console)
+    if any(group.findings[0].steps for group in findings.groups[:most]):
+        _print_cut(RichText(f"  Scripts that send all of several requests again are {more}."), console)
     _print_more(len(findings.groups) - most, "facts", console, more)
 
 
@@ -125,7 +124,7 @@ def _rich(words: Words, tone: str = "plain", *, indent: str = "") -> RichText:
 
 
 def _print_sentence(text: RichText, console: Console) -> None:
-    console.print(text, soft_wrap=not console.is_terminal)
+    print_line(text, console=console)
 
 
 def _print_cut(text: RichText, console: Console) -> None:

@@ -101,8 +101,9 @@ def fails_run(verdict: Verdict, *, strict: bool, is_waived: bool) -> bool:
     return verdict in failing or (strict and verdict is Verdict.ASSUMPTION)
 
 
-def difference(expected: str, observed: str) -> str:
-    return f"expected {expected}, observed {observed}"
+def difference(expected: str, observed: str, where: str) -> str:
+    place = f" at {where}" if where else ""
+    return f"expected {expected}{place}, observed {observed}"
 
 
 _ARRAY_INDEX = re.compile(r"/\d+(?=/|$)")
@@ -175,7 +176,7 @@ class Finding:
     def difference(self) -> str:
         if self.verdict is Verdict.CONTRADICTION:
             return f"{self.expected}, but {self.observed}"
-        return difference(self.expected, self.observed)
+        return difference(self.expected, self.observed, self.where)
 
     @property
     def reproduction(self) -> str:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Fact
+from knouds_harness.printable import counted
 from knouds_harness.runs.findings import Finding, RunOutcome
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits, Waiver
@@ -265,7 +266,7 @@ class UsageShown:
 
     @property
     def words(self) -> str:
-        charged = f"{self.credits or 0.0:,.10g} credits"
+        charged = counted(self.credits or 0.0, "credit")
         if not self.is_most:
             return f"charged {charged} (usage)"
         return f"charged at most {charged} (usage; other clients of the account may be in it)"

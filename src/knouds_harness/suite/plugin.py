@@ -152,6 +152,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if session.config.option.collectonly or session.testsfailed or not items:
         return
     stash, run = session.config.stash, opened_run(session.config)
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     run.add_user_checks(stash[_SELECTION].of_tests, stash[_SELECTION].of_file)
     try:
         run.selected = _selected_facts(session.config, items)
@@ -160,8 +161,11 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         run.begin()
     except HarnessError as error:
         run.stop("stopped", error)
+        if run.is_begun and reporter is None:
+            pytest.exit(
+                str(error), returncode=error.exit_code
+            )  # the command prints the report, which says it
         _exit(error)
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
         _print_contradictions(reporter, run)
     possible = [item for item in session.items if missing_for(item) is None]

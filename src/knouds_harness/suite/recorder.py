@@ -260,8 +260,7 @@ class FindingRecorder:
 
 
 def _shown(claim: Claim) -> str:
-    place = f" at {claim.where}" if claim.where else ""
-    return f"{claim.fact}{place}: {claim.difference}"
+    return f"{claim.fact}: {claim.difference}"
 
 
 def shown_answer(exchange: Exchange) -> str:

@@ -236,7 +236,7 @@ class _Watcher(SessionErrors):
         run = finished_run(self._config)
         for each in run.contradictions if run else ():
             words = f"  target contradicts the profile: {each.says}"
-            self.console.print(words, style="red", markup=False, highlight=False, soft_wrap=True)
+            print_line(words, style="red", console=self.console)
         if fills_early(self._config):
             words = "  filling a rate-limit window alongside other tests: one or two minutes"
             self.console.print(words, highlight=False)

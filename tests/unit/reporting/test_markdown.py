@@ -31,8 +31,8 @@ def broken_record(record_of):
     [
         (healthy, "## ⚠️ No breach found: `staging`"),
         (broken, "## ❌ Contract broken: `staging`"),
-        (interrupted, "## ❌ Interrupted: broken so far: `staging`"),
-        (empty, "## ⚠️ Stopped early: no verdict: `staging`"),
+        (interrupted, "## ❌ Interrupted, broken so far: `staging`"),
+        (empty, "## ⚠️ Stopped early, no verdict: `staging`"),
     ],
 )
 def test_verdict_is_the_first_line(record_of, write, first):

@@ -38,7 +38,8 @@ def test_many_findings_fit_on_one_screen(record_of):
 
     assert len(text.splitlines()) < 24
     assert "… and 183 more facts in report.html" in text
-    assert "after 2 requests: a script in the report" in text
+    assert "    after 2 requests, expected " in text
+    assert "\n  Scripts that send all of several requests again are in report.html.\n" in text
 
 
 def test_only_what_is_new_without_a_baseline_is_what_fails(tmp_path):

@@ -164,7 +164,7 @@ class Verifier:
         first: ContractBroken | None = None
         for fact, (check, claim) in unkept.items():
             is_excused = not self._fails(check, claim, exchange)
-            shown = self._redactor.safe(_shown(claim))
+            shown = self._redactor.safe(claim.difference)
             example = f"{kind.operation.id} {kind.status}: {shown}"
             self._tallies.break_(fact, self._says(fact), example=example, is_excused=is_excused)
             if first is None and not is_excused:
@@ -238,8 +238,3 @@ def _form_of(kind: _AnswerKind, response: Response) -> Hashable:
         status = body.get("status")
         return headers, status if isinstance(status, str) else None, *body
     return headers, type(body), bool(body)
-
-
-def _shown(claim: Claim) -> str:
-    place = f" at {claim.where}" if claim.where else ""
-    return f"{claim.difference}{place}"

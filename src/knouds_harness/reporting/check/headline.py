@@ -42,7 +42,7 @@ def headline(record: RunRecord, rows: Sequence[FactRow], change: CheckComparison
         return replace(verdict, tone="bad", title=f"{LESS_VERIFIED} {change.against}")
     if change and change.regressions:
         broken = list(dict.fromkeys(each.fact for each in change.regressions))
-        says = f"{first_few(broken, _MOST_NAMED)}, not so in {change.against}."
+        says = f"In breach, unlike in {change.against}: {first_few(broken, _MOST_NAMED)}."
         return replace(verdict, detail=f"{says} {verdict.detail}")
     return verdict
 
@@ -54,8 +54,7 @@ def _headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
         return _headline_of_traffic(record, rows)
     detail = _figures(record, rows)
     if record.outcome is RunOutcome.BROKEN:
-        title, first = _title_of_broken(record)
-        return Headline(tone="bad", title=title, detail=first + detail)
+        return Headline(tone="bad", title=_title_of_broken(record), detail=detail)
     if record.outcome is RunOutcome.KEPT:
         title = _title_without_breach(record, rows)
         return Headline(tone="good" if title == _KEPT else "warn", title=title, detail=detail)
@@ -83,10 +82,10 @@ def _headline_of_unfinished(record: RunRecord, detail: str) -> Headline:
     named = {RunOutcome.INTERRUPTED: "Interrupted", RunOutcome.STOPPED: "Stopped early"}
     what = named.get(record.outcome, failed)
     if not record.counts.exchanges:
-        return Headline(tone="warn", title=f"{what}: no verdict", detail="Nothing was sent.")
+        return Headline(tone="warn", title=f"{what}, no verdict", detail="Nothing was sent.")
     if any(record.fails(finding) for finding in record.findings):
-        return Headline(tone="bad", title=f"{what}: broken so far", detail=detail)
-    return Headline(tone="warn", title=f"{what}: no verdict", detail=detail)
+        return Headline(tone="bad", title=f"{what}, broken so far", detail=detail)
+    return Headline(tone="warn", title=f"{what}, no verdict", detail=detail)
 
 
 def _headline_of_traffic(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
@@ -102,18 +101,15 @@ def _headline_of_traffic(record: RunRecord, rows: Sequence[FactRow]) -> Headline
     )
 
 
-def _title_of_broken(record: RunRecord) -> tuple[str, str]:
-    """Return the title, and what comes before the figures."""
+def _title_of_broken(record: RunRecord) -> str:
     failing = {finding.verdict for finding in record.findings if record.fails(finding)}
     if failing == {Verdict.CONTRADICTION}:
-        first, *more = contradictions_of(record)
-        says = f"{first.difference}{f', and {len(more)} more' if more else ''}. "
-        return "The target contradicts its profile", says
+        return "The target contradicts its profile"
     if not failing and record.note.startswith("waiver"):
-        return "Waiver expired", ""
+        return "Waiver expired"
     if not failing and record.note.startswith(LEFT_BEHIND):
-        return LEFT_BEHIND, ""
-    return "Contract broken", ""
+        return LEFT_BEHIND
+    return "Contract broken"
 
 
 def _title_without_breach(record: RunRecord, rows: Sequence[FactRow]) -> str:
@@ -152,7 +148,8 @@ def _figures(record: RunRecord, rows: Sequence[FactRow]) -> str:
     ]
     never = f"No execution of {' or '.join(record.endless)} ended by its deadline. " if record.endless else ""
     usage = record.counts.usage
-    open_cost = f" {NOT_SETTLED}." if usage and not usage.is_settled else ""
+    is_told = NOT_SETTLED in record.note
+    open_cost = f" {NOT_SETTLED}." if usage and not usage.is_settled and not is_told else ""
     others = f"; of others, {', '.join(of_others)}" if of_others else ""
     return f"{never}{', '.join(parts)}{others}{_pairs(record)}.{open_cost}"
 

@@ -176,6 +176,7 @@ def _findings(record: RunRecord, groups: Sequence[FindingGroup], findings: Findi
                 label="contradiction",
                 lines=[(Code(each.expected), ", but ", Code(each.observed)) for each in contradictions],
                 tone="bad",
+                is_whole=True,
                 most=_MOST_FINDINGS,
                 shown=IN_TEXT,
             ),

@@ -53,7 +53,8 @@ def load_headline(record: RunRecord, load: LoadResults) -> Headline:
             title, detail = f"{outside[0]} answers never came from the API", f"{outside[1]}. {verdict}"
     usage = record.counts.usage
     if usage and not usage.is_settled:
-        tone, detail = "warn" if tone == "good" else tone, f"{detail} {NOT_SETTLED}."
+        tone = "warn" if tone == "good" else tone
+        detail += "" if NOT_SETTLED in record.note else f" {NOT_SETTLED}."
     return Headline(tone=tone, title=title, detail=detail)
 
 
