@@ -126,15 +126,6 @@ def test_report_uses_no_name_that_can_be_foretold(run_folder, mine):
     assert (run_folder / "report.html").stat().st_size
 
 
-def test_report_is_written_into_a_folder_that_the_user_names_by_a_link(run_folder, tmp_path):
-    (tmp_path / "latest").symlink_to(run_folder)
-
-    process = knouds("report", "latest", cwd=tmp_path)
-
-    assert process.returncode == 0, process.stderr
-    assert (run_folder / "report.html").stat().st_size
-
-
 def answer(server: RawServer, connection) -> None:
     """Answer like a server that does whatever it is asked."""
     while request := server.read_request(connection):

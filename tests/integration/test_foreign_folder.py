@@ -8,7 +8,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from checking import run_program
+from checking import knouds, run_program
 from raw_server import always, serving
 from run_records import TARGET, exchange, finding, start
 
@@ -148,7 +148,7 @@ def test_file_named_like_the_sandbox_gets_no_key(tmp_path, monkeypatch, command)
     (tmp_path / "targets").mkdir()
     with serving(always(b"{}")) as stranger:
         (tmp_path / "targets" / "sandbox.toml").write_text(PROFILE.format(url=stranger.base_url))
-        process = run(tmp_path, *arguments)
+        process = knouds(*arguments, cwd=tmp_path)
 
     assert process.returncode == 2
     assert 'error: targets/sandbox.toml: "sandbox" is the name of the built-in target' in process.stderr
@@ -214,7 +214,7 @@ def test_no_command_contacts_a_host_that_is_not_listed(tmp_path, monkeypatch, ar
     with serving(always(b"{}")) as stranger:
         (tmp_path / "targets" / "staging.toml").write_text(PROFILE.format(url=stranger.base_url))
         write_run(tmp_path / "run", stranger.base_url)
-        process = run(tmp_path, *(each.format(url=stranger.base_url) for each in arguments))
+        process = knouds(*(each.format(url=stranger.base_url) for each in arguments), cwd=tmp_path)
 
     assert stranger.connections == 0
     assert "is not among the hosts that keys may go to (KNOUDS_HARNESS_HOSTS)" in process.stderr
@@ -225,6 +225,6 @@ def test_listed_hosts_leave_the_built_in_sandbox_alone(tmp_path, monkeypatch):
     """Its keys are no secrets, so a job that has a list can still check it."""
     monkeypatch.setenv("KNOUDS_HARNESS_HOSTS", "staging.example.com")
 
-    process = run(tmp_path, "check", "--fact", "auth.missing-key-is-401")
+    process = knouds("check", "--fact", "auth.missing-key-is-401", cwd=tmp_path)
 
     assert process.returncode == 0, process.stdout + process.stderr

@@ -20,7 +20,7 @@ from checking import FAILING, Ended, knouds, sampled
 from example_targets import PRO, SmallProfile, write_profile
 from hostile_traffic import BROKEN_HTTP, BROKEN_JSON, HARMLESS, NO_ANSWER, altered
 from loading import scenario_of
-from raw_server import corrupting, replacing, serving
+from raw_server import replacing, serving
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.reporting.render import render_all
@@ -81,10 +81,20 @@ ANSWERING: Final = [
 SILENT: Final = list(NO_ANSWER)  # each waits for a timeout with every key of the profile
 
 
+def every_success(attack, *, of=None):
+    """Replace every 200 of this path, or of any but that of health."""
+
+    def choose(target, status):
+        path = target.partition("?")[0]
+        return attack if status == 200 and (path == of if of else path != "/api/health") else None
+
+    return choose
+
+
 def asked(folder, sandbox, attack, timeout_s=2):
     """Send getWhoami, which is attacked, and listWorkflows: exit code, and operations with findings."""
     limits = WHOLE_LIMITS.replace("timeout_s = 2", f"timeout_s = {timeout_s}")
-    with corrupting(sandbox.base_url, "/api/whoami", attack) as proxy:
+    with replacing(sandbox.base_url, every_success(attack, of="/api/whoami")) as proxy:
         profile = write_profile(folder, sandbox, base_url=proxy.base_url, limits=limits)
         with open_run(RunOptions(target=str(profile), seed=0, runs_folder=folder / "runs")) as run:
             run.begin()
@@ -114,7 +124,7 @@ def test_unusual_but_allowed_response_is_not_a_finding(tmp_path, sandbox, name):
 @pytest.mark.parametrize("families", sampled(["schemas workflows", ""], every=2))
 def test_values_of_the_wrong_type_do_not_break_the_harness(tmp_path, sandbox, families):
     """Every check tolerates them; the shapes judge them."""
-    with corrupting(sandbox.base_url, None, altered(Random(1), share=0.3)) as proxy:
+    with replacing(sandbox.base_url, every_success(altered(Random(1), share=0.3))) as proxy:
         profile = write_profile(tmp_path, sandbox, base_url=proxy.base_url, limits=WHOLE_LIMITS)
         selection = [f"--family={each}" for each in families.split()]
         process = knouds("check", "--target", profile, "--quick", "--seed", "1", *selection, cwd=tmp_path)
@@ -176,12 +186,7 @@ def report_of(folder: Path) -> RunRecord:
 )
 def test_hostile_response_of_one_operation_fails_each_command(tmp_path, sandbox, name, command):
     """A broken response fails the run, an unusual one does not; the rest of the run is in the report."""
-
-    def choose(target, status):
-        is_attacked = status == 200 and target.partition("?")[0] == ATTACKED[command]
-        return CASES[name] if is_attacked else None
-
-    with replacing(sandbox.base_url, choose) as proxy:
+    with replacing(sandbox.base_url, every_success(CASES[name], of=ATTACKED[command])) as proxy:
         ended = run(tmp_path, sandbox, proxy.base_url, command)
         heard = sum(b" /api/usage" in each.partition(b"\r\n")[0] for each in proxy.requests)
 

@@ -180,7 +180,7 @@ def _answer(text: str, asked: Exchange) -> Exchange:
 def _features(steps: Sequence[Exchange], printed: Printed, apart: str | None) -> set[tuple[object, ...]]:
     """Return the contents of the responses by step (concurrent steps together), and how often each occurs.
 
-    Names that are new each time are numbered by their first occurrence.
+    Of what is new each time, the form; names are also numbered by their first occurrence.
     """
     first_by_number = {
         number: part.first
@@ -191,10 +191,15 @@ def _features(steps: Sequence[Exchange], printed: Printed, apart: str | None) ->
     counts: Counter[tuple[object, ...]] = Counter()
     names: dict[object, str] = {}
     for number, each in printed.answers.items():
+        at = first_by_number.get(number, number)
         for place, value in _in_answer(each):
-            is_name = _NAMES.fullmatch(place.rpartition("/")[2])
-            known = names.setdefault(value, f"name {len(names)}") if is_name else value
-            counts[first_by_number.get(number, number), place, known] += 1
+            name, known = place.rpartition("/")[2], value
+            if _NEW_EACH_TIME.fullmatch(name):
+                known = re.sub(r"\w+", "x", str(value))
+            elif _NAMES.fullmatch(name):
+                counts[at, f"form of {place}", re.sub(r"\w", "x", str(value))] += 1
+                known = names.setdefault(value, f"name {len(names)}")
+            counts[at, place, known] += 1
     counted = {(*feature, count) for feature, count in counts.items()}
     return counted | counts.keys() | {feature[:2] for feature in counts}
 
@@ -205,17 +210,14 @@ def _in_answer(exchange: Exchange) -> Iterator[tuple[str, object]]:
         yield "is slow", exchange.elapsed_ms > MOST_SUBMIT_MS
     left_s = seconds_left(exchange, advanced_s=0)
     yield "ends late", left_s is not None and left_s > _LONGEST_WINDOW_S
-    for name, value in exchange.headers:
-        if not _NEW_EACH_TIME.fullmatch(name.lower()):
-            yield name.lower(), value
+    yield from ((name.lower(), value) for name, value in exchange.headers)
     yield from _values(exchange.json_or_none(), "")
 
 
 def _values(value: object, place: str) -> Iterator[tuple[str, object]]:
     if isinstance(value, dict):
         for name, each in value.items():
-            if not _NEW_EACH_TIME.fullmatch(name):
-                yield from _values(each, f"{place}/{name}")
+            yield from _values(each, f"{place}/{name}")
     elif isinstance(value, list):
         yield f"{place}/length", len(value)
         for index, each in enumerate(value):

@@ -187,15 +187,3 @@ def replacing(
 
     with proxying(base_url, answer, context) as server:
         yield server
-
-
-@contextmanager
-def corrupting(base_url: str, path: str | None, attack: Attack) -> Iterator[RawServer]:
-    """Stand in front of a server; an attack replaces every 200 of this path (None: any but health)."""
-
-    def choose(target: str, status: int) -> Attack | None:
-        asked = target.partition("?")[0]
-        return attack if status == 200 and (asked == path if path else asked != "/api/health") else None
-
-    with replacing(base_url, choose) as server:
-        yield server
