@@ -95,9 +95,8 @@ def test_check_whose_output_is_closed_ends_with_a_report(tmp_path):
 def test_check_with_a_breach_ends_with_1_and_every_report(tmp_path):
     """In a terminal of ASCII alone too, for which other characters are escaped."""
     breach = ("--fault", "auth-revoked-accepted", "--fact", "auth.revoked-key-is-401")
-    options = ("--seed", "7", "--runs-folder", "runs")
-    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    process = knouds("check", *breach, *options, cwd=tmp_path, **ascii_only)
+    command = ("check", *breach, "--seed", "7", "--runs-folder", "runs")
+    process = knouds(*command, cwd=tmp_path, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
 
     (folder,) = (tmp_path / "runs").iterdir()
     names = {file.name for file in folder.iterdir() if not file.match("reproduce-*.sh")}

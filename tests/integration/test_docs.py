@@ -122,10 +122,6 @@ def test_tests_named_by_a_word_in_pages_exist():
     assert [line for line, names in selected.items() if not names] == []
 
 
-def test_python_m_runs_the_command():
-    assert "knouds-harness" in run_program(sys.executable, "-m", "knouds_harness", "--version").stdout
-
-
 def shown_commands() -> dict[str, list[str]]:
     """Map each line of a page that runs the program to the words after its name."""
     commands: dict[str, list[str]] = {}

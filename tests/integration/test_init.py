@@ -19,12 +19,6 @@ PRO, BUSINESS = "STAGING_KEY_PRO", "STAGING_KEY_BUSINESS"
 HERE = "where the sandbox is"
 
 
-@pytest.fixture(scope="module")
-def sandbox():
-    with running_sandbox(seed=1) as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
 def init(tmp_path, monkeypatch, capsys, sandbox):
     """Run the command in an empty folder, with the sandbox's keys in the environment."""
@@ -128,7 +122,7 @@ def test_init_changes_nothing_on_the_server(init, sandbox):
 @pytest.mark.parametrize("order", ["capability", "resource-body"])
 def test_profile_of_a_legal_server_is_correct(init, order):
     """Open shapes make no difference; if the order of checks does, the output says so."""
-    with running_sandbox(seed=1, legal=f"1,order={order},limited=runs") as other:
+    with running_sandbox(legal=f"1,order={order},limited=runs") as other:
         code, out, _ = init("--key", PRO, "--key", "STAGING_KEY_READ_ONLY", url=other.base_url)
 
     personas = load_target("targets/staging.toml").personas

@@ -173,7 +173,9 @@ def test_terminated_command_cleans_up(sandbox, profile_of, tmp_path, command, nu
         (folder,) = (tmp_path / "reports").glob("runs/*")
         assert "Interrupted" in printed
         assert "interrupted" in (folder / "report.html").read_text()
-        assert read_run(folder).outcome == "interrupted"
+        record = read_run(folder)
+        assert record.outcome == "interrupted"
+        assert record.counts.exchanges == len(record.exchange_by_id)  # requests in flight were waited for
     else:
         assert f"{len(read_recordings(tmp_path / 'recordings'))} of " in printed
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import socket
 import struct
 import time
@@ -16,6 +17,7 @@ import brotli
 from hypothesis import strategies as st
 from raw_server import Attack
 
+from knouds_harness.contract.document import shipped_document
 from knouds_sandbox.seeding import key_secret
 
 _JSON: Final = b"Content-Type: application/json\r\n"
@@ -272,26 +274,9 @@ HARMLESS: Final[Mapping[str, Attack]] = {
 
 KEY = key_secret(0, "full").encode()
 PATHS = (
-    "/api/whoami",
-    "/api/workflows",
-    "/api/workflows/{}",
-    "/api/workflows/{}/move",
-    "/api/workflows/{}/schema",
-    "/api/workflows/{}/public-schema",
-    "/api/workflows/{}/run",
-    "/api/models/{}/run",
-    "/api/executions/{}",
-    "/api/executions/{}/cancel",
-    "/api/usage",
-    "/api/usage/models",
-    "/api/pricing/public",
-    "/api/health",
-    "/api/credits/{}",
-    "/__sandbox__/keys",
-    "/__sandbox__/accounts",
-    "/__sandbox__/clock",
-    "/__sandbox__/state",
-    "/{}",
+    *(re.sub(r"\{\w+\}", "{}", each.path) for each in shipped_document().operations),
+    *("/api/credits/{}", "/__sandbox__/keys", "/__sandbox__/accounts", "/__sandbox__/clock"),
+    *("/__sandbox__/state", "/{}"),
 )
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
 URL_BYTES = st.sampled_from([*b"abz09-_.~!$&'()*+,;=:@/%", *b"?=&%"])

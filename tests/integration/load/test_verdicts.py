@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from clocks import wait_until
-from example_targets import PORTRAIT, PRO, SmallProfile
+from example_targets import PORTRAIT, PRO
 from hostile_traffic import BROKEN_HTTP, BROKEN_JSON
 from loading import end_of, first_line, load, scenario_of, started_load
 from raw_server import replacing
@@ -20,40 +20,29 @@ SHORT = ("--users", "2", "--duration", "1s", "--quiet")
 
 
 @pytest.fixture
-def small(tmp_path, sandbox):
-    return SmallProfile(folder=tmp_path, sandbox=sandbox)
-
-
-@pytest.fixture
 def pro(small):
     """One key of a pro account with all that its tier grants, and one workflow."""
     return small.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT)
 
 
-@pytest.mark.nightly
-def test_client_in_a_custom_scenario_sends_the_key(tmp_path, pro):
-    scenario = scenario_of(
-        tmp_path, "    @task\n    def look(self):\n        self.client.get('/api/whoami', name='getWhoami')\n"
-    )
+READS_AND_HARMS = """\
+    @task
+    def harm(self):
+        self.client.get("/api/whoami", name="getWhoami")
+        self.client.delete("/api/workflows/pia-portrait")
+"""
+
+
+def test_client_in_a_custom_scenario_sends_the_key_and_changes_nothing(tmp_path, pro):
+    """Its own methods note nothing of what they change, so a guard ends the run before the first byte."""
+    scenario = scenario_of(tmp_path, READS_AND_HARMS)
 
     loaded = load(tmp_path / "runs", scenario, "--target", pro.written(), *SHORT)
 
     (operation,) = loaded.results.operations
     assert operation.by_status["ok"] == operation.requests > 0
-
-
-def test_client_in_a_custom_scenario_changes_nothing(tmp_path, pro):
-    """Its own methods note nothing of what they change, so a guard ends the run before the first byte."""
-    scenario = scenario_of(
-        tmp_path,
-        "    @task\n    def harm(self):\n        self.client.delete('/api/workflows/pia-portrait')\n",
-    )
-
-    loaded = load(tmp_path / "runs", scenario, "--target", pro.written(), *SHORT)
-
     assert loaded.exit_code == ExitCode.GUARD
     assert "DELETE /api/workflows/pia-portrait: self.client sends nothing that" in loaded.out + loaded.err
-    assert not loaded.results.operations
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Scenarios with the means of an ordinary customer: one key, a workflow or a model."""
 
 import pytest
-from example_targets import CLIP, IMAGE, PORTRAIT, PRO, SmallProfile
+from example_targets import CLIP, IMAGE, PORTRAIT, PRO
 from loading import load
 
 from knouds_harness.errors import ExitCode
@@ -9,11 +9,6 @@ from knouds_harness.errors import ExitCode
 SHORT = ("--rate", "4", "--duration", "3s", "--quiet", "--seed", "1")
 ASKED = {"sync_runs": set(), "async_cycles": {"getExecution"}, "cancels": {"getExecution", "cancelExecution"}}
 RUNS_MODELS = ("model:run", "execution:read", "execution:cancel")
-
-
-@pytest.fixture
-def small(tmp_path, sandbox):
-    return SmallProfile(folder=tmp_path, sandbox=sandbox)
 
 
 def loaded_with(tmp_path, scenario, profile):
