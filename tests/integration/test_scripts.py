@@ -74,6 +74,7 @@ NOT_BY_VERIFY = {
     "run-foreign-workflow-is-403": THE_PROFILE,
     "run-granted-costs": THE_PROFILE,
     "run-provider-failure-is-200": THE_PROFILE,
+    "run-without-credits-accepted": THE_PROFILE,
     "schema-fields-null-without-input": THE_PROFILE,
     "schema-public-of-private-with-a-key": THE_PROFILE,
     "write-to-foreign-template-accepted": THE_PROFILE,
