@@ -28,14 +28,22 @@ def read(folder):
     return record.results, record.seconds, gaps
 
 
-def test_damaged_line_is_left_out_and_named(folder):
+@pytest.mark.parametrize(
+    ("change", "left", "says"),
+    [
+        (lambda text: text.replace("\n0,", "\nzero,"), 1, "line 2 is damaged"),
+        (lambda text: text[:-12], 0, "line 3 is cut short"),
+    ],
+    ids=["damaged", "cut"],
+)
+def test_damaged_line_is_left_out_and_named(folder, change, left, says):
     path = folder / SECONDS_FILE
-    path.write_text(path.read_text().replace("\n0,", "\nzero,"))
+    path.write_text(change(path.read_text()))
 
     _, seconds, gaps = read(folder)
 
-    assert [each.at_s for each in seconds] == [1]
-    assert gaps == [f"{SECONDS_FILE}, line 2 is damaged, and is left out."]
+    assert [each.at_s for each in seconds] == [left]
+    assert gaps == [f"{SECONDS_FILE}, {says}, and is left out."]
 
 
 @pytest.mark.parametrize("spread", ["12:3:4", "x:1", "12:", "1_2:3", "999999:1"])
@@ -71,16 +79,6 @@ def test_record_is_read_back(folder):
     assert [each.at_s for each in seconds] == [0, 1]
     assert seconds[1].p50_ms == pytest.approx(5.0, rel=0.001)
     assert gaps == []
-
-
-def test_truncated_line_is_left_out_and_named(folder):
-    path = folder / SECONDS_FILE
-    path.write_text(path.read_text()[:-12])
-
-    _, seconds, gaps = read(folder)
-
-    assert [each.at_s for each in seconds] == [0]
-    assert gaps == [f"{SECONDS_FILE}, line 3 is cut short, and is left out."]
 
 
 def test_figures_are_read_without_the_seconds(folder):
