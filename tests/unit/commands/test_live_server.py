@@ -40,10 +40,13 @@ def test_metrics_follow_the_load(live, url, tmp_path):
     assert httpx.get(url).text == text
 
 
-def test_nothing_else_is_served(url):
+def test_request_with_another_host_is_refused(url):
     """A foreign name could resolve to this machine, in any browser."""
-    assert httpx.get(url.removesuffix("metrics")).status_code == 404
     assert httpx.get(url, headers={"host": "evil.example"}).status_code == 403
+
+
+def test_nothing_else_is_served(url):
+    assert httpx.get(url.removesuffix("metrics")).status_code == 404
 
 
 def test_taken_port_is_a_usage_error(live):
