@@ -284,6 +284,7 @@ def _run() -> None:
     except click.exceptions.Exit as ended:
         sys.exit(ended.exit_code)
     except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
         sys.exit(ExitCode.INTERRUPTED)
     except HarnessError as error:
         _say(error, str(error))

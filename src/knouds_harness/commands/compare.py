@@ -104,9 +104,9 @@ def compare(
 
     \b
       knouds-harness compare BASELINE RUN...
-      knouds-harness compare --baseline A --baseline B RUN...   several runs of the baseline
-      knouds-harness compare --keep NAME RUN...                 keep a summary under reports/baselines/
-      knouds-harness compare --repeat 5 --scenario reads --candidate-fault ID -- --rate 200
+      knouds-harness compare --baseline A --baseline B RUN...   several runs
+      knouds-harness compare --keep NAME RUN...                 keep a summary
+      knouds-harness compare --repeat 5 --scenario reads -- --rate 200
     """
     from knouds_harness.measures.objectives import parse_objectives
     from knouds_harness.reporting.comparison.sides import read_side

@@ -40,7 +40,7 @@ def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, f
 
     \b
       knouds-harness facts capability.orthogonal       one of them
-      knouds-harness facts 'webhook.*' 'async.*'       by the first part of their ids
+      knouds-harness facts 'webhook.*' 'async.*'       groups of them
     """
     from knouds_harness.command_output import CommandConsole, print_json
     from knouds_harness.contract.document import shipped_document
@@ -150,8 +150,8 @@ def print_coverage(facts: Mapping[str, Fact], rows: list[dict[str, Any]], *, con
     proven = sum(row["gap"] is None for row in documented)
     assumed = sum(fact.source is Source.ASSUMED for fact in facts.values())
     say(
-        f"{proven} of {counted(len(documented), 'documented fact')} with a check and a fault that makes "
-        f"it fail, {counted(assumed, 'assumed fact')}."
+        f"{counted(len(documented), 'documented fact')}, {proven} with a check and a fault that makes it "
+        f"fail; {counted(assumed, 'assumed fact')}."
     )
     recorded = {name for row in rows for name in row["recordings"]}
     say(

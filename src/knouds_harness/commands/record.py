@@ -76,7 +76,7 @@ def record(
     knouds-harness record                                    the built-in sandbox
     knouds-harness record --target staging --yes             a profile of your own
     knouds-harness record --update --outcome 'getWhoami-*'   some of them, anew
-    knouds-harness record --compare blue green               what changed between two folders
+    knouds-harness record --compare blue green               what changed
     """
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.contract.document import shipped_document
@@ -145,8 +145,8 @@ def _record(
     _print_contradictions(run, console)
     sys.stderr.writelines(f"{printable(line)}\n" for line in run.left)
     if run.outcome in ("stopped", "failed", "interrupted"):
-        if run.note:
-            sys.stderr.write(f"error: {printable(shown(run.note))}\n")
+        said = f"error: {printable(shown(run.note))}" if run.note else run.outcome
+        click.echo(said, err=True)
         return run.exit_code
     are_answers_wrong = any(each.problem and not each.is_untested for each in judged)
     if run.contradictions or run.left or are_answers_wrong or run.test_data.unsuccessful:

@@ -157,6 +157,7 @@ def _named(pairs: Pairs) -> list[dict[str, str]]:
 
 
 _BODILESS: Final = frozenset({204, 205})
+NO_BODY: Final = "body not recorded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,7 +289,11 @@ def _entries(path: Path) -> list[Any]:
     try:
         entries = json.loads(file_text(path))["log"]["entries"]
     except OSError as error:
-        raise _refused(path, f"cannot be read: {error.strerror}") from error
+        raise UsageError(
+            f"{path}: cannot be read: {error.strerror}\n  Name a HAR file that was exported with content."
+        ) from error
+    except UnicodeDecodeError:
+        raise _refused(path, "is not a HAR file: it is not text") from None
     except (ValueError, RecursionError) as error:
         raise _refused(path, f"is empty, cut short or not a HAR file: {error}") from None
     except (LookupError, TypeError):
@@ -317,7 +322,7 @@ def _obstacle(raw: dict[str, Any], answer: _Answer, exchange: Exchange) -> str |
         return "answered from a cache"
     size, body = answer.content.size or 0, _bytes(answer.content)
     if body is None and exchange.status not in _BODILESS and (size > 0 or (answer.body_size or 0) > 0):
-        return "body not recorded"
+        return NO_BODY
     if body and size > len(body) and exchange.json_or_none() is None:
         return "body not recorded whole"
     return None

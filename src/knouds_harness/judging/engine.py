@@ -101,8 +101,8 @@ def finding_of(
     }
     mark = fingerprint(**about, where=claim.where or claim.cause)
     day = today or datetime.now(UTC).date()
-    reasons = (
-        waiver.reason
+    excuses = (
+        waiver.excuse
         for waiver in waivers
         if not waiver.is_expired(day) and waiver.matches(fingerprint=mark, **about)
     )
@@ -121,7 +121,7 @@ def finding_of(
         trace_id=exchange.trace_id,
         curl=curl(exchange, names),
         fingerprint=mark,
-        waived_by=next(reasons, None),
+        waived_by=next(excuses, None),
     )
 
 

@@ -126,7 +126,7 @@ class Finding:
         script: Lines for a shell that send all of them again; empty if it takes one.
         test: The test of the suite that showed it, as pytest names it; empty for recorded traffic and load.
         fingerprint: The same for the same finding in every run.
-        waived_by: The reason of the waiver that accepts it, if one does.
+        waived_by: The reason and the last day of the waiver that accepts it, if one does.
     """
 
     check: str

@@ -123,7 +123,7 @@ class Replayer:
         """
         unsettled: list[Replayed] = []
         for number, finding in enumerate(findings, start=1):
-            self.show(f"sending the request of finding {number} of {len(findings)} again: {finding.fact}")
+            self.show(f"replaying finding {number} of {len(findings)}: {finding.fact}")
             replayed = self.replay(finding)
             if replayed.status is ReplayStatus.OPEN and is_shown_by_suite(finding):
                 unsettled.append(replayed)

@@ -253,7 +253,7 @@ class ConformanceRun:
 
     def _note_night(self, path: Path) -> list[str]:
         """Add this night to the file of ``--rotate``; return lines about all nights together."""
-        findings, excused = self.recorder.findings.values(), {each.reason for each in self._unsteady}
+        findings, excused = self.recorder.findings.values(), {each.excuse for each in self._unsteady}
         nights = self.nights.with_night(
             self.recorder.today,
             paid=self.spending.paid.difference(self.cut),

@@ -247,6 +247,11 @@ class Waiver:
     def is_expired(self, today: date) -> bool:
         return today > self.expires
 
+    @property
+    def excuse(self) -> str:
+        """What reports say of the findings that it accepts."""
+        return f"{self.reason}, until {self.expires}"
+
     def __str__(self) -> str:
         """Show what it matches, such as ``fact envelope.plain-401-has-code, status 401``."""
         names = ("fingerprint", "fact", "check", "operation", "status", "code")

@@ -119,6 +119,13 @@ def test_unknown_command_is_refused():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_terminal_of_80_columns(name):
+    shown = CliRunner().invoke(cli, [name, "--help"], terminal_width=80).output
+
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_says_what_each_option_does(name):
     """An option's help is one sentence that begins with a capital and has no full stop."""
     says = {
@@ -178,7 +185,7 @@ def test_ctrl_c_that_python_ignores_ends_the_command(before):
 
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
 
-    assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "")
+    assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "interrupted\n")
 
 
 @pytest.mark.parametrize("arguments", [("facts",), ("--help",)])

@@ -108,6 +108,15 @@ BROKEN = {
 }
 
 
+def test_picture_and_missing_file_are_refused_in_words(tmp_path):
+    picture = tmp_path / "shot.png"
+    picture.write_bytes(b"\x89PNG")
+
+    for path, says in ((picture, "it is not text"), (tmp_path, "Name a HAR file that was exported")):
+        with pytest.raises(UsageError, match=says):
+            read_traffic(path)
+
+
 @pytest.mark.parametrize("kind", BROKEN)
 def test_file_of_something_else_is_refused(kind, tmp_path):
     text, says = BROKEN[kind]

@@ -360,7 +360,7 @@ def test_exit_code_shows_whether_a_finding_is_gone_or_open(answer, code, tmp_pat
     record, finding = finding_of(tmp_path)
 
     assert replayed_all(record, finding.fingerprint, answer)[0] == code
-    assert capsys.readouterr().err == f"sending the request of finding 1 of 1 again: {finding.fact}\n"
+    assert capsys.readouterr().err == f"replaying finding 1 of 1: {finding.fact}\n"
 
 
 def test_findings_that_cannot_be_read_are_not_gone(tmp_path, replayed_all):

@@ -234,14 +234,22 @@ class WaiverRow:
     ends_soon: bool
 
 
+_WAIVED_BY: Final = ("fingerprint", "check", "operation", "status", "code", "fact")
+
+
 def waiver_rows(record: RunRecord) -> list[WaiverRow]:
     """Return the profile's waivers; a run about some facts selects those that name one of them."""
     selected, day = record.setup.selected, record.started_at.date()
     rows = []
     for waiver in record.setup.target.waivers:
-        findings = tuple(each for each in record.findings if each.waived_by == waiver.reason)
-        unused = "unused" if selected is None or waiver.fact in selected else "not selected"
         is_expired = waiver.is_expired(day)
+        findings = tuple(
+            each
+            for each in record.findings
+            if (is_expired or each.waived_by is not None)
+            and waiver.matches(**{name: getattr(each, name) for name in _WAIVED_BY})
+        )
+        unused = "unused" if selected is None or waiver.fact in selected else "not selected"
         rows.append(
             WaiverRow(
                 waiver=waiver,

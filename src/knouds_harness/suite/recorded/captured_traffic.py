@@ -12,8 +12,9 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Operation
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.har import Recorded, read_traffic
+from knouds_harness.exchange.har import NO_BODY, Recorded, read_traffic
 from knouds_harness.exchange.traffic_redaction import TrafficRedactor
+from knouds_harness.printable import first_few
 
 _MOST_LISTED: Final = 10
 _API: Final = re.compile(r"(?=/api/)")
@@ -56,8 +57,9 @@ def read_captured(path: Path, document: Document, *, base_url: str | None) -> Ca
     """
     traffic = read_traffic(path)
     redactor = TrafficRedactor(traffic)
-    placed, others = find_api(traffic, document, base_url=_checked(base_url))
-    where = _one_base_url(placed, path)
+    asked = _checked(base_url)
+    placed, others = find_api(traffic, document, base_url=asked)
+    where = _one_base_url(placed, path) or asked or ""
     elsewhere = [each.recorded for each in placed if each.base_url != where]
     deliveries = [each for each in elsewhere if each.exchange.is_delivery]
     others += [each for each in elsewhere if each not in deliveries]
@@ -72,7 +74,10 @@ def read_captured(path: Path, document: Document, *, base_url: str | None) -> Ca
     }
     left_out = _left_out(reasons, len(traffic))
     if not exchanges:
-        raise UsageError(f"{path}: nothing in it can be judged\n  {left_out}")
+        like = first_few(sorted({each.base_url for each in find_api(traffic, document)[0]}), _MOST_LISTED)
+        hint = f"\nRequests like the API's went to {like}: name one as --base-url." if asked and like else ""
+        remarks = f"{left_out}{hint}".replace("\n", "\n  ")
+        raise UsageError(f"{path}: nothing in it can be judged\n  {remarks}")
     return Captured(
         base_url=where,
         exchanges=tuple(exchanges),
@@ -193,6 +198,7 @@ def _left_out(reasons: Mapping[str, Counter[str]], total: int) -> str:
                 f"{what}: {counts.total()} ({_listed(counts.most_common())})"
                 for what, counts in counts_by_reason.items()
             ),
+            *(["Export the HAR file with content."] if reasons["not judgeable"][NO_BODY] else []),
         ]
     )
 

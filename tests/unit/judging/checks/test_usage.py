@@ -1,5 +1,7 @@
 """Checks of usage are pure: hand-made pages show what breaks them."""
 
+from dataclasses import replace
+
 import pytest
 from exchanges import broken, exchange, refusal
 
@@ -52,6 +54,17 @@ WHOLE = [row(3, status="failed"), row(2, workflowSlug="harbour-hd"), row(1, mode
 )
 def test_offset_skips_that_many_rows(answer, after, facts):
     assert broken(pages.offset, answer, before=WHOLE, after=after, offset=1, limit=1) == facts
+
+
+def test_expected_page_names_what_was_asked_for():
+    """By documented parameters only: others may be a key."""
+    request = replace(page().request, query=(("limit", "1"), ("offset", "1"), ("key", "x")))
+
+    [claim] = pages.offset.judge(
+        replace(page(), request=request), before=WHOLE, after=WHOLE, offset=1, limit=1
+    )
+
+    assert claim.expected == "1 rows: those from number 2 on (asked with ?limit=1&offset=1)"
 
 
 @pytest.mark.parametrize(

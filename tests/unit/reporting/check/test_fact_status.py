@@ -1,6 +1,7 @@
 """The status of facts after a run, and the headline."""
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from run_records import broken, exchange, finding, healthy
@@ -79,6 +80,17 @@ def test_waivers_say_whether_they_are_used_or_expired(record):
 
     assert [row.state for row in waiver_rows(record)] == ["used", "expired"]
     assert [row.state for row in waiver_rows(alone)] == ["not selected", "expired"]
+
+
+def test_expired_waiver_counts_the_findings_that_it_would_accept(record):
+    target = record.setup.target
+    expired = replace(target.waivers[0], expires=date(2026, 10, 1))
+    findings = tuple(replace(each, waived_by=None) for each in record.findings)
+    setup = replace(record.setup, target=replace(target, waivers=(expired,)))
+
+    [row] = waiver_rows(replace(record, findings=findings, setup=setup))
+
+    assert (row.state, {each.fact for each in row.findings}) == ("expired", {expired.fact})
 
 
 def test_run_about_a_waived_fact_tested_something(record):

@@ -126,6 +126,17 @@ def test_traffic_without_anything_to_judge_is_refused(entries, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_refusal_names_the_address_that_the_requests_went_to(tmp_path):
+    with pytest.raises(UsageError) as raised:
+        verified(tmp_path, entry(f"{API}/v1/api/whoami"), base_url=API)
+
+    assert str(raised.value).splitlines()[1:] == [
+        "  1 of 1 entries were not judged.",
+        "  unknown routes: 1 (GET /v1/api/whoami 1)",
+        f"  Requests like the API's went to {API}/v1: name one as --base-url.",
+    ]
+
+
 def test_base_url_chooses_the_server(tmp_path):
     entries = [
         entry(f"{API}/v1/api/whoami", WHOAMI),

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.usage import (
@@ -29,11 +30,17 @@ def _identity(row: Row) -> str:
     return str(row.get("id"))
 
 
+_FILTERS: Final = ("status", "modelId", "workflowSlug")
+_PARAMETERS: Final = ("limit", "offset", *_FILTERS)
+
+
 def _of_page(
     exchange: Exchange, *, fact: str = "", holds: bool, expected: str, observed: str
 ) -> Iterator[Claim]:
     """Claim something about a page of rows; nothing about any other response."""
     if rows_in(exchange) is not None:
+        asked = "&".join(f"{name}={value}" for name, value in exchange.request.query if name in _PARAMETERS)
+        expected += f" (asked with ?{asked})" if asked else ""
         yield Claim(fact=fact, holds=holds, expected=expected, observed=observed, where="/rows")
 
 
@@ -55,11 +62,7 @@ def _total(case: Case) -> int | None:
 
 def _filters(case: Case) -> Mapping[str, str]:
     """Return the filters in the query; empty if it is undocumented whether they filter."""
-    filters = {
-        name: case.asked.query[name]
-        for name in ("status", "modelId", "workflowSlug")
-        if case.asked.query.get(name)
-    }
+    filters = {name: case.asked.query[name] for name in _FILTERS if case.asked.query.get(name)}
     is_documented = filters.get("status", "failed") in ("processing", "completed", "failed")
     return filters if is_documented else {}
 
