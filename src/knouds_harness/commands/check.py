@@ -39,7 +39,7 @@ def check(*, baseline: str | None, baselines_folder: Path, only_new: bool, **ask
     \b
       knouds-harness check                                   the built-in sandbox
       knouds-harness check --target staging --credits 50     a profile of your own
-      knouds-harness check --quick                           fewer samples of each fact
+      knouds-harness check --quick                           fewer samples of each
       knouds-harness check --family capabilities --seed 42   one family
       knouds-harness check --fault auth-revoked-accepted     see a check fail
     """

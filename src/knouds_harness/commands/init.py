@@ -76,7 +76,7 @@ def init(
 
     \b
       knouds-harness init --url https://staging.example.com --key STAGING_KEY
-      knouds-harness init --url https://staging.example.com --key A --key B --force
+      knouds-harness init --url URL --key STAGING_KEY --key OTHER_KEY --force
     """
     from knouds_harness.command_output import CommandConsole, print_line
     from knouds_harness.targets.http_settings import HttpSettings
