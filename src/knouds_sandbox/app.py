@@ -118,7 +118,10 @@ async def _serving(services: Services) -> AsyncIterator[None]:
     with contextlib.closing(services.store):
         async with services.engine.deliverer.serving():
             services.engine.start()
-            yield
+            try:
+                yield
+            finally:
+                services.engine.stop()
 
 
 async def _answer_refusal(_: Request, refusal: Exception) -> Response:

@@ -59,12 +59,18 @@ class Engine:
             if run.cancel_unix_s is not None:
                 self._end_at(run.cancel_unix_s, run.id)
 
+    def stop(self) -> None:
+        """End nothing more: the store is about to be closed."""
+        self._loop = None
+
     def _end_at(self, at_unix_s: float, run_id: int) -> None:
         if self._loop is not None:
             self._loop.call_later(at_unix_s - time.time(), self._end_if_due, run_id, at_unix_s)
 
     def _end_if_due(self, run_id: int, now: float) -> None:
         """End a run that is in flight and due by then; the state may have been reset meanwhile."""
+        if self._loop is None:
+            return
         run = find_run(self.store, run_id)
         if run is None or run.ended_unix_s is not None:
             return

@@ -91,8 +91,10 @@ class Deliverer:
         async with httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False) as self._client:
             for (delivery_id,) in self.store.rows("SELECT id FROM deliveries WHERE next_unix_s IS NOT NULL"):
                 self.start(delivery_id)
-            yield
-            self.forget()
+            try:
+                yield
+            finally:
+                self.forget()
 
     def start(self, delivery_id: int) -> None:
         if self._client is not None:

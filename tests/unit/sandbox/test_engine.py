@@ -1,0 +1,38 @@
+"""The engine ends executions by timers."""
+
+import asyncio
+import time
+
+import httpx
+
+from knouds_sandbox.app import build_app
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.seeding import seeded_keys
+
+LATENCY_S = 0.2
+
+
+def test_timer_of_a_stopped_sandbox_does_nothing():
+    """The store is closed by then."""
+    problems = []
+
+    async def run_and_stop():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, problem: problems.append(problem))
+        app, services = build_app(now_unix_s=time.time, latency=Latency(fixed_s=LATENCY_S))
+        headers = {"x-api-key": seeded_keys(services.store)["full"]}
+        services.engine.start()
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://sandbox", headers=headers
+        ) as client:
+            run = await client.post("/api/models/suno-v5/run?async=true", json={"inputs": {}})
+        services.engine.stop()
+        services.store.close()
+        later = asyncio.Event()
+        loop.call_later(2 * LATENCY_S, later.set)
+        await later.wait()
+        return run.status_code
+
+    assert asyncio.run(run_and_stop()) == 202
+    assert problems == []
