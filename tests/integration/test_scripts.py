@@ -217,6 +217,7 @@ def _in_answer(exchange: Exchange) -> Iterator[tuple[str, object]]:
 
 def _values(value: object, place: str) -> Iterator[tuple[str, object]]:
     if isinstance(value, dict):
+        yield f"{place}/", "an object"
         for name, each in value.items():
             yield from _values(each, f"{place}/{name}")
     elif isinstance(value, list):
