@@ -140,9 +140,9 @@ def test_cancelling_does_not_make_runs_fail(tester, executions):
     if accepted:
         same = [each for each in executions.left_alone if each.resource == accepted[-1].resource]
         cancel = accepted[-1].exchanges[accepted[-1].cancelled_at]
-        endings = [each.ending for each in accepted]
+        endings = [each.last for each in accepted]
         for alone in same:
-            tester.judge(checks.cancels_do_not_fail, cancel, endings=endings, alone=alone.ending)
+            tester.judge(checks.cancels_do_not_fail, cancel, endings=endings, alone=alone.last)
 
 
 def one_at_a_price(target):

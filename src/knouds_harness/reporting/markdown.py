@@ -4,12 +4,12 @@ Text from a server stands in code spans and blocks only, where it neither format
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from textwrap import indent
 from typing import Final
 
 from knouds_harness.printable import counted, printable
-from knouds_harness.reporting.check.evidence import EvidenceView, answer_excerpt
+from knouds_harness.reporting.check.evidence import EvidenceView, Step
 from knouds_harness.reporting.report import (
     Block,
     Code,
@@ -25,13 +25,16 @@ from knouds_harness.reporting.report import (
     pieces_of,
     plain,
 )
-from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.findings import Finding, script_file
 
 _SIGN_BY_TONE: Final = {"good": "✅", "bad": "❌", "warn": "⚠️", "note": "", "plain": ""}
 _LONGEST_VALUE: Final = 300
 _MOST_OF_ONE_FACT: Final = 2
 _LONGEST_CURL: Final = 1_200
+_LONGEST_SCRIPT: Final = 3_000
 _LEFT_OF_A_LONG_CURL: Final = 600
+_MOST_STEPS: Final = 12
+_MOST_OF_FINDINGS: Final = 58_000
 
 
 def markdown(report: Report) -> str:
@@ -95,13 +98,17 @@ def _findings(findings: Findings, file: str) -> Iterator[str]:
     views = findings.evidence.by_fingerprint
     total = sum(len(group.findings) for group in findings.groups)
     left = findings.most.get("markdown", total)
-    shown_in_all = 0
+    shown_in_all = size = 0
     for group in findings.groups:
         shown = group.findings[: min(left - shown_in_all, _MOST_OF_ONE_FACT)]
+        texts = [_finding(each, views.get(each.fingerprint)) for each in shown]
+        size += sum(map(len, texts))
+        if size > _MOST_OF_FINDINGS:
+            break
         if shown:
             title = f" · {escaped(group.title)}" if group.title else ""
             yield f"**{group.label}** · {code_span(group.name)}{title}"
-        yield from (_finding(each, views.get(each.fingerprint)) for each in shown)
+        yield from texts
         shown_in_all += len(shown)
     if total > shown_in_all:
         yield f"… and {counted(total - shown_in_all, 'more finding')} in `{file}`."
@@ -110,27 +117,37 @@ def _findings(findings: Findings, file: str) -> Iterator[str]:
 def _finding(finding: Finding, view: EvidenceView | None) -> str:
     place = f" at {code_span(finding.where)}" if finding.where else ""
     times = f", {finding.count:,} times" if finding.count > 1 else ""
-    after = f", after {len(finding.steps)} requests" if finding.steps else ""
     waived = f" (waived: {escaped(finding.waived_by)})" if finding.waived_by else ""
-    lines, summary = finding.reproduction, "Reproduce"
-    if len(lines) > _LONGEST_CURL:
-        summary = "The last request of" if finding.steps else "The request of"
-        where = ", ".join(finding.steps) or finding.exchange_id
-        curl = finding.curl
-        curl = curl if len(curl) <= _LONGEST_CURL else f"{curl[:_LEFT_OF_A_LONG_CURL]}…"
-        lines = f"# all is in exchanges.har: {where}\n{curl}"
+    lines = finding.reproduction
+    if finding.script and len(lines) > _LONGEST_SCRIPT:
+        lines = f"# in the folder of the run\nsh {script_file(finding)}"
+    elif not finding.script and len(lines) > _LONGEST_CURL:
+        lines = f"# all is in exchanges.har: {finding.exchange_id}\n{lines[:_LEFT_OF_A_LONG_CURL]}…"
     trace = f", trace {code_span(finding.trace_id)}" if finding.trace_id else ""
     key = f"as {code_span(finding.persona)}" if finding.persona else "without a key"
     operation = code_span(finding.operation or "no operation")
     who = escaped(finding.who) if finding.is_about_delivery else f"{operation} {key}"
-    answer = answer_excerpt(view) if view and not finding.is_about_delivery else ""
+    excerpts = [view.excerpt, *view.compared] if view and not finding.is_about_delivery else []
+    titled = [f"{each.title}\n{each.text}" if len(excerpts) > 1 else each.text for each in excerpts]
+    answer = "\n\n".join(titled)
+    steps = f"\n  {_steps(view.steps)}\n" if view and view.steps else ""
     return (
-        f"- {who}{place}{times}{after}{waived}: "
+        f"- {who}{place}{times}{waived}: "
         f"expected {code_span(finding.expected)}, observed {code_span(finding.observed)}{trace}\n"
-        f"{_fenced(finding.picture)}"
-        f"  <details><summary>{summary} {escaped(finding.fingerprint)}</summary>\n"
+        f"{steps}{_fenced(finding.picture)}"
+        f"  <details><summary>Reproduce {escaped(finding.fingerprint)}</summary>\n"
         f"{_fenced(lines, 'sh')}{_fenced(answer)}\n  </details>"
     )
+
+
+def _steps(steps: Sequence[Step]) -> str:
+    """Return in a line what was sent and what came, the first and the last ones of many."""
+    told = [
+        f"{number} {code_span(each.request)} {code_span(each.came)}" for number, each in enumerate(steps, 1)
+    ]
+    if len(told) > _MOST_STEPS:
+        told[_MOST_STEPS // 2 : -_MOST_STEPS // 2] = ["…"]
+    return " · ".join(told)
 
 
 def _fenced(text: str, language: str = "text") -> str:

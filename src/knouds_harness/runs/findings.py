@@ -111,6 +111,14 @@ _MOST_LINES: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A part of another response, ``where`` as of a finding."""
+
+    exchange_id: str
+    where: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """Something that was not as the document says, however often it was seen.
 
@@ -122,6 +130,7 @@ class Finding:
         exchange_id: The first exchange that showed it.
         trace_id: The id of that exchange in traces and logs of the server; empty if none was sent.
         curl: A line that sends that request again, keys left as shell variables.
+        compared: What it was compared with, if that is in few responses.
         steps: The exchanges that show it, in the order sent, if it takes more than one.
         script: Lines for a shell that send all of them again; empty if it takes one.
         test: The test of the suite that showed it, as pytest names it; empty for recorded traffic and load.
@@ -146,6 +155,7 @@ class Finding:
     exchange_id: str | None
     curl: str
     trace_id: str = ""
+    compared: tuple[Compared, ...] = ()
     steps: tuple[str, ...] = ()
     script: str = ""
     test: str = ""
@@ -162,6 +172,11 @@ class Finding:
     def is_about_intermediary(self) -> bool:
         """Whether something in front of the API answered."""
         return self.check == INTERMEDIARY
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether another kind of response tells the same thing differently, such as a row of usage."""
+        return bool(self.where) and any(each.where not in ("", self.where) for each in self.compared)
 
     @property
     def who(self) -> str:

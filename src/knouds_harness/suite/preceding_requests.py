@@ -14,7 +14,7 @@ from typing import Final
 from knouds_harness.contract.operations import IN_FLIGHT, RUN_OPERATIONS, Action
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.evidence import Exchange, Request, body_of, status_in
+from knouds_harness.exchange.evidence import JSON, Exchange, Request, body_of, status_in
 from knouds_harness.exchange.pricing import resource_named
 from knouds_harness.exchange.profile_check import health_request
 from knouds_harness.exchange.script import ended_at
@@ -24,7 +24,7 @@ from knouds_harness.targets.profile import Target
 _SAYS_OF_ITSELF: Final = frozenset(
     {
         *("operation", "held", "path_values", "granted", "catalogue", "shapes", "secret", "tier", "limit"),
-        *("deadline_s", "advanced_s", "slugs"),
+        *("deadline_s", "advanced_s", "slugs", "offset", "filters"),
     }
 )
 """Arguments of checks that are about the request, its key or the profile, not about other responses."""
@@ -44,18 +44,36 @@ _MOST_FAILURES_OF_ONE = 10
 _TEXT: Final = re.compile(rb'"([^"\\]+)"')
 
 
-def compared_with(family: str, arguments: Mapping[str, object]) -> list[Exchange] | None:
-    """Return the other exchanges among a check's arguments; None if it compares nothing.
+def is_comparing(family: str, given: Mapping[str, object]) -> bool:
+    """Return whether a check with these arguments compares responses.
 
-    Usage always compares, as what it lists rests on earlier runs.
+    Usage always does, as what it lists rests on earlier runs.
     """
-    if arguments.keys() <= _SAYS_OF_ITSELF and family != "usage":
-        return None
-    found: list[Exchange] = []
-    for value in arguments.values():
-        several = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,)
-        found += [each for each in several if isinstance(each, Exchange)]
-    return found
+    return family == "usage" or not given.keys() <= _SAYS_OF_ITSELF
+
+
+def exchanges_in(given: Mapping[str, object]) -> list[Exchange]:
+    """Return the exchanges among a check's arguments."""
+    return [
+        each
+        for value in given.values()
+        for each in (value if isinstance(value, list | tuple) else (value,))
+        if isinstance(each, Exchange)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The responses that the arguments of a check were taken from.
+
+    Attributes:
+        parts: Each with the place in it: a JSON pointer, or as of the finding.
+        is_complete: Whether all arguments were found, and no header is judged: it tells of the account, which
+            any request may change.
+    """
+
+    parts: Sequence[tuple[Exchange, str]]
+    is_complete: bool
 
 
 class _Running(threading.local):
@@ -101,35 +119,110 @@ class PrecedingRequests:
         own = (each for each in reversed(self._running.sent) if not each.is_control)
         return next(own, self._latest)
 
-    def of(self, exchange: Exchange, *, compared: Sequence[Exchange] | None = None) -> tuple[Exchange, ...]:
+    def sources(self, exchange: Exchange, given: Mapping[str, object], *, where: str = "") -> Sources:
+        """Return the responses that the arguments of a check were taken from, as far as they are found.
+
+        Rows and other objects are looked for in what the test has sent, nearest first, and statuses in what
+        was sent about the execution, later if possible. ``where`` is the place of the finding.
+        """
+        sent = [each for each in reversed(self._running.sent) if each.id != exchange.id]
+        sent.sort(key=lambda each: abs(each.started_at - exchange.started_at))
+        about = list(self._by_name.get(exchange.request.path_values.get("id", ""), ()))
+        about.sort(key=lambda each: _place(each) < _place(exchange))
+        found: list[tuple[Exchange, str] | None] = []
+        for name, value in given.items():
+            items = value if isinstance(value, list) else [value]
+            if name in _SAYS_OF_ITSELF or value is None or value is False:
+                continue
+            if others := exchanges_in({name: value}):
+                found += [(each, where) for each in others]
+            elif items and all(isinstance(each, str) for each in items):
+                for status in dict.fromkeys(items):
+                    found.append(
+                        next(((each, "/status") for each in about if status_in(each) == status), None)
+                    )
+            elif whole := _found(value, sent):
+                found.append(whole)
+            else:
+                found += [_found(each, sent) for each in items] or [None]
+        parts = {(each.id, place): (each, place) for each, place in filter(None, found)}
+        return Sources(
+            parts=[part for part in parts.values() if part[0].id != exchange.id],
+            is_complete=None not in found and not where.startswith("header "),
+        )
+
+    def of(self, exchange: Exchange, *, sources: Sources | None = None) -> tuple[Exchange, ...]:
         """Return the exchanges that reproduce this one: all that led to it, and itself.
 
         These are the ones that created or changed the resources, keys and accounts that it names. In a
-        sequence, they include all that the test had sent before; if the response was compared, all that the
-        test has sent so far. For a cancel, later polls are included too, as they show its effect.
-        ``compared`` are the exchanges that it was compared with, as far as known; None if with none.
+        sequence, they include all that the test had sent before. For a cancel, later polls are included too,
+        as they show its effect. If the response was compared, they include ``sources``, and what the test has
+        sent: if all sources were found, only what may have changed something, of executions only their own.
         """
         sent = self._running.sent
-        if compared is not None:
-            seeds = [*sent, *compared, exchange]
+        seeds = [exchange, *(each for each, _ in sources.parts)] if sources else [exchange]
+        if sources and sources.is_complete:
+            until = max(map(ended_at, seeds))
+            own = {*map(_execution_of, self._leading_to(seeds, exchange)), None}
+            acts = [
+                each
+                for each in sent
+                if each.request.action is not Action.READ
+                and each.started_at <= until
+                and ("id" not in exchange.request.path_values or _execution_of(each) in own)
+            ]
+            kept = {each.id for each in seeds}
+            led = self._leading_to([*seeds, *acts], exchange)
+            return tuple(each for each in led if each.id in kept or each.request.action is not Action.READ)
+        if sources:
+            seeds += sent
         elif self._running.is_sequence and any(each.id == exchange.id for each in sent):
             seeds = [each for each in sent if each.started_at <= ended_at(exchange)]
-        else:
-            seeds = [exchange]
-        last = max(map(_place, seeds))
+        led = self._leading_to(seeds, exchange)
+        return _essential(led, shown_by=exchange, is_compared=sources is not None)
+
+    def _leading_to(self, seeds: Iterable[Exchange], exchange: Exchange) -> tuple[Exchange, ...]:
+        """Return these with all that made or changed what they name; after a cancel, its effect too."""
+        left = list(seeds)
+        last = max(map(_place, left))
         is_cancel = exchange.request.operation_id == "cancelExecution"
         found: dict[str, Exchange] = {}
-        while seeds:
-            each = seeds.pop()
+        while left:
+            each = left.pop()
             if each.id not in found:
                 found[each.id] = each
-                seeds += [
+                left += [
                     other
                     for name in _named_by(each)
                     for other in self._by_name.get(name, ())
                     if is_cancel or _place(other) <= last
                 ]
         return tuple(sorted(found.values(), key=_place))
+
+
+def _execution_of(exchange: Exchange) -> object:
+    """Return the id of the execution that a request names or starts; None if it does not."""
+    return exchange.request.path_values.get("id") or body_of(exchange).get("executionId")
+
+
+def _found(value: object, sent: Iterable[Exchange]) -> tuple[Exchange, str] | None:
+    """Return the first exchange whose response holds this object or list, and where."""
+    if value and isinstance(value, Mapping | list):
+        for each in sent:
+            if (place := _place_in(each.json_or_none(), value)) is not None:
+                return each, place
+    return None
+
+
+def _place_in(body: JSON, value: object) -> str | None:
+    """Return the JSON pointer to an object or list in a body."""
+    if body == value:
+        return ""
+    items = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
+    for name, each in items:
+        if (place := _place_in(each, value)) is not None:
+            return f"/{str(name).replace('~', '~0').replace('/', '~1')}{place}"
+    return None
 
 
 def _place(exchange: Exchange) -> tuple[int, str]:
@@ -166,7 +259,7 @@ def _named_by(exchange: Exchange) -> Iterable[str]:
         yield found.decode("utf-8", "replace")
 
 
-def essential_steps(
+def _essential(
     exchanges: Sequence[Exchange], *, shown_by: Exchange, is_compared: bool = False
 ) -> tuple[Exchange, ...]:
     """Return the exchanges that may have led to a response.

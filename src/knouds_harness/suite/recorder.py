@@ -22,12 +22,13 @@ from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
 from knouds_harness.judging.engine import contradiction_finding, finding_of, judge
 from knouds_harness.judging.user_checks import claims_of, place_of
 from knouds_harness.printable import printable
-from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.findings import Compared, Finding
 from knouds_harness.runs.writer import RunWriter
-from knouds_harness.suite.preceding_requests import PrecedingRequests, compared_with, essential_steps
+from knouds_harness.suite.preceding_requests import PrecedingRequests, exchanges_in
 from knouds_harness.targets.resources import Waiver
 
 _MOST_SHOWN: Final = 300
+_MOST_COMPARED: Final = 3
 _IN_BASE64: Final = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
 _MOST_PARTS: Final = 60
 """A script with more steps would repeat everything ever done to a resource, which does not help."""
@@ -125,11 +126,11 @@ class FindingRecorder:
         exchange: Exchange,
         claims: Iterable[Claim],
         *,
-        compared: Sequence[Exchange] | None = None,
+        given: Mapping[str, object] | None = None,
     ) -> list[Finding]:
         """Record each claim; returns the findings that fail the run, whether new or known.
 
-        ``compared`` are the other responses that the claims rest on, as far as known; None if there are none.
+        ``given`` are the check's arguments; None if the claims rest on this response alone.
         """
         failing = []
         for claim in claims:
@@ -159,7 +160,7 @@ class FindingRecorder:
             if known is None or not known.test:  # the first test to show it, even if it was seen before tests
                 self.shown.new.add(finding.fingerprint)
             finding = replace(finding, test=self.shown.test)
-            finding = self.writer.add_finding(self._reproduced(finding, exchange, claim, compared, known))
+            finding = self.writer.add_finding(self._reproduced(finding, exchange, claim, given, known))
             if self.fails(finding):
                 self.broken_by_exchange[exchange.id].append(explain(check, claim))
                 self.shown.failing[finding.fingerprint] = finding
@@ -171,8 +172,8 @@ class FindingRecorder:
         """Record the claims of all checks about an exchange, and what it shows beyond the document."""
         for check, made in groupby(judge(exchange, context), key=itemgetter(0)):
             told = {name: context.known[name] for name in check.given if name in context.known}
-            compared = compared_with(check.family, told) or None
-            self.record(check, exchange, (claim for _, claim in made), compared=compared)
+            given = told if exchanges_in(told) else None
+            self.record(check, exchange, (claim for _, claim in made), given=given)
         if exchange.is_delivery:
             return
         self.gatherer.add(exchange)
@@ -224,15 +225,17 @@ class FindingRecorder:
         finding: Finding,
         exchange: Exchange,
         claim: Claim,
-        compared: Sequence[Exchange] | None,
+        given: Mapping[str, object] | None,
         known: Finding | None,
     ) -> Finding:
         """Return the finding with the steps and script that reproduce it, or the known ones if not longer."""
         if known is not None and not known.steps:
             return replace(finding, script=known.script)
-        steps = essential_steps(
-            self.steps.of(exchange, compared=compared), shown_by=exchange, is_compared=compared is not None
-        )
+        sources = None if given is None else self.steps.sources(exchange, given, where=claim.where)
+        if sources and len(sources.parts) <= _MOST_COMPARED:
+            compared = tuple(Compared(exchange_id=each.id, where=place) for each, place in sources.parts)
+            finding = replace(finding, compared=compared)
+        steps = self.steps.of(exchange, sources=sources)
         if len(steps) == 1 and exchange.url.startswith(self.names.base_url):
             return finding
         if known is not None and len(known.steps) <= len(steps):

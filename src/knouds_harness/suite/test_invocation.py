@@ -158,7 +158,7 @@ def record_failure(
         replace(claim, holds=False, observed=_observed(error), where=callspec.id if callspec else "")
         for claim in check.judge(exchange)
     ]
-    return "finding" if recorder.record(check, exchange, broken, compared=()) else "waived"
+    return "finding" if recorder.record(check, exchange, broken, given={"test": item.nodeid}) else "waived"
 
 
 def _check_of(fact: Fact) -> Check[[]]:

@@ -29,7 +29,8 @@ from knouds_harness.suite.preceding_requests import (
     NeverEndingRuns,
     RateLimitRetry,
     RunsSoFar,
-    compared_with,
+    exchanges_in,
+    is_comparing,
     place_of,
 )
 from knouds_harness.suite.recorder import FindingRecorder, Received
@@ -249,9 +250,8 @@ class Tester:
 
         A property test asserts that there are none, so that Hypothesis shrinks its input.
         """
-        compared = compared_with(check.family, kwargs)
         if self.recorder.shown.is_state_unknown or any(
-            each.is_from_outside or each.is_beyond_bounds for each in (exchange, *(compared or ()))
+            each.is_from_outside or each.is_beyond_bounds for each in (exchange, *exchanges_in(kwargs))
         ):
             return []
         if isinstance(check, RuleCheck):
@@ -262,7 +262,8 @@ class Tester:
                 user = self.client.persona(exchange.request.persona or "").user
                 if self.has_more_rows_than_runs(user):  # those count, too
                     raise Untested(f"an account that only this run uses: {user} has runs that are not ours")
-        return self.recorder.record(check, exchange, claims, compared=compared)
+        given = kwargs if is_comparing(check.family, kwargs) else None
+        return self.recorder.record(check, exchange, claims, given=given)
 
     def has_more_rows_than_runs(self, user: str) -> bool | None:
         """Return whether usage has more rows of an account than this check has runs; None if unknown."""

@@ -9,8 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from run_records import broken, empty, healthy, interrupted
 
+from knouds_harness.reporting.check.evidence import Excerpt
 from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.markdown import markdown
+from knouds_harness.runs.findings import Compared
 
 MOST_IN_A_COMMENT = 65_536
 KINDS = ("verdict", "source", "curl", "script", "picture")
@@ -54,26 +56,39 @@ def test_picture_and_script_are_kept_as_they_are(broken_record):
     """In their own code blocks, so that bars are aligned and the script can be run."""
     picture = "   0.0 ms |==  | updateWorkflow\n   1.0 ms |  ==| getWorkflow"
     script = "sh -eu <<'END'\ncurl one\ncurl two\nEND"
-    one = replace(broken_record.findings[0], steps=("x00001", "x00002"), script=script, picture=picture)
+    steps = tuple(broken_record.exchange_by_id)[:2]
+    one = replace(broken_record.findings[0], steps=steps, script=script, picture=picture)
 
     text = markdown_of(replace(broken_record, findings=(one,)))
 
     assert f"  ```text\n{indent(picture, '  ')}\n  ```\n" in text
     assert f"\n  ```sh\n{indent(script, '  ')}\n  ```\n" in text
-    assert ", after 2 requests: expected" in text
+    assert "\n  1 `GET /api/whoami as full` `404 NOT_FOUND` · 2 `GET" in text
 
 
-def test_of_a_long_script_the_last_request_is_shown(broken_record):
-    one = replace(
-        broken_record.findings[0], steps=("x00001", "x00002"), script="c" * 5_000, curl=f"curl {'d' * 5_000}"
-    )
+def test_long_script_is_named_and_a_long_request_cut(broken_record):
+    one = replace(broken_record.findings[0], curl=f"curl {'d' * 5_000}")
+    script = replace(one, steps=("x00001", "x00002"), script="c" * 5_000)
+
+    of_request, of_script = (markdown_of(replace(broken_record, findings=(each,))) for each in (one, script))
+
+    assert f"\n  sh reproduce-{one.fingerprint}.sh\n" in of_script
+    assert "c" * 100 not in of_script
+    assert f"# all is in exchanges.har: {one.exchange_id}\n  curl dddd" in of_request
+    assert "d" * 601 not in of_request
+
+
+def test_finding_shows_what_it_was_compared_with(broken_record):
+    """Both values, each at its place."""
+    other, *_ = broken_record.exchange_by_id
+    part = Compared(exchange_id=other, where="/user")
+    one = next(each for each in broken_record.findings if each.where == "/cost")
+    one = replace(one, compared=(part,))
 
     text = markdown_of(replace(broken_record, findings=(one,)))
 
-    assert f"<summary>The last request of {one.fingerprint}</summary>" in text
-    assert "# all is in exchanges.har: x00001, x00002\n  curl dddd" in text
-    assert "c" * 100 not in text
-    assert "d" * 601 not in text
+    assert f"\n  Response to {one.exchange_id}, /cost:\n" in text
+    assert f"\n  Compared with {other}, /user:\n" in text
 
 
 def test_finding_shows_its_answer(broken_record):
@@ -91,7 +106,7 @@ def test_finding_shows_its_answer(broken_record):
 
 def test_long_findings_of_many_facts_fit_into_a_comment(broken_record, monkeypatch):
     """Each with the longest script that is shown whole, and the longest excerpt of an answer."""
-    monkeypatch.setattr("knouds_harness.reporting.markdown.answer_excerpt", lambda _: "a" * 500)
+    monkeypatch.setattr(Excerpt, "text", "a" * 500)
     one, long = broken_record.findings[0], "x" * 5000
     one = replace(one, observed=long, expected=long, where=long, curl="c" * 1_200)
     findings = tuple(

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from run_records import exchange
 
-from knouds_harness.suite.preceding_requests import PrecedingRequests, compared_with, essential_steps
+from knouds_harness.suite.preceding_requests import PrecedingRequests, exchanges_in, is_comparing
 
 EXECUTION = "11111111-2222-4333-8444-555555555555"
 
@@ -102,24 +102,147 @@ def control(number, sent, body):
     return replace(shown, request=request, sent_headers=(("x-sandbox-token", "{{control-token}}"),))
 
 
-def test_compared_response_has_all_requests_of_the_test():
+def led_to(steps, exchange, **given):
+    sources = steps.sources(exchange, given)
+    return sources, ids(steps.of(exchange, sources=sources))
+
+
+def test_argument_that_no_response_holds_keeps_all_requests_of_the_test():
     """Before and after it, and the one that it was compared with, even if another test sent that."""
     steps = PrecedingRequests()
     (earlier, _) = noted(steps, exchange(1, "getWhoami"), exchange(2, "getWhoami"))
     steps.begin_test()
     _, run, _ = noted(steps, *(exchange(number, "listUsage") for number in (3, 4, 5)))
 
-    assert ids(steps.of(run, compared=[earlier])) == ["x00001", "x00003", "x00004", "x00005"]
+    sources, sent = led_to(steps, run, earlier=earlier, charged_credits=[8.0])
+
+    assert not sources.is_complete
+    assert sent == ["x00001", "x00003", "x00004", "x00005"]
     assert ids(steps.of(run)) == ["x00004"]
+
+
+def test_compared_response_has_what_it_was_compared_with_and_what_acted():
+    steps = PrecedingRequests()
+    single, _, created, _, run, _ = noted(
+        steps,
+        exchange(1, "runModel"),
+        exchange(2, "listUsage"),
+        exchange(3, "createWorkflow", status=201, body={"slug": "a"}),
+        exchange(4, "getWorkflow"),
+        exchange(5, "runModel"),
+        exchange(6, "getWhoami"),
+    )
+
+    assert led_to(steps, run, single=single)[1] == ids([single, created, run])
+
+
+def test_header_rests_on_all_requests_of_the_test():
+    """What it tells, such as what is left of a window, may be changed by reads."""
+    steps = PrecedingRequests()
+    first, _, last = sent = noted(
+        steps, *(at_slug(number, "getWorkflow", str(number)) for number in (1, 2, 3))
+    )
+    sources = steps.sources(last, {"earlier": first}, where="header X-RateLimit-Remaining")
+
+    assert ids(steps.of(last, sources=sources)) == ids(sent)
+
+
+def test_row_of_a_run_brings_the_page_that_shows_it():
+    """With its place in the page; the page before does not show it."""
+    rows = [{"id": 2, "creditsCost": 8}, {"id": 1, "creditsCost": 3}]
+    steps = PrecedingRequests()
+    _, run, page, _ = noted(
+        steps,
+        exchange(1, "listUsage", body={"rows": rows[1:]}),
+        exchange(2, "runModel", body={"cost": 17}),
+        exchange(3, "listUsage", body={"rows": rows}),
+        exchange(4, "listUsage", body={"rows": []}),
+    )
+
+    sources, sent = led_to(steps, run, row=dict(rows[0]))
+
+    assert sources.parts == [(page, "/rows/0")]
+    assert sent == ["x00002", "x00003"]
+
+
+def test_list_of_usage_brings_one_page_that_shows_it_whole():
+    rows = [{"id": number} for number in range(3)]
+    steps = PrecedingRequests()
+    *_, page, _ = noted(
+        steps,
+        exchange(1, "listUsage", body={"rows": [*rows, {"id": 4}]}),
+        exchange(2, "listUsage", body={"rows": rows}),
+        exchange(3, "listUsage", body={"rows": rows[:2]}),
+        exchange(4, "listUsage", body={"rows": rows}),
+    )
+
+    sources, sent = led_to(steps, page, before=rows, after=rows, offset=1, limit=2)
+
+    assert [(each.id, place) for each, place in sources.parts] == [("x00004", "/rows")]
+    assert sent == ["x00003", "x00004"]
+
+
+def test_poll_after_a_cancel_has_the_submit_the_end_and_the_cancel():
+    """Not the polls that show nothing that was compared, nor what is about other executions."""
+    another = exchange(2, "runModel", status=202, body={"executionId": "another"})
+    steps = PrecedingRequests()
+    *_, last = noted(
+        steps,
+        submitted(1),
+        another,
+        about(3, "getExecution"),
+        about(4, "getExecution", status="completed"),
+        about(5, "getExecution", status="completed"),
+        about(6, "cancelExecution", "another"),
+        about(7, "cancelExecution"),
+        about(8, "getExecution", status="cancelled"),
+    )
+
+    sources, sent = led_to(steps, last, ending="completed")
+
+    assert [(each.id, place) for each, place in sources.parts] == [("x00004", "/status")]
+    assert sent == ["x00001", "x00004", "x00007", "x00008"]
+
+
+def test_statuses_of_an_execution_bring_a_poll_of_each_other_one():
+    statuses = ["processing", "processing", "completed", "completed", "processing"]
+    steps = PrecedingRequests()
+    *_, last = noted(
+        steps,
+        submitted(1),
+        *(about(number, "getExecution", status=status) for number, status in enumerate(statuses, 2)),
+    )
+
+    assert led_to(steps, last, statuses=statuses)[1] == ["x00001", "x00004", "x00006"]
+    assert not led_to(steps, last, statuses=["failed"])[0].is_complete
+
+
+def test_status_after_a_cancel_is_that_of_a_later_poll():
+    steps = PrecedingRequests()
+    *_, cancel, _, _ = noted(
+        steps,
+        submitted(1),
+        about(2, "getExecution"),
+        about(3, "cancelExecution", status="cancel_requested"),
+        about(4, "getExecution"),
+        about(5, "getExecution", status="completed"),
+    )
+
+    assert led_to(steps, cancel, after=["processing", "completed"])[1] == [
+        "x00001",
+        "x00003",
+        "x00004",
+        "x00005",
+    ]
 
 
 def test_arguments_of_a_check_show_whether_it_compares():
     one, other = exchange(1, "getWhoami"), exchange(2, "getWhoami")
 
-    assert compared_with("capabilities", {"operation": object(), "held": ()}) is None
-    assert compared_with("usage", {"limit": 1}) == []
-    assert compared_with("runs", {"rows": [{"id": 1}]}) == []
-    assert compared_with("runs", {"earlier": one, "between": [other], "tier": "pro"}) == [one, other]
+    assert not is_comparing("capabilities", {"operation": object(), "held": ()})
+    assert is_comparing("usage", {"limit": 1})
+    assert is_comparing("runs", {"rows": [{"id": 1}]})
+    assert exchanges_in({"earlier": one, "between": [other], "tier": "pro"}) == [one, other]
 
 
 def test_requests_of_other_threads_are_left_out():
@@ -142,34 +265,38 @@ def at_slug(number, operation_id, slug, **options):
 
 
 def test_other_reads_are_left_out():
-    steps = [
+    sent = [
         exchange(1, "createWorkflow", status=201, body={"slug": "a"}),
         at_slug(2, "getWorkflowSchema", "a"),
         at_slug(3, "getWorkflow", "a", body={"slug": "a"}),
         at_slug(4, "updateWorkflow", "a", sent={}),
         at_slug(5, "getWorkflow", "a", body={"slug": "a"}),
     ]
+    steps = PrecedingRequests()
+    steps.begin_sequence()
+    noted(steps, *sent)
 
-    told = essential_steps(steps, shown_by=steps[-1])
-
-    assert [step.id for step in told] == ["x00001", "x00003", "x00004", "x00005"]
+    assert ids(steps.of(sent[-1])) == ["x00001", "x00003", "x00004", "x00005"]
 
 
 def test_repeated_polls_of_several_executions_are_left_out():
     """The first and last of each execution are kept; a cancel in between may change any of them."""
     polls = [
         replace(exchange(number, "getExecution", body={"status": "processing"}), url=f"/{number % 2}")
-        for number in range(1, 21)
+        for number in (*range(1, 11), *range(12, 22))
     ]
-    cancel, end = exchange(30, "cancelExecution"), exchange(31, "getExecution", body={"status": "cancelled"})
+    cancel, end = exchange(11, "cancelExecution"), exchange(22, "getExecution", body={"status": "cancelled"})
+    steps = PrecedingRequests()
+    steps.begin_sequence()
+    noted(steps, *polls[:10], cancel, *polls[10:], end)
 
-    steps = essential_steps([*polls[:10], cancel, *polls[10:], end], shown_by=end)
-
-    numbers = [int(step.id.removeprefix("x")) for step in steps]
-    assert numbers == [1, 2, 9, 10, 30, 11, 12, 19, 20, 31]
+    numbers = [int(each.removeprefix("x")) for each in ids(steps.of(end))]
+    assert numbers == [1, 2, 9, 10, 11, 12, 13, 20, 21, 22]
 
 
-def test_all_reads_are_kept_if_responses_are_compared():
-    steps = [exchange(1, "getWhoami", body={"user": {}}), exchange(2, "listUsage", body={"rows": []})]
+def test_all_reads_are_kept_if_not_all_sources_are_found():
+    sent = [exchange(1, "getWhoami", body={"user": {}}), exchange(2, "listUsage", body={"rows": []})]
+    steps = PrecedingRequests()
+    noted(steps, *sent)
 
-    assert essential_steps(steps, shown_by=steps[-1], is_compared=True) == tuple(steps)
+    assert led_to(steps, sent[-1], total=7)[1] == ids(sent)

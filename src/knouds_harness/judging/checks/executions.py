@@ -172,16 +172,16 @@ def cancelled_again(exchange: Exchange, *, before: str, after: str) -> Iterator[
 
 @check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
 def cancels_do_not_fail(
-    exchange: Exchange, *, endings: Sequence[str | None], alone: str | None
+    exchange: Exchange, *, endings: Sequence[Exchange], alone: Exchange
 ) -> Iterator[Claim]:
     """Not all accepted cancels make a run fail that completes when left alone.
 
-    ``endings`` are the final statuses of the cancelled executions, ``alone`` is that of an execution of the
+    ``endings`` are the last polls of the cancelled executions, ``alone`` is that of an execution of the
     same model that was not cancelled. The provider may fail before a cancel takes effect, but not each time.
     """
-    if len(endings) >= _FEWEST_CANCELS and alone == "completed":
+    if len(endings) >= _FEWEST_CANCELS and status_in(alone) == "completed":
         yield Claim(
-            holds=not all(each == "failed" for each in endings),
+            holds=not all(status_in(each) == "failed" for each in endings),
             expected="cancelled, or completed as without a cancel",
             observed=f"{exchange.answer}, then failed, each of {len(endings)} times",
             where="/status",

@@ -1,11 +1,12 @@
 """Lays an exchange out for reading: headers, bodies in lines, and the offending place marked."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from knouds_harness.exchange.evidence import JSON, Exchange, Pairs
+from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, status_in
 
 _MOST_LINES = 80
 _LINES_AROUND_A_MARK = 6
@@ -14,7 +15,10 @@ _MOST_LAID_OUT_BYTES = 500_000
 """A larger body is not laid out: a line for each value would take seconds and hundreds of megabytes."""
 _EXCERPT_LINES = 12
 _LONGEST_EXCERPT = 500
+_MOST_ROWS = 6
+_LONGEST_ROW = 70
 _HEADER = "header "
+_ID = re.compile(r"[0-9a-fA-F-]{32,}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +40,42 @@ class Message:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Step:
+    """One of the requests that a finding rests on.
+
+    Attributes:
+        came: The status of an execution that the response shows, or its HTTP status and code.
+    """
+
+    id: str
+    request: str
+    came: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Excerpt:
+    """A few lines of a response, around the place that a finding is about or was compared with."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(line.text for line in self.lines)[:_LONGEST_EXCERPT]
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvidenceView:
-    """One exchange."""
+    """The exchange that shows a finding, the requests that led to it, and what it was compared with."""
 
     id: str
     persona: str | None
     elapsed_ms: float
     sent: Message
     received: Message
+    excerpt: Excerpt
+    steps: Sequence[Step] = ()
+    compared: Sequence[Excerpt] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +91,21 @@ class ShownEvidence:
     anchored: Collection[str] = ()
 
 
-def evidence_of(exchange: Exchange, *, where: str = "") -> EvidenceView:
+def evidence_of(
+    exchange: Exchange,
+    *,
+    where: str = "",
+    steps: Sequence[Exchange] = (),
+    compared: Iterable[tuple[Exchange, str]] = (),
+) -> EvidenceView:
     """Lay out an exchange, with one place marked: of our request's response, or of a delivery's request."""
+    numbers = {each.id: number for number, each in enumerate(steps, 1)}
+
+    def excerpt(of: Exchange, place: str, words: str) -> Excerpt:
+        step = f"step {numbers[of.id]}, " if of.id in numbers else ""
+        at = f", {place}" if place else ""
+        return Excerpt(title=f"{words} {step}{of.id}{at}:", lines=tuple(_excerpt(of, place)))
+
     request = exchange.request
     in_request, in_response = (where, "") if exchange.is_delivery else ("", where)
     code = f" {exchange.code}" if exchange.code else ""
@@ -80,19 +125,56 @@ def evidence_of(exchange: Exchange, *, where: str = "") -> EvidenceView:
             body=_cut(_body_lines(exchange.body, in_response)),
             size_bytes=len(exchange.body),
         ),
+        excerpt=excerpt(exchange, in_response, "Response to"),
+        steps=[_step(each) for each in steps],
+        compared=[excerpt(other, place, "Compared with") for other, place in compared],
     )
 
 
-def answer_excerpt(view: EvidenceView) -> str:
-    """Return the answer in a few lines: the status, marked headers, and the body around what is marked."""
-    answer = view.received
-    headers = [line.text for line in answer.headers if line.is_marked]
-    mark = next((number for number, line in enumerate(answer.body) if line.is_marked), 0)
-    start = max(0, min(mark - _LINES_AROUND_A_MARK, len(answer.body) - _EXCERPT_LINES))
-    body = [line.text for line in answer.body[start : start + _EXCERPT_LINES]]
-    left = len(answer.body) - start - len(body)
-    lines = [answer.first_line, *headers, *(["…"] if start else []), *body, *(["…"] if left > 0 else [])]
-    return "\n".join(lines)[:_LONGEST_EXCERPT]
+def _step(step: Exchange) -> Step:
+    request = step.request
+    who = f" as {request.persona}" if request.persona else ""
+    path = _ID.sub("…", request.path_and_query)
+    return Step(id=step.id, request=f"{request.method} {path}{who}", came=status_in(step) or step.answer)
+
+
+def _excerpt(exchange: Exchange, where: str) -> Iterator[Line]:
+    """Yield a response in a few lines: the status, marked headers, and the part of the body at a place.
+
+    An object is shown whole, of a list each item in a line.
+    """
+    yield Line(text=exchange.failure or exchange.answer)
+    yield from (line for line in _header_lines(exchange.headers, where) if line.is_marked)
+    is_short = len(exchange.body) <= _MOST_LAID_OUT_BYTES
+    part = _at(exchange.json_or_none(), _parts(where)) if where.startswith("/") and is_short else None
+    if isinstance(part, list) and part:
+        rows = [json.dumps(each, ensure_ascii=False) for each in part[:_MOST_ROWS]]
+        yield from (Line(text=row if len(row) <= _LONGEST_ROW else f"{row[:_LONGEST_ROW]}…") for row in rows)
+        if len(part) > len(rows):
+            yield Line(text="…")
+        return
+    if isinstance(part, dict):
+        yield from _cut(_body_lines(json.dumps(part).encode(), ""))
+        return
+    body = _cut(_body_lines(exchange.body, where))
+    mark = next((number for number, line in enumerate(body) if line.is_marked), 0)
+    start = max(0, min(mark - _LINES_AROUND_A_MARK, len(body) - _EXCERPT_LINES))
+    shown = body[start : start + _EXCERPT_LINES]
+    yield from (
+        *([Line(text="…")] if start else []),
+        *shown,
+        *([Line(text="…")] if len(body) > start + len(shown) else []),
+    )
+
+
+def _at(value: JSON, path: Sequence[str]) -> JSON:
+    """Return what is at a place in a body; None if it is missing."""
+    for name in path:
+        if isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def _header_lines(headers: Pairs, where: str) -> Iterator[Line]:

@@ -293,12 +293,18 @@ def findings_by_fact(record: RunRecord) -> list[FindingGroup]:
 
 
 def finding_groups(findings: Iterable[Finding], facts: Mapping[str, Fact] = _NO_FACTS) -> list[FindingGroup]:
-    """Group findings by fact: the worst first, otherwise in the document's order."""
+    """Group findings by fact: the worst first, otherwise in the document's order.
+
+    Of facts that one cause may break, one about which two responses contradict each other tells it best.
+    """
     by_fact: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_fact[finding.fact].append(finding)
     place = {fact_id: index for index, fact_id in enumerate(facts)}
     statuses = {fact_id: worst(map(status_of, found)) for fact_id, found in by_fact.items()}
+    contradicted = {
+        fact_id: any(each.is_contradicted for each in found) for fact_id, found in by_fact.items()
+    }
     return [
         FindingGroup(
             name=fact_id,
@@ -308,7 +314,10 @@ def finding_groups(findings: Iterable[Finding], facts: Mapping[str, Fact] = _NO_
             about=_about(fact_id, facts.get(fact_id), by_fact[fact_id]),
             findings=by_fact[fact_id],
         )
-        for fact_id in sorted(by_fact, key=lambda each: (statuses[each].rank, place.get(each, len(place))))
+        for fact_id in sorted(
+            by_fact,
+            key=lambda each: (statuses[each].rank, not contradicted[each], place.get(each, len(place))),
+        )
     ]
 
 

@@ -135,10 +135,20 @@ def _evidence(record: RunRecord, drift: Sequence[fact_status.Drift]) -> ShownEvi
         *about_facts[:_MOST_FINDINGS_WITH_EVIDENCE],
         *(each.findings[0] for each in drift[:_MOST_DRIFT_WITH_EVIDENCE]),
     ]
+    exchanges = record.exchange_by_id
     views = {
-        each.fingerprint: evidence_of(exchange, where=each.where)
+        each.fingerprint: evidence_of(
+            exchange,
+            where=each.where,
+            steps=[exchanges[step] for step in each.steps if step in exchanges],
+            compared=[
+                (exchanges[part.exchange_id], part.where)
+                for part in each.compared
+                if part.exchange_id in exchanges
+            ],
+        )
         for each in shown
-        if (exchange := record.exchange_by_id.get(each.exchange_id or ""))
+        if (exchange := exchanges.get(each.exchange_id or ""))
     }
     first: dict[str, str] = {}
     for fingerprint, view in views.items():

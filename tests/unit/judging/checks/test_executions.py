@@ -112,8 +112,9 @@ def test_second_cancel_finds_the_execution(cancel, before, after, facts):
 )
 def test_cancels_do_not_fail(endings, alone, facts):
     answered = shown("cancel_requested", 202)
+    known = {"endings": [shown(each) for each in endings], "alone": shown(alone)}
 
-    assert broken(executions.cancels_do_not_fail, answered, endings=endings, alone=alone) == facts
+    assert broken(executions.cancels_do_not_fail, answered, **known) == facts
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_expected_page_names_what_was_asked_for():
         replace(page(), request=request), before=WHOLE, after=WHOLE, offset=1, limit=1
     )
 
-    assert claim.expected == "1 rows: those from number 2 on (asked with ?limit=1&offset=1)"
+    assert claim.expected == "rows 2: from number 2 of 3 on (asked with ?limit=1&offset=1)"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_records import exchange
 
-from knouds_harness.reporting.check.evidence import answer_excerpt, evidence_of
+from knouds_harness.reporting.check.evidence import evidence_of
 
 
 def marked(body, where, **options):
@@ -79,16 +79,62 @@ def test_long_body_is_cut_around_the_mark():
     )
 
 
+ROWS = {"rows": [{"id": number, "note": "n" * 20, "cost": {"credits": 8}} for number in range(50)]}
+
+
+def excerpt(where, body=ROWS):
+    return evidence_of(exchange(1, "listUsage", body=body), where=where).excerpt.text
+
+
 def test_excerpt_of_an_answer_is_around_the_mark():
     """The status, the header at fault, and a few lines of the body."""
-    body = {"rows": [{"id": number, "note": "n" * 20} for number in range(50)]}
-    of_body = answer_excerpt(evidence_of(exchange(1, "listUsage", body=body), where="/rows/30/id"))
-    of_header = answer_excerpt(evidence_of(exchange(1, "listUsage", body={}), where="header Retry-After"))
+    of_body = excerpt("/rows/30/id")
 
     assert of_body.startswith("200\n…\n")
     assert '"id": 30,' in of_body
     assert len(of_body) <= 500
-    assert of_header == "200\n(Retry-After is missing)\n{}"
+    assert excerpt("header Retry-After", {}) == "200\n(Retry-After is missing)\n{}"
+
+
+def test_excerpt_at_an_object_is_that_object():
+    assert excerpt("/rows/30/cost") == '200\n{\n  "credits": 8\n}'
+
+
+def test_excerpt_at_a_list_has_an_item_in_each_line():
+    status, *items, more = excerpt("/rows").splitlines()
+
+    assert (status, more[-1:]) == ("200", "…")
+    assert [each[:9] for each in items[:2]] == ['{"id": 0,', '{"id": 1,']
+
+
+def test_evidence_tells_its_steps_and_what_it_was_compared_with():
+    """An id in a path says nothing to a reader."""
+
+    def about(number, operation_id, **answer):
+        sent = exchange(number, operation_id, **answer)
+        path = sent.request.path.replace("portrait", "11111111-2222-4333-8444-555555555555")
+        return replace(sent, request=replace(sent.request, path=path))
+
+    cancel = about(4, "cancelExecution", status=409, body={"code": "ENDED"})
+    polls = [
+        about(number, "getExecution", body={"status": status})
+        for number, status in [(2, "processing"), (3, "processing"), (5, "cancelled")]
+    ]
+
+    view = evidence_of(
+        polls[2], where="/status", steps=[*polls[:2], cancel, polls[2]], compared=[(polls[1], "/status")]
+    )
+
+    assert [(each.id, each.request, each.came) for each in view.steps] == [
+        ("x00002", "GET /api/executions/… as full", "processing"),
+        ("x00003", "GET /api/executions/… as full", "processing"),
+        ("x00004", "POST /api/executions/…/cancel as full", "409 ENDED"),
+        ("x00005", "GET /api/executions/… as full", "cancelled"),
+    ]
+    (compared,) = view.compared
+    assert view.excerpt.title == "Response to step 4, x00005, /status:"
+    assert compared.title == "Compared with step 2, x00003, /status:"
+    assert [line.text.strip() for line in compared.lines if line.is_marked] == ['"status": "processing"']
 
 
 @pytest.mark.parametrize(

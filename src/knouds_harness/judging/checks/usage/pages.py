@@ -22,6 +22,7 @@ from knouds_harness.targets.needs.keys import ANY_KEY, TWO_ACCOUNTS
 from knouds_harness.targets.needs.workflows import RUN_AND_STRANGER
 
 DEFAULT_LIMIT = 50
+_MOST_IDS = 5
 _WHOLE = re.compile(r"[1-9][0-9]{0,8}")
 _PROVIDER_MARKS = (":", "/")  # names of models that can be run have lowercase letters, digits, hyphens only
 
@@ -32,6 +33,12 @@ def _identity(row: Row) -> str:
 
 _FILTERS: Final = ("status", "modelId", "workflowSlug")
 _PARAMETERS: Final = ("limit", "offset", *_FILTERS)
+
+
+def _ids(identities: Sequence[str]) -> str:
+    shown = ", ".join(identities[:_MOST_IDS])
+    more = f" and {len(identities) - _MOST_IDS} more" if len(identities) > _MOST_IDS else ""
+    return f"rows {shown}{more}" if identities else "no rows"
 
 
 def _of_page(
@@ -229,8 +236,8 @@ def offset(
         yield from _of_page(
             exchange,
             holds=page == expected,
-            expected=f"{len(expected)} rows: those from number {offset + 1} on",
-            observed=f"{len(page)} rows, {sum(each in expected for each in page)} of them among those",
+            expected=f"{_ids(expected)}: from number {offset + 1} of {len(whole)} on",
+            observed=_ids(page),
         )
 
 
