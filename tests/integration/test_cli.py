@@ -10,8 +10,10 @@ import jsonschema_rs
 import pytest
 from checking import knouds, run_program
 from click.testing import CliRunner
+from example_targets import free_port
 
 from knouds_harness.commands.cli import cli
+from knouds_harness.errors import ExitCode
 from knouds_harness.reporting.render import render_all
 from knouds_harness.suite.discovery.doctor import REQUESTS
 
@@ -40,7 +42,20 @@ def assert_refused(process, code, *words):
     ],
 )
 def test_misspelt_selection_suggests_the_nearest(tmp_path, option, name, hint):
-    assert_refused(knouds("check", option, name, cwd=tmp_path), 2, name, hint)
+    process = knouds("check", option, name, cwd=tmp_path)
+
+    assert_refused(process, 2, name, hint)
+    assert process.stdout == ""
+
+
+def test_unreachable_target_is_told_once(tmp_path):
+    profile = tmp_path / "down.toml"
+    profile.write_text(f'base_url = "http://127.0.0.1:{free_port()}"\n')
+
+    process = knouds("check", "--target", str(profile), "--family", "authentication", cwd=tmp_path)
+
+    assert process.returncode == ExitCode.UNREACHABLE
+    assert (process.stdout + process.stderr).count("nothing listens") == 1
 
 
 def test_full_disk_keeps_earlier_exchanges(tmp_path):
