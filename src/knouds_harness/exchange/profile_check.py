@@ -97,14 +97,16 @@ def without(target: Target, contradictions: Iterable[Contradiction]) -> Target:
     """
     personas, workflows, models = dict(target.personas), dict(target.workflows), dict(target.models)
     for each in contradictions:
-        section, name, *member = each.where.split(".")
-        if section == "keys" and each.capabilities and name in personas:
-            persona = personas[name]
-            personas[name] = replace(persona, capabilities=persona.capabilities - each.capabilities)
-        elif section == "keys" and member != ["state"]:
-            personas.pop(name, None)
-        workflows.pop(name if section == "workflows" else "", None)
-        models.pop(name if section == "models" else "", None)
+        section, _, name = each.where.partition(".")
+        if section == "keys":
+            name, _, member = name.partition(".")
+            if each.capabilities and name in personas:
+                persona = personas[name]
+                personas[name] = replace(persona, capabilities=persona.capabilities - each.capabilities)
+            elif member != "state":
+                personas.pop(name, None)
+        else:
+            (workflows if section == "workflows" else models).pop(name, None)
     return replace(target, personas=personas, workflows=workflows, models=models)
 
 

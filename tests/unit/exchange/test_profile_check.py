@@ -24,7 +24,7 @@ def target_with(*keys, **limits):
         make_target(**limits),
         personas={each.name: each for each in keys or [key()]},
         workflows={"portrait": Workflow(slug="portrait", owner="ada")},
-        models={"gpt-image-2": Model(name="gpt-image-2", cost_credits=5)},
+        models={"gpt-4.1": Model(name="gpt-4.1", cost_credits=5)},
     )
 
 
@@ -49,7 +49,7 @@ def sound(request):
         return httpx.Response(200, json=[summary()])
     if path == "/api/workflows/portrait":
         return httpx.Response(200, json=summary())
-    if path in ("/api/models/gpt-image-2/run", "/api/workflows/portrait/run"):
+    if path in ("/api/models/gpt-4.1/run", "/api/workflows/portrait/run"):
         return refusal(400, "INVALID_INPUTS")
     return refusal(404, "NOT_FOUND")
 
@@ -120,7 +120,7 @@ def time_out(_):
     "nothing", [*(refusal(status, "WHATEVER") for status in (403, 429, 500, 503)), time_out]
 )
 def test_unexpected_refusals_prove_nothing(check, nothing):
-    everywhere = dict.fromkeys(("/api/whoami", "/api/workflows", "/api/models/gpt-image-2/run"), nothing)
+    everywhere = dict.fromkeys(("/api/whoami", "/api/workflows", "/api/models/gpt-4.1/run"), nothing)
 
     assert not check(everywhere).contradictions
 
@@ -130,7 +130,7 @@ def test_unexpected_refusals_prove_nothing(check, nothing):
     [
         ("/api/workflows", "workflow:read", "capability.exact-is-admitted"),
         ("/api/workflows/harness-no-such-workflow/run", "workflow:run", "capability.exact-is-admitted"),
-        ("/api/models/gpt-image-2/run", "model:run", "capability.exact-is-admitted"),
+        ("/api/models/gpt-4.1/run", "model:run", "capability.exact-is-admitted"),
         ("/api/workflows/portrait/run", "workflow:portrait:run", "capability.bound-form-is-admitted"),
     ],
 )
@@ -181,9 +181,9 @@ def test_unlisted_workflow_that_can_be_read_exists(check):
 
 
 def test_model_that_is_not_found_is_a_contradiction(check):
-    result = check({"/api/models/gpt-image-2/run": refusal(404, "MODEL_NOT_FOUND")})
+    result = check({"/api/models/gpt-4.1/run": refusal(404, "MODEL_NOT_FOUND")})
 
-    assert found(result) == [("models.gpt-image-2", "run.success-shape")]
+    assert found(result) == [("models.gpt-4.1", "run.success-shape")]
     assert not result.target.models
 
 
@@ -219,9 +219,7 @@ def test_price_of_a_workflow_is_read_before_a_run_is_tried(check):
 
 
 def test_run_that_the_credits_do_not_cover_is_not_tried(check):
-    result = check(
-        target=replace(target_with(key(capabilities=frozenset({"model:gpt-image-2:run"})), credits=4))
-    )
+    result = check(target=replace(target_with(key(capabilities=frozenset({"model:gpt-4.1:run"})), credits=4)))
 
     assert not [each for each in result.exchanges if each.request.operation_id == "runModel"]
     assert not result.contradictions
