@@ -196,7 +196,7 @@ def _features(steps: Sequence[Exchange], printed: Printed, apart: str | None) ->
         for place, value in _in_answer(each):
             name, known = place.rpartition("/")[2], value
             if _NEW_EACH_TIME.fullmatch(name):
-                known = re.sub(r"\w+", "x", str(value))
+                known = re.sub(r"\w{7,}", "long", re.sub(r"\b\w{1,6}\b", "x", str(value)))
             elif _NAMES.fullmatch(name):
                 counts[at, f"form of {place}", re.sub(r"\w", "x", str(value))] += 1
                 known = names.setdefault(value, f"name {len(names)}")
