@@ -21,6 +21,7 @@ from typing import Final, Self
 
 _MOST_SHOWN: Final = 20
 _MOST_NEAR: Final = 5
+_LISTED_BY: Final = {"fact": "knouds-harness facts"}
 LIKELY_MISTYPED: Final = 0.85
 """Likeness to a known name from which an unknown name of an open set counts as mistyped."""
 
@@ -60,13 +61,14 @@ class UsageError(HarnessError):
 class UnknownName(UsageError):
     """A name that does not exist; the message lists the known ones, or says what does, and the nearest."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], *, listed_by: str = "") -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
         shown = ", ".join(known)
-        if len(known) > _MOST_SHOWN:
+        if len(known) > _MOST_SHOWN and kind in _LISTED_BY:
+            shown = f"{len(known)}, listed by {_LISTED_BY[kind]}"
+        elif len(known) > _MOST_SHOWN:
             near = difflib.get_close_matches(name, known, n=_MOST_NEAR, cutoff=0)
-            few = f"{', '.join(near)}, … {len(known)} in all"
-            shown = f"{len(known)}, listed by {listed_by}" if listed_by else few
+            shown = f"{', '.join(near)}, … {len(known)} in all"
         super().__init__(f'no {kind} "{name}" (known: {shown}). {suggestion(name, known)}'.rstrip())
 
 

@@ -67,7 +67,7 @@ def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, f
         if not every_fact:
             if any("*" in each or "." not in each for each in patterns):
                 known = sorted({f"{each.partition('.')[0]}.*" for each in known})
-            raise UnknownName("fact", " ".join(patterns), known, listed_by="knouds-harness facts")
+            raise UnknownName("fact", " ".join(patterns), known)
     of_user = [each for each in (of_run.checks if of_run else {}).values() if each.family == USER]
     rows = coverage(
         every_fact,

@@ -165,18 +165,19 @@ def _mistyped_in_waivers(target: Target) -> Iterator[Problem]:
 def mistyped(target: Target) -> Iterator[str]:
     """Say which capabilities and owners are unknown and near to a known one: both are open sets."""
     capabilities = KnownPlaces(shipped_document()).capabilities
-    named = {
-        f"keys.{key.name}.capabilities": (key.capabilities, capabilities) for key in target.personas.values()
-    }
-    users = frozenset(key.user for key in target.personas.values())
-    named |= {
-        f"workflows.{each.slug}.owner": (frozenset({each.owner}), users) for each in target.workflows.values()
-    }
-    for where, (names, known) in named.items():
-        for name in sorted(names - known):
-            meant = suggestion(name, known, likeness=LIKELY_MISTYPED)
-            if meant and name.count(":") < 2:  # not workflow:SLUG:run
-                yield f'{where}: "{name}" is not known. {meant}'
+    users = {key.user for key in target.personas.values()}
+    named = [
+        *(
+            (f"keys.{key.name}.capabilities", each, capabilities)
+            for key in target.personas.values()
+            for each in sorted(key.capabilities)
+        ),
+        *((f"workflows.{each.slug}.owner", each.owner, users) for each in target.workflows.values()),
+    ]
+    for where, name, known in named:
+        meant = suggestion(name, known, likeness=LIKELY_MISTYPED)
+        if meant and name not in known and name.count(":") < 2:  # not workflow:SLUG:run
+            yield f'{where}: "{name}" is not known. {meant}'
 
 
 def _unknown(kind: str, names: Iterable[str], known: Collection[str]) -> Iterator[Problem]:

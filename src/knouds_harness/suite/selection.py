@@ -173,12 +173,7 @@ class Selection:
         _require_known("family", self.options.families, lambda: (*all_families(), USER))
         _require_known("operation", self.options.operations, lambda: shipped_document().operation_by_id)
         own = self.of_tests.joined(self.of_file).facts
-        _require_known(
-            "fact",
-            self.options.facts,
-            lambda: {**shipped_document().facts, **own},
-            listed_by="knouds-harness facts",
-        )
+        _require_known("fact", self.options.facts, lambda: {**shipped_document().facts, **own})
 
     def keeps(self, item: pytest.Item) -> bool:
         """Return whether a test runs; one that is not a conformance test always does."""
@@ -204,12 +199,10 @@ class Selection:
         return facts.union(*(each.intersection(check.facts) for each in promised for check in of_shapes))
 
 
-def _require_known(
-    kind: str, names: Iterable[str], known: Callable[[], Collection[str]], *, listed_by: str = ""
-) -> None:
+def _require_known(kind: str, names: Iterable[str], known: Callable[[], Collection[str]]) -> None:
     for name in names:
         if name not in known():
-            raise UnknownName(kind, name, known(), listed_by=listed_by)
+            raise UnknownName(kind, name, known())
 
 
 @dataclass(frozen=True, kw_only=True)
