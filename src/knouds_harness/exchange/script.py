@@ -11,11 +11,12 @@ from typing import Final
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.creation_record import SentName
 from knouds_harness.exchange.curl import ShellNames, command, shell_variable
-from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.evidence import Exchange, is_final, status_in
 
 _VARIABLE_BY_MEMBER: Final = {"slug": "slug", "executionId": "execution", "pollUrl": "poll_url"}
 _VARIABLE_BY_CONTROL_MEMBER: Final = {"account": "account", "secret": "key"}
 _LONGEST_PAUSE_S: Final = 10.0
+_LONGEST_RUN_S: Final = 60.0
 _CHANGES_BY_ITSELF: Final = frozenset({"getExecution", "cancelExecution", "listUsage", "listUsageModels"})
 _MOST_AT_ONCE: Final = 16
 _FEWEST_REPEATED: Final = 4
@@ -317,10 +318,11 @@ def ended_at(exchange: Exchange) -> datetime:
 
 
 def pause_s(earlier: Exchange, later: Exchange) -> float:
-    """Return the pause between two requests in seconds, at most 10 s.
+    """Return the pause between two requests in seconds, at most 10 s, or 60 s until an execution has ended.
 
     Only executions and usage change by themselves, so other requests need no pause.
     """
     if later.request.operation_id not in _CHANGES_BY_ITSELF:
         return 0.0
-    return min(max(0.0, (later.started_at - ended_at(earlier)).total_seconds()), _LONGEST_PAUSE_S)
+    longest_s = _LONGEST_RUN_S if is_final(status_in(later)) else _LONGEST_PAUSE_S
+    return min(max(0.0, (later.started_at - ended_at(earlier)).total_seconds()), longest_s)

@@ -202,6 +202,16 @@ def test_script_waits_before_a_poll_as_the_run_did():
     assert "\nsleep" not in script([first, read], shows="")
 
 
+@pytest.mark.parametrize(("status", "pause"), [("processing", "10.0"), ("completed", "45.0")])
+def test_script_waits_longer_for_the_end_of_an_execution(status, pause):
+    """No poll in between is sent that would wait, too."""
+    first = exchange(1, "runModel", status=202, body={"executionId": "e"})
+    polled = exchange(2, "getExecution", body={"status": status})
+    polled = replace(polled, started_at=first.started_at + timedelta(seconds=45))
+
+    assert f"\nsleep {pause}\n" in script([first, polled], shows="")
+
+
 def test_concurrent_requests_are_sent_concurrently(tmp_path):
     """In the background; responses are printed with their numbers, and slugs are known afterwards."""
     twins = [replace(created(number, f"h-0123456789ab-{number}"), elapsed_ms=9_000.0) for number in (1, 2, 3)]

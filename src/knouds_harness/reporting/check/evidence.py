@@ -126,14 +126,15 @@ def evidence_of(
             size_bytes=len(exchange.body),
         ),
         excerpt=excerpt(exchange, in_response, "Response to"),
-        steps=[_step(each) for each in steps],
+        steps=[_step(each, request.persona) for each in steps],
         compared=[excerpt(other, place, "Compared with") for other, place in compared],
     )
 
 
-def _step(step: Exchange) -> Step:
+def _step(step: Exchange, persona: str | None) -> Step:
+    """Tell a step; its key, if it is another one than that of the finding."""
     request = step.request
-    who = f" as {request.persona}" if request.persona else ""
+    who = "" if request.persona in (persona, None) else f" as {request.persona}"
     path = _ID.sub("…", request.path_and_query)
     return Step(id=step.id, request=f"{request.method} {path}{who}", came=status_in(step) or step.answer)
 

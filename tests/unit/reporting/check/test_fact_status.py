@@ -9,12 +9,13 @@ from run_records import broken, exchange, finding, healthy
 from knouds_harness.reporting.check.fact_status import (
     FactStatus,
     fact_rows,
+    finding_groups,
     status_counts,
     untested_rows,
     waiver_rows,
 )
 from knouds_harness.reporting.check.headline import headline
-from knouds_harness.runs.findings import RunOutcome, Verdict
+from knouds_harness.runs.findings import Compared, RunOutcome, Verdict
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.run_file import RunCheck, UntestedFact
 
@@ -51,6 +52,23 @@ def test_one_breach_outweighs_any_number_of_verified_operations(record):
 
     assert row.status is FactStatus.CONFLICT
     assert [case.status for case in row.cases] == [FactStatus.VERIFIED] * 3 + [FactStatus.CONFLICT]
+
+
+def test_fact_about_which_two_answers_contradict_each_other_comes_first(record):
+    """One cause may break several facts: the usage row beside the cost tells it best."""
+    names = list(record.setup.facts)[:2]
+    cost = next(each for each in record.findings if each.where == "/cost")
+    run, row = (Compared(exchange_id="x00001", where=where) for where in (cost.where, "/rows/0"))
+
+    def order(compared):
+        findings = (
+            replace(cost, fact=names[0], compared=(run,)),
+            replace(cost, fact=names[1], compared=(compared,)),
+        )
+        return [each.name for each in finding_groups(findings, record.setup.facts)]
+
+    assert order(run) == names
+    assert order(row) == names[::-1]
 
 
 def test_fact_with_a_failed_claim_is_a_breach_without_its_finding(tmp_path):
