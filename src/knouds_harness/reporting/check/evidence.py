@@ -171,10 +171,8 @@ def _excerpt(exchange: Exchange, where: str) -> Iterator[Line]:
 def _at(value: JSON, path: Sequence[str]) -> JSON:
     """Return what is at a place in a body; None if it is missing."""
     for name in path:
-        if isinstance(value, list) and name.isdecimal() and int(name) < len(value):
-            value = value[int(name)]
-        else:
-            value = value.get(name) if isinstance(value, dict) else None
+        members = {str(index): each for index, each in enumerate(value)} if isinstance(value, list) else value
+        value = members.get(name) if isinstance(members, dict) else None
     return value
 
 

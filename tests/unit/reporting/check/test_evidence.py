@@ -107,6 +107,10 @@ def test_excerpt_at_a_list_has_an_item_in_each_line():
     assert [each[:9] for each in items[:2]] == ['{"id": 0,', '{"id": 1,']
 
 
+def test_place_of_a_strangers_record_is_no_number_that_python_refuses():
+    assert excerpt(f"/rows/{'9' * 5000}").startswith("200\n")
+
+
 def test_evidence_tells_its_steps_and_what_it_was_compared_with():
     """An id in a path says nothing to a reader, a key only if it is another one."""
 
