@@ -125,7 +125,7 @@ def test_check_with_a_breach_ends_with_1_and_every_report(tmp_path):
 
 @pytest.mark.nightly
 def test_healthy_check_costs_and_sends_what_doctor_predicts(tmp_path):
-    """It costs at least 85 % of that, and sends as many requests as the time is estimated by.
+    """It costs at least 82 % of that, and sends as many requests as the time is estimated by.
 
     Doctor counts failing runs, which the sandbox does not charge, and in two tests the most expensive
     workflow and model, where cheaper ones may do.
@@ -137,7 +137,7 @@ def test_healthy_check_costs_and_sends_what_doctor_predicts(tmp_path):
     (folder,) = (tmp_path / "runs").iterdir()
     counts = json.loads((folder / "run.json").read_text())["counts"]
     foretold = float(words.replace(",", ""))
-    assert 0.85 * foretold <= counts["cost_credits"] <= foretold
+    assert 0.82 * foretold <= counts["cost_credits"] <= foretold
     assert counts["exchanges"] == pytest.approx(REQUESTS, rel=0.05)
 
 
