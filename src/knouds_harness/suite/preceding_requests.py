@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Final
 
 from knouds_harness.contract.operations import IN_FLIGHT, RUN_OPERATIONS, Action
@@ -122,13 +123,14 @@ class PrecedingRequests:
     def sources(self, exchange: Exchange, given: Mapping[str, object], *, where: str = "") -> Sources:
         """Return the responses that the arguments of a check were taken from, as far as they are found.
 
-        Rows and other objects are looked for in what the test has sent, nearest first, and statuses in what
-        was sent about the execution, later if possible. ``where`` is the place of the finding.
+        Rows and other objects are looked for in what the test has sent, nearest first, and statuses, in their
+        order, in what was sent about the execution, or after its cancel. ``where`` is the finding's place.
         """
         sent = [each for each in reversed(self._running.sent) if each.id != exchange.id]
         sent.sort(key=lambda each: abs(each.started_at - exchange.started_at))
-        about = list(self._by_name.get(exchange.request.path_values.get("id", ""), ()))
-        about.sort(key=lambda each: _place(each) < _place(exchange))
+        about: Sequence[Exchange] = self._by_name.get(exchange.request.path_values.get("id", ""), ())
+        if exchange.request.operation_id == "cancelExecution":
+            about = [each for each in about if _place(each) > _place(exchange)]
         found: list[tuple[Exchange, str] | None] = []
         for name, value in given.items():
             items = value if isinstance(value, list) else [value]
@@ -137,9 +139,10 @@ class PrecedingRequests:
             if others := exchanges_in({name: value}):
                 found += [(each, where) for each in others]
             elif items and all(isinstance(each, str) for each in items):
-                for status in dict.fromkeys(items):
+                left = iter(about)
+                for status, _ in groupby(items):
                     found.append(
-                        next(((each, "/status") for each in about if status_in(each) == status), None)
+                        next(((each, "/status") for each in left if status_in(each) == status), None)
                     )
             elif whole := _found(value, sent):
                 found.append(whole)

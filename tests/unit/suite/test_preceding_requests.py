@@ -204,8 +204,9 @@ def test_poll_after_a_cancel_has_the_submit_the_end_and_the_cancel():
     assert sent == ["x00001", "x00004", "x00007", "x00008"]
 
 
-def test_statuses_of_an_execution_bring_a_poll_of_each_other_one():
-    statuses = ["processing", "processing", "completed", "completed", "processing"]
+def test_statuses_of_an_execution_bring_one_response_for_each_change():
+    """In their order, as a status may come back; the submit shows the first one."""
+    statuses = ["processing", "completed", "completed", "processing", "completed", "completed"]
     steps = PrecedingRequests()
     *_, last = noted(
         steps,
@@ -213,7 +214,7 @@ def test_statuses_of_an_execution_bring_a_poll_of_each_other_one():
         *(about(number, "getExecution", status=status) for number, status in enumerate(statuses, 2)),
     )
 
-    assert led_to(steps, last, statuses=statuses)[1] == ["x00001", "x00004", "x00006"]
+    assert led_to(steps, last, statuses=statuses)[1] == ["x00001", "x00003", "x00005", "x00006", "x00007"]
     assert not led_to(steps, last, statuses=["failed"])[0].is_complete
 
 
