@@ -343,6 +343,18 @@ def test_key_is_sent_until_it_is_replaced(ours, server):
     assert parsed(server.requests[0])[1][b"x-more"] == b"m"
 
 
+def test_header_is_sent_once_however_it_is_spelled(server, hear):
+    """The last one counts: of the request, of the sender, of the user class, or the usual one."""
+    named = type("Named", (Ours,), {"default_headers": {"user-agent": "mine", "X-Client": "a"}})
+    client = hear(named, server.base_url).client
+    client.act_as((("accept-encoding", "identity"), ("x-client", "b")))
+    client.get("/a", headers={"X-CLIENT": "c"})
+
+    _, host, *others = server.requests[0].strip().split(b"\r\n")
+    assert host.startswith(b"Host: ")
+    assert sorted(others) == [b"X-CLIENT: c", b"accept-encoding: identity", b"user-agent: mine"]
+
+
 def test_key_is_sent_to_no_other_server(ours, server):
     """An absolute URL may name another server, or the base URL's own."""
     ours.client.act_as((("x-api-key", "secret"),))

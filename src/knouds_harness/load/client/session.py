@@ -314,20 +314,20 @@ class Session:
 
     def _new_head(self, key: tuple[str, str, str, SomeHeaders]) -> Head:
         method, url, content_type, headers = key
-        client, target, defaults = self.client, self._path + url, self._defaults
+        client, target = self.client, self._path + url
+        authorization: dict[str, str] = {}
         if _ABSOLUTE.match(url):
             client, target, authorization = self._client_for(url)
-            defaults = {**self._defaults, **authorization}
+        given = [*self._defaults.items(), *authorization.items()]
         if client is self.client:
-            defaults = {**defaults, **dict(self._sender_headers)}
+            given += self._sender_headers
         if content_type:
-            defaults = {**defaults, "Content-Type": content_type}
+            given.append(("Content-Type", content_type))
         if content_type == _JSON:
-            defaults["Accept"] = _JSON
-        own = {header.lower() for header, _ in headers}
-        pairs = [pair for pair in defaults.items() if pair[0].lower() not in own]
-        pairs += [(header, value) for header, value in headers if value is not None]
-        is_traced = self.is_traced and client is self.client and "traceparent" not in own
+            given.append(("Accept", _JSON))
+        by_name = {header.lower(): (header, value) for header, value in (*given, *headers)}  # the last counts
+        pairs = [(header, value) for header, value in by_name.values() if value is not None]
+        is_traced = self.is_traced and client is self.client and "traceparent" not in by_name
         head = Head(client, encode_head(method, target, client.origin.authority, pairs), is_traced)
         if len(self._heads) >= _MOST_HEADS:
             self._heads.clear()
