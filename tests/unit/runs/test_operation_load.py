@@ -17,7 +17,7 @@ def test_every_list_of_percentiles_is_the_same():
 
     assert ("mean_ms", *percentiles, "max_ms") == TIME_MEASURES
     assert set(percentiles) <= {f"p{percent}_ms" for percent in RECORDED_PERCENTS}
-    assert tuple(column.key for column in time_columns()) == TIME_MEASURES
+    assert tuple(each.key for each in time_columns() if each.key in TIME_MEASURES) == TIME_MEASURES
     assert tuple(each for each in COMPARED if each.startswith("p")) == percentiles
 
 
