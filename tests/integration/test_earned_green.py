@@ -62,10 +62,11 @@ def test_wrong_key_is_red_and_the_first_line_says_why(knouds, profile_of, folder
     assert lines[0].startswith("checking small (")
     assert lines[1].startswith(f"  target contradicts the profile: {says}")
     assert any(line.startswith("The target contradicts its profile") for line in lines)
-    assert says[:40] in (folder() / "report.md").read_text(encoding="utf-8")
-    assert says[:40] in (folder() / "report.html").read_text(encoding="utf-8")
+    where = says.partition(",")[0]
+    assert where in (folder() / "report.md").read_text(encoding="utf-8")
+    assert where in (folder() / "report.html").read_text(encoding="utf-8")
     summary = summary_of(folder())
-    assert summary["verdict"].startswith(f"The target contradicts its profile: {says}")
+    assert summary["verdict"].startswith("The target contradicts its profile")
     assert [each["verdict"] for each in summary["findings"] if each["fails_run"]] == ["contradiction"]
     assert any("keys.pro as the profile has it" in missing for missing in summary["untested"])
     suites = ET.parse(folder() / "junit.xml").getroot()  # noqa: S314 - our own

@@ -161,10 +161,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         run.begin()
     except HarnessError as error:
         run.stop("stopped", error)
-        if run.is_begun and reporter is None:
-            pytest.exit(
-                str(error), returncode=error.exit_code
-            )  # the command prints the report, which says it
+        if run.is_begun and reporter is None and not stash.get(ONE_BY_ONE, False):  # the report will say it
+            pytest.exit(str(error), returncode=error.exit_code)
         _exit(error)
     if reporter is not None:
         _print_contradictions(reporter, run)
