@@ -7,7 +7,6 @@ import pytest
 
 from knouds_sandbox.command import sandbox
 from knouds_sandbox.errors import SandboxError
-from knouds_sandbox.faults import FAULTS
 from knouds_sandbox.providers import MODELS
 from knouds_sandbox.seeding import key_secret, seed_store, seeded_keys
 from knouds_sandbox.state.accounts import find_key
@@ -87,9 +86,3 @@ def test_guide_names_every_model_with_its_price():
     assert [
         name for name, price in priced.items() if not any(name in line and price in line for line in lines)
     ] == []
-
-
-def test_guide_names_every_subject_of_faults():
-    assert {
-        subject for subject in (each.id.split("-")[0] for each in FAULTS) if f"`{subject}`" not in GUIDE
-    } == set()
