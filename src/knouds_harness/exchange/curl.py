@@ -98,8 +98,7 @@ def command(
     if (made := exchange.alteration) is not None:
         names = replace(names, altered_key=made.expression(names.variable(made.label)))
     words = ["curl", "-sS", *options, *map(_quoted, names.options)]
-    if request.method != "GET" or request.body is not None:
-        words += ["-X", _quoted(request.method)]
+    words += _method(request)
     if re.search(r"[\[\]{}]", exchange.url):
         words.append("--globoff")
     if "/." in exchange.url:
@@ -118,6 +117,12 @@ def command(
         line = " ".join([*words, "--data-binary", f"@{exchange.id}.body"])
         return line, f"its {size} bytes: exchanges.har, {exchange.id}"
     return _with_body(words, request.body, fill), ""
+
+
+def _method(request: Request) -> list[str]:
+    if request.body is None and request.method in {"GET", "HEAD"}:
+        return ["--head"] if request.method == "HEAD" else []  # -X HEAD would wait for a body
+    return ["-X", _quoted(request.method)]
 
 
 def _left_out(request: Request) -> frozenset[str]:

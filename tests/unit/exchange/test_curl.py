@@ -57,6 +57,13 @@ def test_shell_inserts_the_key():
     assert arguments[-1] == f"x-api-key: {SECRETS['full']}"
 
 
+def test_answer_to_head_has_no_body_to_wait_for():
+    arguments, _ = take_apart(line_for(Request(method="HEAD", path="/api/whoami")))
+
+    assert "--head" in arguments
+    assert "-X" not in arguments
+
+
 @pytest.mark.parametrize(
     ("request_", "part"),
     [
