@@ -23,8 +23,8 @@ from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
 
 UNSETTLED_FILE: Final = "unsettled.json"
-_ROUNDED: Final = timedelta(seconds=1)
-"""What an instant in a header leaves out."""
+_ROUNDED: Final = timedelta(seconds=2)
+"""What an instant in a header leaves out: the fraction of a second, and servers keep one for a second."""
 _SIGNED_FOR: Final = b"knouds-harness unsettled usage\n"
 
 

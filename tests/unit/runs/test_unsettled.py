@@ -96,7 +96,7 @@ def test_charges_of_other_runs_are_not_told_as_its_own(tmp_path, monkeypatch, ch
     told, _ = settle(tmp_path, client)
 
     assert told.removeprefix(f"{tmp_path}: ").startswith(says)
-    assert charges.until == NOTED.settles_at + timedelta(seconds=1)
+    assert charges.until == NOTED.settles_at + timedelta(seconds=2)
     assert not (tmp_path / UNSETTLED_FILE).exists()
 
 
