@@ -87,10 +87,22 @@ def shipped_document() -> Document:
 def resolve(raw: Part, reference: str) -> Part:
     """Return what a reference within the document, such as ``#/components/schemas/Slug``, points to."""
     node = raw
-    for step in reference[2:].split("/"):
-        key = step.replace("~1", "/").replace("~0", "~")
-        node = node[int(key) if isinstance(node, list) else key]
+    for step in steps_of(reference[1:]):
+        node = node[int(step) if isinstance(node, list) else step]
     return node
+
+
+def value_at(body: Any, pointer: str) -> Any:  # noqa: ANN401 - JSON of any shape
+    """Return the value at a JSON pointer in a body; None if there is none."""
+    for step in steps_of(pointer):
+        members = {str(index): each for index, each in enumerate(body)} if isinstance(body, list) else body
+        body = members.get(step) if isinstance(members, dict) else None
+    return body
+
+
+def steps_of(pointer: str) -> list[str]:
+    """Return the keys of a JSON pointer."""
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
 
 
 def escape(step: str) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
 
+from knouds_harness.contract.document import escape
 from knouds_harness.contract.operations import IN_FLIGHT, RUN_OPERATIONS, Action
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
@@ -224,7 +225,7 @@ def _place_in(body: JSON, value: object) -> str | None:
     items = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
     for name, each in items:
         if (place := _place_in(each, value)) is not None:
-            return f"/{str(name).replace('~', '~0').replace('/', '~1')}{place}"
+            return f"/{escape(str(name))}{place}"
     return None
 
 

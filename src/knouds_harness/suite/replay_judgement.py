@@ -8,10 +8,10 @@ from typing import Any, Self
 
 import pytest
 
-from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.document import shipped_document, value_at
 from knouds_harness.contract.operations import Source
 from knouds_harness.contract.shapes import as_json
-from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Claim, RuleCheck, claims_by_rule
 from knouds_harness.judging.context import Case, Context
@@ -128,17 +128,6 @@ def _place(finding: Finding, claim: Claim) -> str:
         status=finding.status,
         code=finding.code,
     )
-
-
-def value_at(document: JSON, pointer: str) -> JSON:
-    """Return the value at a JSON pointer; None if there is none."""
-    for part in pointer.split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(document, list) and name.isdigit() and int(name) < len(document):
-            document = document[int(name)]
-        else:
-            document = document.get(name) if isinstance(document, dict) else None
-    return document
 
 
 @dataclass(eq=False, kw_only=True)  # pytest hashes plugins

@@ -28,7 +28,7 @@ from knouds_harness.runs.run_file import run_setup
 from knouds_harness.suite import replay as replaying
 from knouds_harness.suite import replayer as replayer_module
 from knouds_harness.suite.recorder import FindingRecorder
-from knouds_harness.suite.replay_judgement import ReplayStatus, value_at
+from knouds_harness.suite.replay_judgement import ReplayStatus
 from knouds_harness.suite.replayer import Conditions, Replayer
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits, Persona, Workflow
@@ -413,14 +413,3 @@ def test_findings_that_fail_no_run_are_replayed_on_request(tmp_path, replayed_al
     assert code == ExitCode.KEPT
     assert printed.startswith("still stands")
     assert replayed_all(record, finding.fingerprint, answer)[0] == ExitCode.BREACH
-
-
-@pytest.mark.parametrize(
-    ("pointer", "value"),
-    [("/a/b", 1), ("/list/1", "y"), ("/x~1y", 2), ("/a/c", None), ("/list/9", None), ("", "whole")],
-)
-def test_value_at_a_json_pointer(pointer, value):
-    """None if there is none."""
-    document = {"a": {"b": 1}, "list": ["x", "y"], "x/y": 2}
-
-    assert value_at(document, pointer) == (document if value == "whole" else value)

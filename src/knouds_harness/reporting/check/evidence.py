@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from knouds_harness.contract.document import steps_of, value_at
 from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, status_in
 
 _MOST_LINES = 80
@@ -147,7 +148,7 @@ def _excerpt(exchange: Exchange, where: str) -> Iterator[Line]:
     yield Line(text=exchange.failure or exchange.answer)
     yield from (line for line in _header_lines(exchange.headers, where) if line.is_marked)
     is_short = len(exchange.body) <= _MOST_LAID_OUT_BYTES
-    part = _at(exchange.json_or_none(), _parts(where)) if where.startswith("/") and is_short else None
+    part = value_at(exchange.json_or_none(), where) if where.startswith("/") and is_short else None
     if isinstance(part, list) and part:
         rows = [json.dumps(each, ensure_ascii=False) for each in part[:_MOST_ROWS]]
         yield from (Line(text=row if len(row) <= _LONGEST_ROW else f"{row[:_LONGEST_ROW]}…") for row in rows)
@@ -168,14 +169,6 @@ def _excerpt(exchange: Exchange, where: str) -> Iterator[Line]:
     )
 
 
-def _at(value: JSON, path: Sequence[str]) -> JSON:
-    """Return what is at a place in a body; None if it is missing."""
-    for name in path:
-        members = {str(index): each for index, each in enumerate(value)} if isinstance(value, list) else value
-        value = members.get(name) if isinstance(members, dict) else None
-    return value
-
-
 def _header_lines(headers: Pairs, where: str) -> Iterator[Line]:
     name_at_fault = where.removeprefix(_HEADER).lower() if where.startswith(_HEADER) else None
     is_there = False
@@ -191,14 +184,10 @@ def _body_lines(body: bytes, where: str) -> list[Line]:
     if not body:
         return []
     if len(body) <= _MOST_LAID_OUT_BYTES:
-        path = _parts(where) if where.startswith("/") else None
+        path = steps_of(where) if where.startswith("/") else None
         with suppress(ValueError, RecursionError):
             return list(_json_lines(json.loads(body), path, indent="", before="", after=""))
     return [Line(text=text) for text in body.decode("utf-8", "backslashreplace").splitlines()]
-
-
-def _parts(pointer: str) -> list[str]:
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
 
 
 def _json_lines(
