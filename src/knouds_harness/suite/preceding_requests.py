@@ -1,27 +1,17 @@
-"""What was sent before a response: the requests that may have led to it, and the runs of each account.
-
-Also follows whether asynchronous runs end, and what was refused with a 429 or got no response.
-"""
+"""What was sent before a response: the requests that may have led to it, and the runs of each account."""
 
 import re
 import threading
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
 from knouds_harness.contract.document import escape
-from knouds_harness.contract.operations import IN_FLIGHT, RUN_OPERATIONS, Action
-from knouds_harness.errors import TargetUnreachable
-from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.evidence import JSON, Exchange, Request, body_of, status_in
-from knouds_harness.exchange.pricing import resource_named
-from knouds_harness.exchange.profile_check import health_request
+from knouds_harness.contract.operations import RUN_OPERATIONS, Action
+from knouds_harness.exchange.evidence import JSON, Exchange, body_of, status_in
 from knouds_harness.exchange.script import ended_at
-from knouds_harness.suite.untested import Untested
-from knouds_harness.targets.profile import Target
 
 _SAYS_OF_ITSELF: Final = frozenset(
     {
@@ -30,19 +20,11 @@ _SAYS_OF_ITSELF: Final = frozenset(
     }
 )
 """Arguments of checks that are about the request, its key or the profile, not about other responses."""
-DEADLINE_S: Final = 60.0
-"""How long an execution is awaited if the profile has no deadline."""
-ENDS_IN_TIME: Final = "execution.ends-in-time"
-_OWN_ENDS: Final = ("completed", "failed")
-"""A cancelled execution does not count: it might never have ended."""
 _RUNS_BEFORE: Final = 4  # few suffice, as each leaves less than all before it
 _LATEST: Final = 128  # twice as many as are in flight at a time
 _CLOCK_S: Final = 0.001  # assumed precision of the times of exchanges
 _GIVEN: Final = ("slug", "executionId")
 _GIVEN_BY_CONTROL: Final = ("name", "account")
-_MOST_WAITED_S = 200  # three windows: others may use the account too
-_MOST_FAILURES_IN_A_ROW = 5
-_MOST_FAILURES_OF_ONE = 10
 _TEXT: Final = re.compile(rb'"([^"\\]+)"')
 
 
@@ -334,114 +316,3 @@ class RunsSoFar:
 
     def has_success(self, user: str) -> bool:
         return any(each.is_success for (of, _), runs in self._runs.items() if of == user for each in runs)
-
-
-class NeverEndingRuns:
-    """Follows each execution from its submit through its polls, to find those that never end."""
-
-    def __init__(self, target: Target) -> None:
-        """Take each resource's deadline from the target's profile."""
-        self._target = target
-        self._submits: dict[str, tuple[str, datetime]] = {}
-        self._overdue: dict[str, None] = {}
-        self._ended: set[str] = set()
-
-    def note(self, exchange: Exchange) -> None:
-        request, body = exchange.request, body_of(exchange)
-        if request.operation_id in RUN_OPERATIONS and request.persona:
-            execution_id = body.get("executionId")
-            if isinstance(execution_id, str):
-                due_at = exchange.started_at + timedelta(seconds=self._deadline_s(exchange))
-                self._submits[execution_id] = request.persona, due_at
-        elif request.operation_id == "getExecution" and request.path_values.get("id", "") in self._submits:
-            persona, due_at = self._submits[request.path_values["id"]]
-            if status_in(exchange) in _OWN_ENDS:
-                self._ended.add(self._account_of(persona))
-            elif status_in(exchange) in IN_FLIGHT and exchange.started_at >= due_at:
-                self._overdue[persona] = None
-
-    @property
-    def personas(self) -> tuple[str, ...]:
-        """The keys with an overdue execution, if no execution of their account was seen to end."""
-        return tuple(key for key in self._overdue if self._account_of(key) not in self._ended)
-
-    def _account_of(self, persona: str) -> str:
-        key = self._target.personas.get(persona)
-        return key.user if key else persona
-
-    def _deadline_s(self, submit: Exchange) -> float:
-        resource = resource_named(submit.request.path, self._target)
-        return (resource.deadline_s if resource else None) or DEADLINE_S
-
-
-@dataclass(kw_only=True)
-class RateLimitRetry:
-    """Sends a request again after a 429."""
-
-    pass_time: Callable[[float], None]
-    """Lets that many seconds pass on the clock of the target's rate-limit windows."""
-    _refused: set[str | None] = field(default_factory=set)
-    _waited_in_vain_s: float = 0.0
-
-    def retry(self, exchange: Exchange, send_again: Callable[[], Exchange]) -> Exchange:
-        """Send a refused request again, each time when the 429 says, for at most three windows.
-
-        An operation that was refused for longer is not waited for again until it is admitted. If nothing was
-        admitted for that long, nothing is waited for.
-        """
-        operation = exchange.request.operation_id
-        while (
-            exchange.status == 429
-            and operation not in self._refused
-            and self._waited_in_vain_s < _MOST_WAITED_S
-        ):
-            wait_s = exchange.retry_after_s
-            self.pass_time(wait_s)
-            self._waited_in_vain_s += wait_s
-            exchange = send_again()
-        if exchange.status == 429:
-            self._refused.add(operation)
-        else:
-            self._refused.discard(operation)
-            self._waited_in_vain_s = 0.0
-        return exchange
-
-
-class FailureLimit:
-    """Counts requests that got no complete response."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._in_a_row = 0
-        self._by_place: Counter[str] = Counter()
-
-    def check(self, request: Request) -> None:
-        """Leave the test untested if too many such requests got no response."""
-        place = place_of(request)
-        if self._by_place[place] >= _MOST_FAILURES_OF_ONE:
-            raise Untested(f"a complete response from {place}: {_MOST_FAILURES_OF_ONE} requests got none")
-
-    def count(self, exchange: Exchange) -> None:
-        """End the run if the target is gone; go on if it still responds to other requests.
-
-        Raises:
-            TargetUnreachable: Several requests in a row got no response, and this one is among them.
-        """
-        if exchange.status is not None:
-            self._in_a_row = 0
-            return
-        self._in_a_row += 1
-        self._by_place[place_of(exchange.request)] += 1
-        if self._in_a_row < _MOST_FAILURES_IN_A_ROW:
-            return
-        if self._client.send(health_request()).status is None:
-            raise TargetUnreachable(
-                f"{self._client.target.base_url}: {exchange.failure}\n"
-                f"  {self._in_a_row} requests in a row got no response; findings so far are kept."
-            )
-        self._in_a_row = 0
-
-
-def place_of(request: Request) -> str:
-    """Return what a request is called in messages: its operation, or method and path."""
-    return request.operation_id or f"{request.method} {request.path}"

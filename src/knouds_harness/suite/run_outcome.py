@@ -17,7 +17,7 @@ from knouds_harness.judging.user_checks import USER
 from knouds_harness.printable import counted, first_few
 from knouds_harness.runs.findings import CUT_SHORT, OWN_CODE_FAILED
 from knouds_harness.runs.run_file import UntestedFact
-from knouds_harness.suite.preceding_requests import ENDS_IN_TIME
+from knouds_harness.suite.request_failures import ENDS_IN_TIME
 from knouds_harness.targets.needs.keys import active_keys, without_working_keys
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.profile_format import Problem, profile_error

@@ -24,16 +24,9 @@ from knouds_harness.judging.rule.allowed import Allowed
 from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.runs.findings import Finding
 from knouds_harness.suite.concurrent_tests import Reservations, RunLock
-from knouds_harness.suite.preceding_requests import (
-    FailureLimit,
-    NeverEndingRuns,
-    RateLimitRetry,
-    RunsSoFar,
-    exchanges_in,
-    is_comparing,
-    place_of,
-)
+from knouds_harness.suite.preceding_requests import RunsSoFar, exchanges_in, is_comparing
 from knouds_harness.suite.recorder import FindingRecorder, Received
+from knouds_harness.suite.request_failures import FailureLimit, NeverEndingRuns, RateLimitRetry, place_of
 from knouds_harness.suite.untested import Untested, more_credits, untested_for
 from knouds_harness.targets.needs import CONTROL, Need, may
 from knouds_harness.targets.profile import Target

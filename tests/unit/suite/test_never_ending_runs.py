@@ -8,7 +8,7 @@ from example_targets import make_target
 from exchanges import exchange
 
 from knouds_harness.exchange.evidence import Request
-from knouds_harness.suite.preceding_requests import NeverEndingRuns
+from knouds_harness.suite.request_failures import NeverEndingRuns
 from knouds_harness.targets.resources import Model
 
 START = datetime(2026, 11, 26, tzinfo=UTC)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from recorded import recording
 
-from knouds_harness.suite.preceding_requests import RateLimitRetry
+from knouds_harness.suite.request_failures import RateLimitRetry
 
 REFUSED = recording("runWorkflow-429-over-limit").exchange
 ADMITTED = recording("runWorkflow-200-next-window").exchange

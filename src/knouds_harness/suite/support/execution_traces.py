@@ -9,7 +9,7 @@ from typing import Any, Final
 from knouds_harness.contract.operations import FINAL, IN_FLIGHT
 from knouds_harness.exchange.evidence import Call, Exchange, body_of, status_in
 from knouds_harness.suite.concurrent_tests import SharedValues, shared_once
-from knouds_harness.suite.preceding_requests import DEADLINE_S
+from knouds_harness.suite.request_failures import DEADLINE_S
 from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested

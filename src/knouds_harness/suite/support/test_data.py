@@ -16,7 +16,7 @@ from knouds_harness.exchange.evidence import (
 )
 from knouds_harness.judging.checks.concurrency import created_slug
 from knouds_harness.suite.concurrent_tests import SharedValues
-from knouds_harness.suite.preceding_requests import DEADLINE_S
+from knouds_harness.suite.request_failures import DEADLINE_S
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested, more_credits
 from knouds_harness.targets.needs.keys import AUTHOR

@@ -10,7 +10,7 @@ import pytest
 from exchanges import exchange
 
 from knouds_harness.judging.checks.rate_limits import ends_apart
-from knouds_harness.suite.preceding_requests import RateLimitRetry
+from knouds_harness.suite.request_failures import RateLimitRetry
 from knouds_harness.suite.support.rate_limit_window import RateLimitWindow
 from knouds_harness.suite.untested import Untested
 
