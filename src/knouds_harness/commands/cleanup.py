@@ -132,7 +132,7 @@ def _remove(
     from knouds_harness.exchange.client import Client
     from knouds_harness.exchange.created_workflows import CreatedWorkflows
     from knouds_harness.exchange.creation_record import CreationRecord
-    from knouds_harness.exchange.profile_check import first_contact
+    from knouds_harness.exchange.first_contact import first_contact
     from knouds_harness.targets.builtin import recorded_target
     from knouds_harness.targets.guards import Guard
 

@@ -125,7 +125,7 @@ def _found(target: Target, say: Callable[[str], object]) -> Found:
     """Ask a server about the keys of a target."""
     from knouds_harness.contract.document import shipped_document
     from knouds_harness.exchange.client import Client
-    from knouds_harness.exchange.profile_check import first_contact
+    from knouds_harness.exchange.first_contact import first_contact
     from knouds_harness.suite.discovery.discovery import Discovery
     from knouds_harness.targets.guards import Guard
 

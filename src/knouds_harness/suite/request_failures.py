@@ -10,8 +10,8 @@ from knouds_harness.contract.operations import IN_FLIGHT, RUN_OPERATIONS
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request, body_of, status_in
+from knouds_harness.exchange.first_contact import health_request
 from knouds_harness.exchange.pricing import resource_named
-from knouds_harness.exchange.profile_check import health_request
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.profile import Target
 

@@ -13,12 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import GuardStop, HarnessError, NotSent, TargetUnreachable, UnknownName, UsageError
+from knouds_harness.errors import GuardStop, HarnessError, NotSent, UnknownName, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.curl import curl
 from knouds_harness.exchange.evidence import NO_SUCH_MODEL, Exchange, Request
 from knouds_harness.exchange.minting import ask_control
-from knouds_harness.exchange.profile_check import first_contact
 from knouds_harness.targets.http_settings import HttpSettings
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Control, Model, Workflow
@@ -401,27 +400,3 @@ def test_control_plane_answer_is_kept_without_its_secrets(client_answering):
 def test_target_without_control_plane_says_so(client_answering, recording):
     with pytest.raises(UsageError, match="has no control plane"):
         ask_control(client_answering(recording), "keys", {})
-
-
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [
-        (
-            httpx.Response(
-                200, headers={"content-type": "text/html"}, content=b"<!doctype html><title>Log in"
-            ),
-            "answers 200 with HTML instead of JSON",
-        ),
-        (
-            httpx.Response(502, content=b"  <html><h1>502 Bad Gateway"),
-            "answers 502 with HTML instead of JSON",
-        ),
-        (
-            httpx.Response(302, headers={"location": "https://login.example"}),
-            "answers 302 with a redirect to https://login.example",
-        ),
-    ],
-)
-def test_first_contact_recognises_other_servers(client_answering, answer: httpx.Response, says: str):
-    with pytest.raises(TargetUnreachable, match=says):
-        first_contact(client_answering(answer))
