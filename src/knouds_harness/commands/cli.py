@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -27,6 +26,7 @@ from knouds_harness.errors import (
     UsageError,
 )
 from knouds_harness.files import LEAST_OPEN_FILES, require_open_files
+from knouds_harness.interrupts import end_as_ctrl_c_does
 from knouds_harness.printable import printable
 
 if TYPE_CHECKING:
@@ -74,7 +74,6 @@ REMOVED: Final = {
 """Commands and options of earlier versions, each with what replaces it."""
 
 DEFECT: Final = "knouds-harness failed"
-_AGAIN_AFTER_S: Final = 0.1
 _ELSEWHERE: Final = {"sandbox": "knouds_sandbox.command", "demo": "knouds_harness.commands.check"}
 _EPILOG: Final = f"Exit codes: {ExitCode.explained()}."
 
@@ -186,29 +185,6 @@ def _texts(headers: Headers) -> tuple[tuple[str, str], ...]:
     return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers)
 
 
-def _end_as_ctrl_c_does() -> None:
-    """Treat SIGTERM and SIGHUP like Ctrl-C, unless they are ignored, as under nohup."""
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
-
-    def interrupt(*_: object) -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)  # cleaning up has begun
-        raise KeyboardInterrupt
-
-    for number in numbers:
-        signal.signal(number, interrupt)
-
-
-def _interrupt_after_all(ignored: sys.UnraisableHookArgs) -> None:
-    """Send Ctrl-C again if Python ignored it, as in code that the garbage collector calls."""
-    if issubclass(ignored.exc_type, KeyboardInterrupt):
-        signal.signal(signal.SIGALRM, signal.default_int_handler)  # SIGINT may be ignored here
-        signal.setitimer(signal.ITIMER_REAL, _AGAIN_AFTER_S)
-    else:
-        sys.__unraisablehook__(ignored)
-
-
 def _open_closed_streams() -> None:
     """Open the null device for streams that a shell has closed (``>&-``), before a file gets their number."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
@@ -256,8 +232,7 @@ def main() -> None:
     """Run the command line; every error that a user can meet ends in one message and its exit code."""
     _open_closed_streams()
     output = _tolerate_full_devices()
-    _end_as_ctrl_c_does()
-    sys.unraisablehook = _interrupt_after_all
+    end_as_ctrl_c_does()
     threading.excepthook = lambda thrown: _say_traceback(thrown.exc_value)
     exit_code = 0
     try:

@@ -20,6 +20,7 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.har import HarWriter
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.files import append_to_file, replace_file
+from knouds_harness.interrupts import uninterrupted
 from knouds_harness.runs.counts import RunCounts
 from knouds_harness.runs.findings import Finding, RunOutcome, script_file
 from knouds_harness.runs.run_file import RunFile, RunSetup, finding_format, run_file_format
@@ -104,6 +105,7 @@ class RunWriter(RunCounts):
         """The findings so far by fingerprint, each as shown in the fewest steps."""
         return self._findings
 
+    @uninterrupted()
     def add_exchange(self, exchange: Exchange) -> None:
         super().add_exchange(exchange)
         with self._files.writing(EXCHANGES_FILE):
@@ -111,6 +113,7 @@ class RunWriter(RunCounts):
         if self._clock() >= self._next_checkpoint:
             self.checkpoint()
 
+    @uninterrupted()
     def add_finding(self, finding: Finding) -> Finding:
         """Record a finding; if its fingerprint is known, count it, and keep the one with fewer steps.
 
@@ -130,6 +133,7 @@ class RunWriter(RunCounts):
         self._files.append(FINDINGS_FILE, finding_format().dump_json(finding) + b"\n")
         return finding
 
+    @uninterrupted()
     def explain(self, fingerprint: str, words: str) -> None:
         """Add to what was observed which of several requests show a finding; a gateway's is one for all."""
         known = self._findings[fingerprint]
@@ -145,10 +149,12 @@ class RunWriter(RunCounts):
     def add_file(self, name: str, content: bytes) -> None:
         self._files.replace(name, content)
 
+    @uninterrupted()
     def finish(self, outcome: str, exit_code: int, note: str = "") -> None:
         self._outcome, self._exit_code, self._note = RunOutcome(outcome), int(exit_code), note
         self.checkpoint()
 
+    @uninterrupted()
     def checkpoint(self) -> None:
         """Write what changes all the time: counts, findings seen again, how the run stands."""
         if self._has_stale_findings:
