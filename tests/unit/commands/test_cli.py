@@ -41,7 +41,8 @@ def test_start_imports_no_command(option):
     assert imported.isdisjoint(HEAVY)
     assert {name for name in imported if name.startswith("knouds_harness.")} == {
         *("knouds_harness.commands", "knouds_harness.commands.cli"),
-        *("knouds_harness.errors", "knouds_harness.files", "knouds_harness.printable"),
+        *("knouds_harness.errors", "knouds_harness.files"),
+        *("knouds_harness.interrupts", "knouds_harness.printable"),
     }
 
 
