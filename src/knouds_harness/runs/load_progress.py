@@ -20,6 +20,7 @@ class LoadProgress:
 
     Attributes:
         at_s: Seconds since load began; negative before that.
+        ended_at_s: When it ended, and answers were awaited from then on; None while it goes on.
         asked_per_s: Arrivals per second that the plan asks for now; None in the closed model.
         in_flight: Tasks under way; None in the closed model.
         waiting: Requests that have been in flight for over a second, the longest for ``longest_wait_s``.
@@ -50,6 +51,7 @@ class LoadProgress:
     dropped: int
     waiting: int = 0
     longest_wait_s: float = 0.0
+    ended_at_s: float | None = None
     limits: tuple[str, ...]
     doubts: tuple[str, ...] = ()
 

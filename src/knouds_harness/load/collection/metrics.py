@@ -168,6 +168,11 @@ class RunMetrics:
         return max(0.0, min(now_unix_s(), self._ended_unix_s) - self.start_unix_s)
 
     @property
+    def ended_at_s(self) -> float | None:
+        """After how many seconds the load ended; None while it goes on."""
+        return self.elapsed_s if self._ended_unix_s < math.inf else None
+
+    @property
     def counted_s(self) -> float:
         """How much of the load has been counted: all of it once it has ended."""
         if self.start_unix_s is None or self._ended_unix_s < math.inf:

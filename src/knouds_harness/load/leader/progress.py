@@ -79,6 +79,7 @@ class ProgressTeller:
         return LoadProgress(
             folder=str(self._folder) if self._folder else None,
             at_s=at_s,
+            ended_at_s=metrics.ended_at_s,
             duration_s=options.load_shape.duration_s,
             warm_up_s=options.warm_up_s,
             asked_per_s=options.load_shape.level(at_s) if is_open else None,

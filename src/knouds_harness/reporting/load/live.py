@@ -71,8 +71,7 @@ class LiveView:
 
 
 def line(progress: LoadProgress) -> str:
-    time = f"{_of_duration(progress)}{' (warm-up)' if _is_warming_up(progress) else ''}"
-    return "; ".join([time, *(f"{name} {figure}" for name, figure in _figures(progress))])
+    return "; ".join([_time(progress), *(f"{name} {figure}" for name, figure in _figures(progress))])
 
 
 def view(progress: LoadProgress, *, title: str) -> RenderableType:
@@ -80,8 +79,7 @@ def view(progress: LoadProgress, *, title: str) -> RenderableType:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     done = min(1.0, max(0.0, progress.at_s / progress.duration_s))
-    what = "warm-up" if _is_warming_up(progress) else "load"
-    time = "starting" if progress.at_s < 0 else f"{what} {_of_duration(progress)}"
+    time = "starting" if progress.at_s < 0 else _time(progress)
     grid.add_row(time, ProgressBar(total=1.0, completed=done, width=32))
     for name, figure in _figures(progress):
         grid.add_row(name, figure)
@@ -99,10 +97,14 @@ def view(progress: LoadProgress, *, title: str) -> RenderableType:
 
 
 def _figures(progress: LoadProgress) -> Iterator[tuple[str, str | Text]]:
+    longest = f"the longest for {progress.longest_wait_s:.0f} s"
+    if progress.ended_at_s is not None:
+        if progress.waiting:
+            yield "awaited", f"{progress.waiting:,} answers, {longest}"
+        yield "answers", _answers(progress)
+        return
+    waiting = f", {progress.waiting:,} for over 1 s, {longest}" if progress.waiting else ""
     yield "rate", _rate(progress)
-    waiting = ""
-    if progress.waiting:
-        waiting = f", {progress.waiting:,} for over 1 s, the longest for {progress.longest_wait_s:.0f} s"
     if progress.in_flight is None:
         yield "users", f"{progress.users:,}{waiting and f', of their requests{waiting[1:]}'}"
     else:
@@ -119,13 +121,11 @@ def _warning(progress: LoadProgress) -> str:
     return f"warning: less is sent than was asked for: {' '.join(progress.limits)}"
 
 
-def _is_warming_up(progress: LoadProgress) -> bool:
-    return progress.at_s < progress.warm_up_s
-
-
-def _of_duration(progress: LoadProgress) -> str:
-    at_s = min(progress.at_s, progress.duration_s)  # what is in flight at the end takes longer
-    return f"{at_s:.0f}/{progress.duration_s:.0f} s"
+def _time(progress: LoadProgress) -> str:
+    if progress.ended_at_s is not None:
+        return f"load ended after {min(progress.ended_at_s, progress.duration_s):.0f} s"
+    phase = "warm-up" if progress.at_s < progress.warm_up_s else "load"
+    return f"{phase} {min(progress.at_s, progress.duration_s):.0f}/{progress.duration_s:.0f} s"
 
 
 def _rate(progress: LoadProgress) -> str:

@@ -109,6 +109,14 @@ def test_requests_that_wait_for_long_are_told(progress, health):
     assert (now.waiting, now.longest_wait_s) == (7, 7.2)
 
 
+def test_end_of_the_load_is_told_while_answers_are_awaited(progress, metrics):
+    assert progress().ended_at_s is None
+
+    metrics.end(now_unix_s() - 4)
+
+    assert progress().ended_at_s == pytest.approx(6, abs=0.1)
+
+
 def test_warning_names_a_target_that_has_become_slow(progress, metrics, health):
     """Rather than ask for more users."""
     health.due, health.dropped, health.waiting = 100, 50, (Waiting("a", 4.0, 50),)

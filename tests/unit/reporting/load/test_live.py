@@ -53,6 +53,18 @@ def test_requests_that_wait_for_long_are_shown(in_flight, says):
     assert "times no recent ones" in text
 
 
+@everywhere
+def test_load_that_has_ended_shows_what_is_awaited(is_terminal):
+    """And neither a rate nor a time that goes on."""
+    ended = replace(LIVE_PROGRESS, at_s=45.0, ended_at_s=12.3, waiting=40, longest_wait_s=33.0)
+
+    text = " ".join(shown(ended, force_terminal=is_terminal, color_system=None).split())
+
+    assert "load ended after 12 s" in text
+    assert "40 answers, the longest for 33 s" in text
+    assert "198.2" not in text
+
+
 def test_terminal_shows_errors_by_status_and_code():
     text = shown(LIVE_PROGRESS, force_terminal=True)
 
@@ -79,7 +91,9 @@ def test_pipe_gets_a_line_every_five_seconds_and_fewer_later():
     lines = shown(*moments).splitlines()
 
     assert len([line for line in lines if line.startswith("warning")]) == 1
-    assert [line.partition("/")[0] for line in lines if "requests/s" in line] == ["5", "10", "15", "20", "25"]
+    assert [line.partition("/")[0] for line in lines if "requests/s" in line] == [
+        f"load {at_s}" for at_s in (5, 10, 15, 20, 25)
+    ]
     assert len(shown(*later).splitlines()) < 140
 
 
