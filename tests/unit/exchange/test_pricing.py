@@ -64,6 +64,8 @@ def test_server_is_not_asked_if_reading_is_not_allowed(client_answering):
         ('{"success": true, "result": {"cost": 9}, "cost": 3}', 3),
         ('{"success": true, "cost": 3, "executionId": "e", "executionId": "e"}', None),
         ('{"success": true, "result": {}, "cost": 3, "ms": 1, "ms": 2}', None),
+        ('{"success": true, "result": [{"a": 1, "b": ":"}, [":"]], "cost": 3}', 3),
+        ('{"success": true, "result": [{"a": 1, "a": 2}], "cost": 3}', None),
     ],
 )
 def test_charge_of_a_doubled_member_is_unknown(text, charge, encoding):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -88,9 +87,7 @@ class LoadLimits:
         self._base_path = urlsplit(target.base_url).path
         self._lease = lease
         self._pacer = Pacer(target.limits.requests_per_s, sleep=gevent.sleep)
-        self._is_paced = Event()
-        if lease is None:
-            self._is_paced.set()
+        self._paced = None if lease is None else Event()
         self.runs = 0
         self.budget = lease.budget if lease else Budget(target.limits.credits)
         self.budget.settle(0, ahead.spent_credits, what="what was sent before the load")
@@ -104,7 +101,9 @@ class LoadLimits:
     def pace(self, share: Share, *, since: float) -> None:
         """Share the request rate with other workers, in turns that began at this monotonic time."""
         self._pacer.take_turns(index=share.index, sharers=share.workers, since=since)
-        self._is_paced.set()
+        if self._paced is not None:
+            self._paced.set()
+            self._paced = None
 
     def judged(self, head: bytes, *, added: Collection[tuple[str, str]]) -> Effect:
         """Return what a request with this head may do, but for headers that the profile and the client add.
@@ -159,8 +158,8 @@ class LoadLimits:
         self._await_turn()
 
     def _await_turn(self) -> None:
-        if self._lease is not None:
-            self._is_paced.wait()
+        if self._paced is not None:
+            self._paced.wait()
         self._pacer.wait()
 
     def reserve(self, run_request: RunRequest) -> int:
@@ -194,22 +193,23 @@ class LoadLimits:
 
         All that was set aside counts if the run failed, was only submitted, or was wrongly refused.
         """
-        charged, persona = None, run_request.persona
-        with suppress(ValueError, RecursionError):  # what cannot be read tells no charge
-            if response.status_code:
-                charged = reported_charge(
-                    response.status_code,
-                    response.content,
-                    response.json(),
-                    most_credits=credits_of(reserved),
-                    is_to_run=not (may_be_throttled and response.status_code == 429),
-                    is_granted=persona.credits == "granted",
-                )
+        persona, status = run_request.persona, response.status_code
+        try:
+            told = response.content, response.json() if status else None
+            charged = reported_charge(
+                status,
+                *told,
+                most_credits=credits_of(reserved),
+                is_to_run=not (status == 429 and may_be_throttled),
+                is_granted=persona.credits == "granted",
+            )
+        except (ValueError, RecursionError):  # what cannot be read tells no charge
+            charged = None
         self.budget.settle(
             reserved,
             charged,
             account=persona.user,
-            what=f"{response.method} {response.url}",
+            what=run_request.operation,
             doubted_credits=self._dearest_credits,
         )
         self._charges_shown.note_run(persona.user)
