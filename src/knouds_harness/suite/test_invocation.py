@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 import shlex
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: 
         recorder.duration_s_by_test[item.nodeid] = time.monotonic() - begun
         recorder.steps.end_sequence()
         said = _said_of_findings(item, recorder)
-        if said:
+        if said and not isinstance(sys.exception(), KeyboardInterrupt):
             raise pytest.fail.Exception("\n".join(said), pytrace=False) from None  # even if an error ended it
     own = own_facts_of(item)
     if own and recorder.shown.claimed.isdisjoint(own):

@@ -1,5 +1,6 @@
 """The tester: conformance tests send requests with it, and it has the responses judged."""
 
+import sys
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -164,8 +165,7 @@ class Tester:
         Raises:
             GuardStop: The profile's limits forbid one of the requests, or that many.
         """
-        if self.halted_by is not None:
-            raise self.halted_by
+        self._require_going_on()
         requests = [self._request(*sending) for sending in sendings]
         if not requests:
             return []
@@ -303,14 +303,20 @@ class Tester:
         return exchange
 
     def _send_once(self, request: Request, key: Secret | None) -> Exchange:
-        if self.halted_by is not None:
-            raise self.halted_by
+        self._require_going_on()
         self._failures.check(request)
         try:
             return self._delivered(request, key)
         except errors.HarnessError as error:
             self.halted_by = error  # for good: Hypothesis repeats what failed, and must see it fail again
             raise
+
+    def _require_going_on(self) -> None:
+        """Raise what ends the run. A test that Ctrl-C ends does not know what its last request has done."""
+        if isinstance(interrupt := sys.exception(), KeyboardInterrupt):
+            raise interrupt
+        if self.halted_by is not None:
+            raise self.halted_by
 
     def _delivered(self, request: Request, key: Secret | None) -> Exchange:
         with self._unless_reserved(request):

@@ -3,29 +3,45 @@
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from run_records import exchange, finding
 
 from knouds_harness.suite.recorder import CurrentTest, shown_answer
-from knouds_harness.suite.test_invocation import FoundByChecks, user_body
+from knouds_harness.suite.test_invocation import FoundByChecks, call_body, user_body
 
 
 @pytest.fixture
-def said_of(tmp_path):
-    """Return what a user's test says of a finding that it is the first to show."""
+def recorder_of(tmp_path):
+    """Return the recorder of a test that is the first to show a finding."""
 
-    def said_of(found, answered=""):
+    def recorder_of(found, answered="") -> Any:
         shown = CurrentTest()
         shown.failing, shown.new = {"f": found}, {"f"}
-        item: Any = SimpleNamespace(nodeid="test", get_closest_marker=lambda _: None)
-        recorder: Any = SimpleNamespace(
+        return SimpleNamespace(
             duration_s_by_test={},
             answered={"f": answered},
             shown=shown,
             findings={"f": found},
             writer=SimpleNamespace(folder=tmp_path),
+            steps=Mock(),
+            begin_test=Mock(),
         )
+
+    return recorder_of
+
+
+def item_of(body=None) -> Any:
+    return SimpleNamespace(nodeid="test", obj=body, get_closest_marker=lambda _: None)
+
+
+@pytest.fixture
+def said_of(recorder_of):
+    """Return what a user's test says of a finding that it is the first to show."""
+
+    def said_of(found, answered=""):
+        item, recorder = item_of(), recorder_of(found, answered)
         with pytest.raises(FoundByChecks) as said, user_body(item, recorder):
             pass
         return str(said.value)
@@ -42,6 +58,18 @@ def test_long_script_is_named_and_its_requests_are_not_counted(said_of):
 
     assert "\n  a script: sh " in said
     assert "requests" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "comes"), [(KeyboardInterrupt(), KeyboardInterrupt), (ValueError(), pytest.fail.Exception)]
+)
+def test_finding_hides_an_error_but_not_ctrl_c(recorder_of, error, comes):
+    """Else the run would go on after it."""
+    body = Mock(side_effect=error, __name__="body")
+    recorder = recorder_of(finding(exchange(1, "getWhoami"), "whoami.user-object"))
+
+    with pytest.raises(comes):
+        call_body(item_of(body), {}, recorder)
 
 
 def test_finding_shows_its_answer(said_of):

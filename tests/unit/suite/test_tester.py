@@ -86,6 +86,30 @@ def test_nothing_is_claimed_after_a_gateway_kept_a_step_back(make_tester, is_kep
     assert (tester.judge(workflows.updated, shown, expected={"name": "b"}) == []) == is_kept_back
 
 
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda tester: tester.send("getWhoami", full(tester)),
+        lambda tester: tester.send_together("getWhoami", full(tester), Call(), times=2),
+    ],
+    ids=["one", "several"],
+)
+def test_test_that_ctrl_c_ends_sends_nothing_more(make_tester, send):
+    """Its workflow may be deleted, though it has not seen the answer: deleting it again is no breach."""
+    asked: list[httpx.Request] = []
+    tester = make_tester(asked.append)
+
+    def test():
+        try:
+            raise KeyboardInterrupt
+        finally:
+            send(tester)
+
+    with pytest.raises(KeyboardInterrupt):
+        test()
+    assert asked == []
+
+
 @pytest.mark.parametrize(("more", "is_kept"), [("", True), ("x" * 100_000, False)])
 def test_long_response_from_the_profile_check_is_not_kept(make_tester, more, is_kept):
     """A test that needs it asks again; for many keys they would take hundreds of megabytes."""
