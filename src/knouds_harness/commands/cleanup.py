@@ -142,7 +142,7 @@ def _remove(
     guard = Guard(target, yes_production=yes_production)
     with Client(target=target, guard=guard, created=created) as client:
         first_contact(client)
-        return client.remove_left(is_dry=is_dry)
+        return client.remove_left(is_dry=is_dry, ends_at_once=True)
 
 
 def _print_unsigned(run: Path, content: LedgerContent) -> None:

@@ -337,6 +337,7 @@ class Client:
         self,
         *,
         is_dry: bool = False,
+        ends_at_once: bool = False,
         most_wait_s: float = MOST_WAIT_S,
         wait: Callable[[float], object] | None = None,
     ) -> Removed:
@@ -344,6 +345,8 @@ class Client:
 
         Args:
             is_dry: Delete nothing, and return what would be deleted.
+            ends_at_once: Ctrl-C ends the removal. Otherwise the first ends its waits; if there are none any
+                more, it ends the removal.
             most_wait_s: The most seconds to wait in total if the target throttles.
             wait: Waits for a number of seconds, in place of a wait that Ctrl-C ends.
         """
@@ -352,6 +355,7 @@ class Client:
             personas=self._personas.values(),
             send=self._send_to_workflow,
             is_dry=is_dry,
+            ends_at_once=ends_at_once,
             most_at_once=min(self.target.limits.concurrency, _MOST_REMOVED_AT_ONCE),
             most_wait_s=most_wait_s,
             wait=wait,

@@ -49,6 +49,7 @@ class WorkflowRemoval:
 
     Attributes:
         send: Sends an operation with a persona's key, for a slug or None; called by several threads.
+        ends_at_once: Ctrl-C ends the removal. Otherwise the first ends its waits, and the second the removal.
         most_at_once: How many workflows are read and deleted side by side.
     """
 
@@ -56,6 +57,7 @@ class WorkflowRemoval:
     personas: Collection[Persona]
     send: Callable[[str, Persona, str | None], Exchange]
     is_dry: bool = False
+    ends_at_once: bool = False
     most_at_once: int = 1
     most_wait_s: float = MOST_WAIT_S
     wait: Callable[[float], object] | None = None
@@ -70,7 +72,18 @@ class WorkflowRemoval:
     _said: set[str] = field(default_factory=set)
 
     def run(self) -> Removed:
-        was_interrupted = False
+        was_interrupted = is_interrupted = not self._is_through()
+        if is_interrupted and self.most_wait_s and not self.ends_at_once:
+            self.most_wait_s = 0
+            is_interrupted = not self._is_through()
+        left = list(self._why_left("interrupted" if is_interrupted else "it is still listed"))
+        if not self.is_dry:
+            self.created.record.finish(left=len(left))
+        return Removed(
+            deleted=tuple(dict.fromkeys(self._deleted)), left=tuple(left), was_interrupted=was_interrupted
+        )
+
+    def _is_through(self) -> bool:
         try:
             self._delete()
             if self._look():
@@ -78,13 +91,8 @@ class WorkflowRemoval:
                 if not self.is_dry:
                     self._look()
         except KeyboardInterrupt:
-            was_interrupted = True
-        left = list(self._why_left("interrupted" if was_interrupted else "it is still listed"))
-        if not self.is_dry:
-            self.created.record.finish(left=len(left))
-        return Removed(
-            deleted=tuple(dict.fromkeys(self._deleted)), left=tuple(left), was_interrupted=was_interrupted
-        )
+            return False
+        return True
 
     def _delete(self) -> None:
         creations = [each for each in self.created.ours if each.number not in self._left]

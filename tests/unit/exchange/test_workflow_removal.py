@@ -78,6 +78,27 @@ def test_busy_balancer_is_asked_again(removed, busy, is_deleted):
     assert next(answers, 0) < 20
 
 
+@pytest.mark.parametrize(
+    ("asked", "is_left"), [({}, False), ({"most_wait_s": 0}, True), ({"ends_at_once": True}, True)]
+)
+def test_ctrl_c_in_the_removal_that_ends_a_run_does_not_end_it(client_answering, asked, is_left):
+    """Only if the run was interrupted before, and in the command that does nothing else."""
+    server, profile = Server(**{SLUG: NAME}), target("workflow:read", "workflow:write")
+    created = CreatedWorkflows(target=profile, events=[LISTED, SENT, CREATED])
+    interrupts = iter([KeyboardInterrupt()])
+
+    def interrupted(request):
+        if request.method == "DELETE" and (interrupt := next(interrupts, None)):
+            raise interrupt
+        return server(request)
+
+    removal = client_answering(interrupted, target=profile, created=created).remove_left(**asked)
+
+    assert removal.was_interrupted
+    assert removal.left == ((f"{SLUG}: interrupted",) if is_left else ())
+    assert (SLUG in server.names) == is_left
+
+
 def test_workflow_is_read_before_it_is_deleted(removed):
     server = Server(**{SLUG: NAME, "other": "Other"})
 
