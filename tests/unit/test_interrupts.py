@@ -9,6 +9,7 @@ from run_records import exchange, finding, start
 
 from knouds_harness.interrupts import end_as_ctrl_c_does, uninterrupted
 from knouds_harness.runs.record import read_run
+from knouds_harness.runs.writer import RESERVE_FILE
 
 WRITING = {f"knouds_harness.{name}" for name in ("runs.writer", "runs.counts", "exchange.har")}
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -51,15 +52,17 @@ def test_interrupt_at_any_line_leaves_counts_and_files_that_agree(tmp_path):
                 sys.settrace(interrupting(line))
                 writer.add_exchange(shown)
                 writer.add_finding(finding(shown, "whoami.user-object"))
-                sys.settrace(usual)
         except KeyboardInterrupt:
             sys.settrace(usual)
         else:
+            sys.settrace(usual)
             break
 
+        assert not (writer.folder / RESERVE_FILE).exists()
         record = read_run(writer.folder)
         assert record.counts.exchanges == len(record.exchange_by_id)
         assert record.gaps == ()
+        assert record.outcome == "interrupted"
 
     assert line > 0  # some were interrupted
 

@@ -89,6 +89,7 @@ class RunWriter(RunCounts):
     def __enter__(self) -> Self:
         return self
 
+    @uninterrupted()
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
