@@ -18,7 +18,6 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check
 from knouds_harness.judging.engine import checks_of_every_answer
-from knouds_harness.judging.rule.allowed import refusal_of
 from knouds_harness.judging.rule.reasons import REASONS
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.option_declarations import options_of
@@ -136,7 +135,7 @@ def _in_runner(command: str, options: Mapping[str, str]) -> str:
 
 
 def _rows_of_reasons() -> str:
-    rows = (f"| {each.because} | {refusal_of(each)} |\n" for each in REASONS if not each.id)
+    rows = (f"| {each.because} | {each.refusal} |\n" for each in REASONS if not each.id)
     return "".join(dict.fromkeys(rows))
 
 

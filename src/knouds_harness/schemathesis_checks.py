@@ -18,9 +18,10 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import LIMIT_BY_TIER, RUN_OPERATIONS
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.judging.checks import validation
-from knouds_harness.judging.claim import Check, Claim, claims_by_rule, is_limited_run
+from knouds_harness.judging.claim import Check, Claim, is_limited_run
 from knouds_harness.judging.context import Case, Context
 from knouds_harness.judging.engine import checks_of_every_answer, checks_that_apply, claims_of, finding_of
+from knouds_harness.judging.rule.reading import claims_by_rule
 from knouds_harness.runs.findings import verdict_for
 from knouds_harness.targets.profile_format import ONLY_KNOWN_KEYS
 from knouds_harness.targets.resources import Waiver

@@ -11,7 +11,6 @@ from knouds_harness.contract.operations import LIMIT_BY_TIER
 from knouds_harness.contract.shapes import Mismatch, as_json
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.judging.context import Case
-from knouds_harness.judging.rule.allowed import read, why_expected
 from knouds_harness.judging.rule.reason import Reason
 from knouds_harness.judging.rule.reasons import OF_KEYS
 from knouds_harness.runs.findings import difference
@@ -123,24 +122,15 @@ class Check(Generic[P]):
 
 
 class RuleCheck(Check[[]]):
-    """A check whose claims are what the rule reads about one reason to refuse, or about what admits."""
+    """A check whose claims are what the rule reads about one reason to refuse, or about what admits.
+
+    It judges nothing itself: the engine has every answer read by the rule, once.
+    """
 
     @property
     def sentence(self) -> str:
         """The promise, in the words of the document."""
         return shipped_document().facts[self.facts[0]].says
-
-    def applies_to(self, _case: Case) -> bool:
-        """Return False: the engine has every answer read by the rule, once."""
-        return False
-
-    def lacks_knowledge(self, case: Case) -> bool:
-        """Return whether the rule can say nothing of its facts."""
-        return not any(True for _ in self.claims_of(case))
-
-    def claims_of(self, case: Case) -> Iterator[Claim]:
-        """Return what the rule says of its facts."""
-        return (claim for check, claim in claims_by_rule(case) if check == self.id)
 
 
 def by_rule(reason: Reason, *needs: Need[object]) -> RuleCheck:
@@ -157,24 +147,6 @@ def admitting(check_id: str, *facts: str, needs: tuple[Need[object], ...] = ()) 
 
 def _judged_by_rule(_: Exchange) -> Iterator[Claim]:
     return iter(())
-
-
-def claims_by_rule(case: Case) -> Iterator[tuple[str, Claim]]:
-    """Yield what the rule reads in an answer, each with the id of its check."""
-    if case.exchange.is_delivery:
-        return
-    for each in read(case.exchange, case.allowed):
-        yield (
-            each.check,
-            Claim(
-                fact=each.fact,
-                holds=each.holds,
-                expected=each.expected,
-                observed=each.observed,
-                where=each.where,
-                reasons=() if each.holds else why_expected(case.allowed),
-            ),
-        )
 
 
 def is_answer(case: Case) -> bool:

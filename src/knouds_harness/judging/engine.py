@@ -16,8 +16,9 @@ from knouds_harness.exchange.curl import ShellNames, curl
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.profile_check import Contradiction
 from knouds_harness.judging.checks import all_checks
-from knouds_harness.judging.claim import Check, Claim, claims_by_rule, is_answer, is_from_elsewhere
+from knouds_harness.judging.claim import Check, Claim, RuleCheck, is_answer, is_from_elsewhere
 from knouds_harness.judging.context import Case, Context
+from knouds_harness.judging.rule.reading import claims_by_rule
 from knouds_harness.runs.findings import Finding, Verdict, fingerprint, verdict_for
 from knouds_harness.targets.resources import Waiver
 
@@ -56,6 +57,8 @@ def claims_of(check_id: str, exchange: Exchange, context: Context) -> list[Claim
     """Run one check on an exchange to which it applies; return None if it knows too little."""
     case = Case(exchange=exchange, context=replace(context, applying=context.applying | {check_id}))
     check = _checks().get(check_id)
+    if isinstance(check, RuleCheck):
+        return [claim for of, claim in claims_by_rule(case) if of == check_id] or None
     if check is None or check.lacks_knowledge(case):
         return None
     is_of_every_answer = check.applies in _OF_EVERY_ANSWER

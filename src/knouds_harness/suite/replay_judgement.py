@@ -13,10 +13,11 @@ from knouds_harness.contract.operations import Source
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.checks import all_checks
-from knouds_harness.judging.claim import Claim, RuleCheck, claims_by_rule
+from knouds_harness.judging.claim import Claim, RuleCheck
 from knouds_harness.judging.context import Case, Context
 from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
 from knouds_harness.judging.engine import claims_of
+from knouds_harness.judging.rule.reading import claims_by_rule
 from knouds_harness.option_declarations import runner_arguments
 from knouds_harness.runs.findings import Finding, Verdict, fingerprint
 from knouds_harness.suite.options import RunOptions

@@ -17,6 +17,8 @@ DOCUMENTED_CODES: Final = frozenset(
     }
 )
 """The codes that a source names; each belongs to its reasons. A server may spell all others as it likes."""
+MOST_STATUSES: Final = 3
+"""A reason with more of them is told as ``4xx``."""
 REFUSALS: Final = tuple(each for each in range(400, 500) if each not in (401, 402, 429))
 
 
@@ -62,6 +64,16 @@ class Reason:
     def open_statuses(self) -> tuple[int, ...]:
         """The statuses of such a refusal if no source says which of them, or with which code."""
         return self.statuses if self.has_any_code and len(self.statuses) > 1 else ()
+
+    @property
+    def status_words(self) -> str:
+        """The statuses of such a refusal, in words."""
+        return "4xx" if len(self.statuses) > MOST_STATUSES else " or ".join(map(str, self.statuses))
+
+    @property
+    def refusal(self) -> str:
+        """The status and code of such a refusal, in words."""
+        return " ".join(filter(None, (self.status_words, " or ".join(self.codes))))
 
     @property
     def fact(self) -> str:

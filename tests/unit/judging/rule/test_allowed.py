@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 from run_records import DOCUMENT, exchange
 
-from knouds_harness.judging.rule.allowed import allowed, read
+from knouds_harness.judging.rule.allowed import allowed
 from knouds_harness.judging.rule.asked import AskedRequest, Known, KnownResource
+from knouds_harness.judging.rule.reading import read
 from knouds_harness.judging.rule.reasons import OVER_LIMIT, UNKNOWN_ROUTE
 
 FULL = frozenset({"workflow:read", "workflow:write", "workflow:run", "model:run", "execution:read"})
@@ -29,7 +30,7 @@ def answered(request, status, code=None, **members):
 
 
 def facts(request, known, answer, hold):
-    return {each.fact for each in read(answer, allowed(request, known)) if each.holds is hold}
+    return {each.fact for _, each in read(answer, allowed(request, known)) if each.holds is hold}
 
 
 MOVED_NOWHERE = asked("moveWorkflow"), replace(ADA, resource=NOWHERE)
@@ -146,7 +147,7 @@ def test_body_that_was_not_captured_says_nothing():
 def test_refusal_without_a_reason_says_why_there_is_none():
     claims = read(answered(READ_OWN[0], 404, "NOT_FOUND"), allowed(*READ_OWN))
 
-    said = [each.expected for each in claims if not each.holds]
+    said = [each.expected for _, each in claims if not each.holds]
     holds = "execution:read, model:run, workflow:read, workflow:run, workflow:write"
     assert said == [
         f"no documented reason to refuse: the key works, the key holds {holds}, what it names exists"

@@ -14,8 +14,9 @@ import pytest
 from run_records import DOCUMENT, exchange
 
 from knouds_harness.contract.operations import Source
-from knouds_harness.judging.rule.allowed import allowed, read, why_expected
+from knouds_harness.judging.rule.allowed import allowed, why_expected
 from knouds_harness.judging.rule.asked import AskedRequest, Known, KnownResource
+from knouds_harness.judging.rule.reading import read
 from knouds_harness.judging.rule.reasons import CAPABILITY, OF_KEYS, REASONS
 
 SEEDS = range(20)
@@ -143,10 +144,9 @@ def answer(asked, status, body):
 
 def broken(asked, known, shown):
     """The documented facts that an answer breaks, with the checks that say so."""
-    claims = list(read(shown, allowed(asked, known)))
     return {
-        (each.check, each.fact)
-        for each in claims
+        (check, each.fact)
+        for check, each in read(shown, allowed(asked, known))
         if not each.holds and DOCUMENT.facts[each.fact].source is not Source.ASSUMED
     }
 
@@ -183,8 +183,8 @@ def test_server_that_ignores_a_row_breaks_it(row):
     chance, facts = random.Random(row.id), {row.fact, *row.facts}
     broken, kept = set(), []
     for asked, known, may in requests_by_row().get(row, ()):
-        for each in read(answered(asked, known, chance, without=row), may):
-            if each.check == row.id and each.fact in facts:
+        for check, each in read(answered(asked, known, chance, without=row), may):
+            if check == row.id and each.fact in facts:
                 broken |= set() if each.holds else {each.fact}
                 kept += [(each, why_expected(may))] if each.holds else []
 
