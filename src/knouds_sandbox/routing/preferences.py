@@ -10,7 +10,7 @@ import difflib
 import re
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 from urllib.request import parse_http_list
@@ -37,6 +37,7 @@ WIRE = "knouds_sandbox.wire"
 WIRES = ("drop", "reset", "cut", "slow")
 SLOW_S = 10.0
 
+_DELAY = re.compile("[0-9]{1,6}")
 _PIECES = 10
 _AT_ONCE = struct.pack("ii", 1, 0)
 
@@ -154,68 +155,47 @@ def _count(request: Request, services: Services) -> int:
 
 def _parsed(request: Request, operation: str) -> dict[str, str]:
     """Return the preferences as sent; ``outcome`` has the name of the chosen outcome."""
+    known = _known(operation, is_async=request.query_params.get("async") == "true")
     preferred: dict[str, str] = {}
     for each in parse_http_list(", ".join(request.headers.getlist("prefer"))):
         name, _, quoted = each.partition("=")
         name, value = name.strip().lower(), quoted.strip().strip('"')
-        outcome = _outcome(name, value, operation)
-        if name in preferred or (outcome and "outcome" in preferred):
+        is_of_outcome = name in ("code", "example")
+        if name in preferred or (is_of_outcome and "outcome" in preferred):
             continue  # RFC 7240: the first one counts
-        if outcome is None and not _is_other(name, value, request, operation):
-            known = _known(name, operation)
-            raise Refusal(400, "INVALID_PREFERENCE", f'Prefer: "{each}" is unknown. {known}')
+        if name not in known or not known[name][1](value):
+            says = (
+                f"{operation} knows {name}= ({known[name][0]})."
+                if name in known
+                else _nearest(name, operation, known)
+            )
+            raise Refusal(400, "INVALID_PREFERENCE", f'Prefer: "{each}" is unknown. {says}')
         preferred[name] = value
-        if outcome is not None:
-            preferred.setdefault("outcome", outcome)
+        if is_of_outcome:
+            of_code = (each for each in outcomes_of(operation) if value in map(str, OUTCOMES[each]))
+            preferred["outcome"] = value if name == "example" else next(of_code, value)
     return preferred
 
 
-def _outcome(preference: str, value: str, operation: str) -> str | None:
-    names = outcomes_of(operation)
-    if preference == "example":
-        return value if value in names else None
-    if preference != "code":
-        return None
-    if value in GATEWAY_PAGES:
-        return value
-    return next((name for name in names if value in map(str, OUTCOMES[name])), None)
-
-
-def _is_other(preference: str, value: str, request: Request, operation: str) -> bool:
-    if preference == "delay_ms":
-        return re.fullmatch("[0-9]{1,6}", value) is not None and int(value) <= MAX_DELAY_MS
-    if preference == "times":
-        return re.fullmatch("[1-9][0-9]{0,3}", value) is not None
-    if preference == "wire":
-        return value in WIRES
-    is_async = request.query_params.get("async") == "true"
-    return (
-        preference == "execution"
-        and _is_run(operation)
-        and value in (ENDS if is_async else ENDS_OF_SYNC_RUNS)
-    )
-
-
-def _is_run(operation: str) -> bool:
-    return operation in _OPERATION_BY_NAME and _OPERATION_BY_NAME[operation].resource is not None
-
-
-def _known(name: str, operation: str) -> str:
-    """Say which values of a preference an operation knows; of an unknown one, which preferences it knows."""
+def _known(operation: str, *, is_async: bool) -> dict[str, tuple[str, Callable[[str], object]]]:
+    """Return what each preference of an operation may be: in words, and whether a value is one of these."""
     outcomes = outcomes_of(operation)
-    codes = dict.fromkeys(str(part) for each in outcomes for part in OUTCOMES[each])
-    known = {
-        "code": ", ".join([*codes, *GATEWAY_PAGES]),
-        "example": ", ".join(outcomes),
-        "delay_ms": f"0 to {MAX_DELAY_MS}",
-        "times": "1 to 9999",
-        "wire": ", ".join(WIRES),
+    codes = dict.fromkeys([*(str(part) for each in outcomes for part in OUTCOMES[each]), *GATEWAY_PAGES])
+    known: dict[str, tuple[str, Callable[[str], object]]] = {
+        "code": (", ".join(codes), codes.__contains__),
+        "example": (", ".join(outcomes), outcomes.__contains__),
+        "delay_ms": (f"0 to {MAX_DELAY_MS}", lambda ms: _DELAY.fullmatch(ms) and int(ms) <= MAX_DELAY_MS),
+        "times": ("1 to 9999", re.compile("[1-9][0-9]{0,3}").fullmatch),
+        "wire": (", ".join(WIRES), WIRES.__contains__),
     }
-    if _is_run(operation):
+    if operation in _OPERATION_BY_NAME and _OPERATION_BY_NAME[operation].resource is not None:
         only_async = ", ".join(end for end in ENDS if end not in ENDS_OF_SYNC_RUNS)
-        known["execution"] = f"{', '.join(ENDS_OF_SYNC_RUNS)}; with ?async=true also {only_async}"
-    if name in known:
-        return f"{operation} knows {name}= ({known[name]})."
+        words = f"{', '.join(ENDS_OF_SYNC_RUNS)}; with ?async=true also {only_async}"
+        known["execution"] = (words, (ENDS if is_async else ENDS_OF_SYNC_RUNS).__contains__)
+    return known
+
+
+def _nearest(name: str, operation: str, known: Collection[str]) -> str:
     nearest = difflib.get_close_matches(name, known, n=1)
     meant = f'Did you mean "{nearest[0]}"? ' if nearest else ""
     return f"{meant}{operation} knows {', '.join(known)}."
