@@ -1,7 +1,7 @@
 """The figures of a check: who may do what, and the status of each fact."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -42,65 +42,53 @@ class MatrixCell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MatrixRow:
-    """One key; ``persona`` is None for the last row, of all keys that were made for the run."""
-
-    name: str
-    persona: RunPersona | None
-    cells: tuple[MatrixCell | None, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Matrix:
     """The matrix of keys and operations.
 
     Attributes:
-        left_out: Keys of the profile that were not tried.
+        rows: Cells by key and operation; the last row is of all keys that were made for the run.
     """
 
     operations: tuple[str, ...]
-    rows: tuple[MatrixRow, ...]
-    left_out: tuple[str, ...]
+    rows: Mapping[str, Mapping[str, MatrixCell]]
+    personas: Mapping[str, RunPersona]
 
     @property
-    def tries(self) -> int:
-        """The number of tries; several in one cell count one by one."""
-        return sum(len(cell.tries) for row in self.rows for cell in row.cells if cell)
+    def cells(self) -> list[MatrixCell]:
+        return [cell for row in self.rows.values() for cell in row.values()]
+
+    @property
+    def left_out(self) -> list[str]:
+        """Keys of the profile that were not tried."""
+        return [name for name in self.personas if name not in self.rows]
 
 
 def matrix_of(record: RunRecord) -> Matrix:
     personas = record.setup.target.personas
     made = f"{len({each.persona for each in record.cells} - personas.keys())} keys made for this run"
-    tries: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    tries: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     for each in sorted(record.cells, key=lambda each: each.ok):
-        tries[each.persona if each.persona in personas else made, each.operation].append(each)
-    tried_rows, tried_operations = {row for row, _ in tries}, {operation for _, operation in tries}
-    operations = tuple(each for each in record.setup.operations if each in tried_operations)
-
-    def cell(row: str, operation: str) -> MatrixCell | None:
-        found = tries.get((row, operation))
-        return MatrixCell(operation=operation, row=row, tries=tuple(found)) if found else None
-
-    return Matrix(
-        operations=operations,
-        rows=tuple(
-            MatrixRow(
-                name=row, persona=personas.get(row), cells=tuple(cell(row, each) for each in operations)
-            )
-            for row in (*personas, made)
-            if row in tried_rows
-        ),
-        left_out=tuple(name for name in personas if name not in tried_rows),
-    )
+        tries[each.persona if each.persona in personas else made][each.operation].append(each)
+    rows = {
+        row: {
+            operation: MatrixCell(operation=operation, row=row, tries=tuple(found))
+            for operation, found in tries[row].items()
+        }
+        for row in (*personas, made)
+        if row in tries
+    }
+    operations = (each for each in record.setup.operations if any(each in row for row in rows.values()))
+    return Matrix(operations=tuple(operations), rows=rows, personas=personas)
 
 
 def matrix_section(matrix: Matrix, linked: Collection[str]) -> Section:
     if not matrix.rows:
         blocks: list[Block] = [Text("No key was tried.", shown=HTML)]
     else:
+        tries = sum(len(cell.tries) for cell in matrix.cells)
         says = (
-            f"Each key of the target on each operation, {counted(matrix.tries, 'try', 'tries')} in all: what "
-            "the document says, and whether the server did it. A cell leads to its exchange."
+            f"Each key of the target on each operation, {counted(tries, 'try', 'tries')} in all: what the "
+            "document says, and whether the server did it. A cell leads to its exchange."
         )
         left_out = (
             "Not in the table, because no document says what they may do or because they were not tried: "

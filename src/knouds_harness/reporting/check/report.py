@@ -158,8 +158,7 @@ def _evidence(record: RunRecord, drift: Sequence[fact_status.Drift]) -> ShownEvi
 
 def _behind_cells(record: RunRecord, matrix: Matrix, in_findings: Collection[str]) -> list[Exchange]:
     """Return the exchanges behind cells of the matrix that no finding shows."""
-    cells = (cell for row in matrix.rows for cell in row.cells if cell)
-    wanted = dict.fromkeys(cell.exchange_id or "" for cell in cells)
+    wanted = dict.fromkeys(cell.exchange_id or "" for cell in matrix.cells)
     exchanges = record.exchange_by_id
     shown = [exchanges[each] for each in wanted if each in exchanges and each not in in_findings]
     return shown[:_MOST_EVIDENCE_OF_CELLS]

@@ -47,14 +47,15 @@ def matrix_with(tmp_path):
 def test_status_of_a_cell(matrix_with, tries, status):
     matrix = matrix_with(*[("runModel", "bound-model", *each) for each in tries])
 
-    assert matrix.rows[0].cells[0].status == status
+    assert [cell.status for cell in matrix.cells] == [status]
 
 
 def test_cell_links_to_the_wrong_try(matrix_with):
     matrix = matrix_with(("getWhoami", "full", "admitted", True), ("getWhoami", "full", "admitted", False))
 
-    assert matrix.rows[0].cells[0].exchange_id == "x-False"
-    assert matrix.rows[0].cells[0].words == "full, getWhoami: 200, should be admitted (and 1 more)"
+    [cell] = matrix.cells
+    assert cell.exchange_id == "x-False"
+    assert cell.words == "full, getWhoami: 200, should be admitted (and 1 more)"
 
 
 def test_keys_minted_for_the_run_share_the_last_row(matrix_with):
@@ -62,15 +63,18 @@ def test_keys_minted_for_the_run_share_the_last_row(matrix_with):
 
     matrix = matrix_with(*generated, ("getWhoami", "none", "admitted", True))
 
-    assert [row.name for row in matrix.rows] == ["none", "100 keys made for this run"]
-    assert matrix.tries == 101
+    tries = {name: len(row["getWhoami"].tries) for name, row in matrix.rows.items()}
+    assert list(tries.items()) == [("none", 1), ("100 keys made for this run", 100)]
 
 
 def test_columns_follow_the_document_and_rows_the_profile(matrix_with):
     matrix = matrix_with(("listUsage", "admin", "admitted", True), ("getWhoami", "full", "admitted", True))
 
     assert matrix.operations == ("getWhoami", "listUsage")
-    assert [[cell is not None for cell in row.cells] for row in matrix.rows] == [[True, False], [False, True]]
+    assert [(name, *row) for name, row in matrix.rows.items()] == [
+        ("full", "getWhoami"),
+        ("admin", "listUsage"),
+    ]
     assert set(matrix.left_out) == set(TARGET.personas) - {"full", "admin"}
 
 
