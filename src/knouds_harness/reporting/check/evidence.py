@@ -4,13 +4,12 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from knouds_harness.contract.document import steps_of, value_at
 from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, status_in
 
 _MOST_LINES = 80
-_LINES_AROUND_A_MARK = 6
 _LONGEST_LINE = 500
 _MOST_LAID_OUT_BYTES = 500_000
 """A larger body is not laid out: a line for each value would take seconds and hundreds of megabytes."""
@@ -158,15 +157,7 @@ def _excerpt(exchange: Exchange, where: str) -> Iterator[Line]:
     if isinstance(part, dict):
         yield from _cut(_body_lines(json.dumps(part).encode(), ""))
         return
-    body = _cut(_body_lines(exchange.body, where))
-    mark = next((number for number, line in enumerate(body) if line.is_marked), 0)
-    start = max(0, min(mark - _LINES_AROUND_A_MARK, len(body) - _EXCERPT_LINES))
-    shown = body[start : start + _EXCERPT_LINES]
-    yield from (
-        *([Line(text="…")] if start else []),
-        *shown,
-        *([Line(text="…")] if len(body) > start + len(shown) else []),
-    )
+    yield from _cut(_body_lines(exchange.body, where), most=_EXCERPT_LINES)
 
 
 def _header_lines(headers: Pairs, where: str) -> Iterator[Line]:
@@ -229,30 +220,22 @@ def _missing(path: list[str]) -> str:
     return f"   ← {path[0]} is missing"
 
 
-def _cut(lines: Sequence[Line]) -> tuple[Line, ...]:
-    """Keep the first lines, and those around the first mark; shorten lines that are too long."""
-    shown = [line if len(line.text) <= _LONGEST_LINE else _shortened(line) for line in lines]
-    if len(shown) <= _MOST_LINES:
-        return tuple(shown)
-    mark = next((number for number, line in enumerate(shown) if line.is_marked), 0)
-    if mark < _MOST_LINES:
-        return (*shown[:_MOST_LINES], _left_out(len(shown) - _MOST_LINES))
-    head = _MOST_LINES - 2 * _LINES_AROUND_A_MARK
-    start, end = max(head, mark - _LINES_AROUND_A_MARK), mark + _LINES_AROUND_A_MARK
+def _cut(lines: Sequence[Line], *, most: int = _MOST_LINES) -> tuple[Line, ...]:
+    """Keep so many lines, around the first mark if it is far from the first line; shorten long ones."""
+    mark = next((number for number, line in enumerate(lines) if line.is_marked), 0)
+    start = max(0, min(mark - most // 2, len(lines) - most))
+    end = start + most
     return (
-        *shown[:head],
-        *([_left_out(start - head)] if start > head else []),
-        *shown[start:end],
-        *([_left_out(len(shown) - end)] if len(shown) > end else []),
+        *_left_out(start),
+        *(replace(line, text=_shortened(line.text)) for line in lines[start:end]),
+        *_left_out(len(lines) - end),
     )
 
 
-def _shortened(line: Line) -> Line:
-    left_out = len(line.text) - _LONGEST_LINE
-    return Line(
-        text=f"{line.text[:_LONGEST_LINE]} … {left_out:,} characters left out", is_marked=line.is_marked
-    )
+def _shortened(text: str) -> str:
+    left_out = len(text) - _LONGEST_LINE
+    return f"{text[:_LONGEST_LINE]} … {left_out:,} characters left out" if left_out > 0 else text
 
 
-def _left_out(count: int) -> Line:
-    return Line(text=f"… {count:,} lines left out")
+def _left_out(count: int) -> list[Line]:
+    return [Line(text=f"… {count:,} lines left out")] if count > 0 else []

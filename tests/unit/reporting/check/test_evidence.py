@@ -90,7 +90,7 @@ def test_excerpt_of_an_answer_is_around_the_mark():
     """The status, the header at fault, and a few lines of the body."""
     of_body = excerpt("/rows/30/id")
 
-    assert of_body.startswith("200\n…\n")
+    assert of_body.startswith("200\n… ")
     assert '"id": 30,' in of_body
     assert len(of_body) <= 500
     assert excerpt("header Retry-After", {}) == "200\n(Retry-After is missing)\n{}"
