@@ -66,12 +66,10 @@ class FoundWorkflow:
 
     Attributes:
         estimate_credits: The server's estimate of the cost of one run; None without one.
-        count_field: An input that may set the number of images, judging by its name.
     """
 
     workflow: Workflow
     estimate_credits: float | None = None
-    count_field: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

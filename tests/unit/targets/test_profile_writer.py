@@ -23,7 +23,6 @@ KEY = FoundKey(
 PORTRAIT = FoundWorkflow(
     workflow=Workflow(slug="portrait", owner="pro", inputs={"prompt": "a “lighthouse”\n", "count": 1}),
     estimate_credits=8.0,
-    count_field="count",
 )
 FOUND = Found(
     base_url="https://staging.example.com",

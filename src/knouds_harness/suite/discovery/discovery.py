@@ -5,7 +5,7 @@ docs/decisions/finding-out-without-effect.md says which requests these are, and 
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -70,7 +70,8 @@ class Discovery:
         self._note_unproven(holdings.values())
         workflows: dict[str, FoundWorkflow] = {}
         models = dict.fromkeys(priced_models(self._read("getPublicPricing").json_or_none()), 0.0)
-        for user, names in _names_by_user(users).items():
+        for user in dict.fromkeys(users.values()):
+            names = [name for name in users if users[name] == user]
             reader = next((name for name in names if holdings[name]["workflow:read"].is_held), None)
             for found in self._workflows(reader, user, user_by_id) if reader else ():
                 if found.workflow.owner == user or found.workflow.slug not in workflows:
@@ -270,7 +271,3 @@ def _users(accounts: Mapping[str, FoundAccount]) -> dict[str, str]:
             times[word] += 1
             word_by_id[account.id] = word if times[word] == 1 else f"{word}-{times[word]}"
     return {name: word_by_id[account.id] for name, account in accounts.items()}
-
-
-def _names_by_user(users: Mapping[str, str]) -> dict[str, Sequence[str]]:
-    return {user: [name for name in users if users[name] == user] for user in dict.fromkeys(users.values())}

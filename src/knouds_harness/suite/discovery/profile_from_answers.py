@@ -2,18 +2,19 @@
 
 import math
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, TypeGuard
 
 from knouds_harness.contract.operations import TIERS, is_capability
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of, objects_in
+from knouds_harness.exchange.pricing import amount_of
 from knouds_harness.targets.profile_writer import FoundWorkflow
 from knouds_harness.targets.resources import Role, Workflow
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_COUNTING = re.compile(r"count|num|quantity|amount|batch|image|variation", re.IGNORECASE)
 _NAMING_MEMBERS = ("internalName", "id", "modelId", "name", "slug")
 # Refusals of what a request asks for: the key itself was let in.
 _OF_WHAT_WAS_ASKED = (400, 402, 404, 409, 410, 415, 422)
@@ -99,23 +100,15 @@ def choose_workflows(summaries: Iterable[dict[str, JSON]], most: int) -> list[di
     """Choose up to ``most`` workflows of as many kinds as possible; the cheapest first, free ones last."""
 
     def cost(summary: dict[str, JSON]) -> float:
-        estimate = _amount(summary.get("estimatedCreditCost"))
+        estimate = amount_of(summary.get("estimatedCreditCost"))
         return math.inf if estimate is None else estimate
 
-    seen: Counter[tuple[bool, bool, bool]] = Counter()
-    ranks: list[tuple[int, dict[str, JSON]]] = []
+    by_kind: dict[object, list[dict[str, JSON]]] = defaultdict(list)
     for summary in sorted(summaries, key=cost):
-        kind = (
-            summary.get("isTemplate") is True,
-            summary.get("estimatedCreditCost") is None,
-            summary.get("folderId") is not None,
-        )
-        ranks.append((seen[kind], summary))
-        seen[kind] += 1
-    return sorted(
-        (summary for _, summary in sorted(ranks, key=lambda ranked: ranked[0])[:most]),
-        key=lambda summary: (summary.get("isTemplate") is True, cost(summary)),
-    )
+        is_template, is_filed = summary.get("isTemplate") is True, summary.get("folderId") is not None
+        by_kind[is_template, cost(summary) == math.inf, is_filed].append(summary)
+    in_turn = [each for turn in zip_longest(*by_kind.values()) for each in turn if each is not None]
+    return sorted(in_turn[:most], key=lambda each: (each.get("isTemplate") is True, cost(each)))
 
 
 def workflow_in(
@@ -127,7 +120,7 @@ def workflow_in(
     """
     told, whole = (each.members if each.status == 200 else {} for each in (schema, document))
     listed_fields, values = told.get("fields"), told.get("values")
-    named = {each["name"]: each for each in objects_in(listed_fields) if isinstance(each.get("name"), str)}
+    named = [each.get("name") for each in objects_in(listed_fields)]
     inputs = {name: value for name, value in members_of(values).items() if name in named and _is_plain(value)}
     costs = [each["estimatedCreditCost"] for each in (told, summary) if "estimatedCreditCost" in each]
     return FoundWorkflow(
@@ -141,14 +134,8 @@ def workflow_in(
             has_request_input=listed_fields != [],
             in_folder=(whole or summary).get("folderId") is not None,
         ),
-        estimate_credits=_amount(costs[0]) if costs else None,
-        count_field=next((name for name, each in named.items() if _may_count(each)), None),
+        estimate_credits=amount_of(costs[0]) if costs else None,
     )
-
-
-def _may_count(field: Mapping[str, JSON]) -> bool:
-    is_number = field.get("type") in ("number", "slider")
-    return is_number and _COUNTING.search(f"{field.get('name')} {field.get('label')}") is not None
 
 
 def model_names(value: JSON) -> set[str]:
@@ -176,7 +163,7 @@ def most_credits_by_model(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]
     """Return the highest cost of one direct run in usage, by model (docs, usage: ``api-slim``)."""
     most: dict[str, float] = {}
     for row in rows:
-        model_ids, credits_cost = row.get("modelIds"), _amount(row.get("creditsCost"))
+        model_ids, credits_cost = row.get("modelIds"), amount_of(row.get("creditsCost"))
         if row.get("workflowSlug") is None and isinstance(model_ids, list) and len(model_ids) == 1:
             name = model_ids[0]
             if _is_name(name) and credits_cost:
@@ -198,8 +185,3 @@ def _is_plain(value: JSON) -> bool:
     return isinstance(value, str | bool | int | float) or (
         isinstance(value, list) and all(isinstance(each, str | bool | int | float) for each in value)
     )
-
-
-def _amount(value: JSON) -> float | None:
-    is_amount = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
-    return float(value) if is_amount else None

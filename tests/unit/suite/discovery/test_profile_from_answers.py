@@ -94,22 +94,7 @@ def test_workflow_is_described_by_three_responses():
     assert found.workflow.inputs == {"prompt": "dusk", "count": 2}
     assert (found.workflow.public, found.workflow.in_folder, found.workflow.template) == (True, True, False)
     assert (found.workflow.has_generator, found.workflow.has_request_input) == (True, True)
-    assert (found.estimate_credits, found.count_field) == (16, "count")
-
-
-@pytest.mark.parametrize(
-    ("field", "is_proposed"),
-    [
-        ({"name": "count", "type": "number"}, True),
-        ({"name": "n", "label": "Images", "type": "slider"}, True),
-        ({"name": "seconds", "type": "slider"}, False),
-        ({"name": "count", "type": "pills"}, False),
-    ],
-)
-def test_field_that_may_count_images_is_proposed(field, is_proposed):
-    found = workflow_in({"slug": "any"}, exchange(200, {"fields": [field]}), exchange(None), owner="pro")
-
-    assert found.count_field == (field["name"] if is_proposed else None)
+    assert found.estimate_credits == 16
 
 
 def test_inputs_that_a_profile_cannot_hold_are_left_out():
