@@ -229,20 +229,20 @@ def _print_changes(old: Path, new: Path, console: CommandConsole) -> None:
         raise damaged
     before, after = (folder.recordings for folder in folders)
     both = {name: noticed(before[name], after[name]) for name in before.keys() & after.keys()}
-    changed = sorted((lines, name) for name, lines in both.items() if lines)
+    changed = {name: lines for name, lines in sorted(both.items()) if lines}
     gone, added = before.keys() - after.keys(), after.keys() - before.keys()
     for name in sorted(gone):
         console.say(f"gone: {before[name].name}")
-    for lines, name in changed:
+    for name, lines in changed.items():
         console.say(f"changed: {after[name].name}")
-        for _, line in lines:
+        for line in lines:
             console.say(f"    {line}")
     for name in sorted(added):
         console.say(f"new: {after[name].name}")
-    counts = {"changed": len(changed), "gone": len(gone), "new": len(added)}
-    counts["unchanged"] = len(both) - len(changed)
-    told = ", ".join(f"{counts[each]} {each}" for each in ("changed", "gone", "new", "unchanged"))
-    console.say(f"{told}: {old} and {new}")
+    console.say(
+        f"{len(changed)} changed, {len(gone)} gone, {len(added)} new, {len(both) - len(changed)} unchanged: "
+        f"{old} and {new}"
+    )
 
 
 def _print_plan(

@@ -63,7 +63,7 @@ class RecordingFolder:
             except RecordingError as error:
                 damaged[file] = error
             else:
-                recordings[recording.operation, recording.outcome] = recording
+                recordings[recording.key] = recording
         return cls(path=path, recordings=recordings, damaged=damaged)
 
     def names_by_fact(self) -> dict[str, tuple[str, ...]]:
@@ -78,9 +78,7 @@ class RecordingFolder:
         """Write recordings that are new or changed in substance; of a story, all or none."""
         stories: dict[object, list[Recording]] = {}
         for recording in recordings:
-            stories.setdefault(recording.story or (recording.operation, recording.outcome), []).append(
-                recording
-            )
+            stories.setdefault(recording.story or recording.key, []).append(recording)
         return [put for story in stories.values() for put in self._put_story(story)]
 
     def _put_story(self, story: list[Recording]) -> list[RecordedFile]:
@@ -91,7 +89,7 @@ class RecordingFolder:
             return [replace(put, change=RecordingChange.LEFT) for put in puts]
         for put in puts:
             written = write_recording(self.path, put.recording)
-            old = self.recordings.get((put.recording.operation, put.recording.outcome))
+            old = self.recordings.get(put.recording.key)
             if old is not None and old.name != written.stem:
                 (self.path / f"{old.name}.json").unlink(missing_ok=True)
         return [
@@ -103,12 +101,12 @@ class RecordingFolder:
 
     def _has_more_of(self, story: list[Recording]) -> bool:
         """Return whether the folder has further recordings of the story, which would no longer fit."""
-        given = {(each.operation, each.outcome) for each in story}
+        given = {each.key for each in story}
         others = (each for outcome, each in self.recordings.items() if outcome not in given)
         return any(each.story == story[0].story for each in others if each.story)
 
     def _compared(self, recording: Recording) -> RecordedFile:
-        old = self.recordings.get((recording.operation, recording.outcome))
+        old = self.recordings.get(recording.key)
         if old is None:
             return RecordedFile(recording=recording, change=RecordingChange.NEW)
         lines = tuple(differences(old, recording))
@@ -149,20 +147,15 @@ def differences(old: Recording, new: Recording) -> Iterator[str]:
 
 
 _NOTICED: Final = {
-    "answer": ("response status ", "response body code ", "response body ", "response headers "),
+    "answer": ("response ",),
     "delivery": ("request method ", "request path ", "request body ", "request sent_headers "),
 }
-"""What a client or receiver notices, by kind of recording, most of all first."""
+"""How the lines begin of what a client or receiver notices, by kind of recording."""
 
 
-def noticed(old: Recording, new: Recording) -> list[tuple[int, str]]:
-    """Return the changes that a client would notice, each with its place in the order, in that order."""
-    places = _NOTICED[old.kind]
-    ranked = (
-        (next((at for at, place in enumerate(places) if line.startswith(place)), None), line)
-        for line in differences(old, new)
-    )
-    return sorted((at, line) for at, line in ranked if at is not None)
+def noticed(old: Recording, new: Recording) -> list[str]:
+    """Return the changes that a client, or the receiver of a delivery, would notice."""
+    return [line for line in differences(old, new) if line.startswith(_NOTICED[old.kind])]
 
 
 def _substance(recording: Recording) -> dict[str, Any]:

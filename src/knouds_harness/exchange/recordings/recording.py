@@ -83,6 +83,11 @@ class Recording:
     origin: RecordingOrigin
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Operation and outcome, unique together."""
+        return self.operation, self.outcome
+
+    @property
     def name(self) -> str:
         """The name of the file without its suffix: ``getWhoami-401-legacy``."""
         return f"{self.operation}-{self.exchange.status}-{self.outcome}"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cache
 from itertools import chain
 from math import inf
 from typing import Final
@@ -14,14 +13,12 @@ from typing import Final
 import pytest
 
 from knouds_harness.errors import UnknownName
-from knouds_harness.locations import recordings_path
 from knouds_harness.suite.selection import Spending, needs_of
 from knouds_harness.targets.needs import MAY_READ, Need, missing_in
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
 
-_STATUS: Final = re.compile(r"-\d{3}-")
-"""The status in a file name, between operation and outcome."""
+_FILE_NAME: Final = re.compile(r"([A-Za-z]+)-\d{3}-(.+)")
 
 Price = Callable[[Workflow | Model], float | None]
 OutcomeName = tuple[str, str]
@@ -103,7 +100,11 @@ class OutcomeSelection:
         Raises:
             UnknownName: A pattern fits no outcome.
         """
-        asked = {pattern: [each for each in outcomes if _fits(each, pattern)] for pattern in patterns}
+        by_name = {pattern: _FILE_NAME.sub(r"\1-\2", pattern) for pattern in patterns}
+        asked = {
+            pattern: [each for each in outcomes if fnmatchcase(str(each), name)]
+            for pattern, name in by_name.items()
+        }
         for pattern, fitting in asked.items():
             if not fitting:
                 raise UnknownName("outcome", pattern, map(str, outcomes))
@@ -111,18 +112,6 @@ class OutcomeSelection:
         meant = _with_their_stories(outcomes, chosen)
         fresh = _with_their_stories(meant, [each for each in meant if each.name not in recorded])
         return cls(outcomes=tuple(fresh), kept=tuple(each for each in meant if each not in fresh))
-
-
-def _fits(outcome: Outcome, pattern: str) -> bool:
-    names = (str(outcome), _file_names().get(str(outcome), ""))
-    patterns = (pattern, _STATUS.sub("-", pattern, count=1))  # another server may have another status
-    return any(fnmatchcase(name, each) for name in names for each in patterns)
-
-
-@cache
-def _file_names() -> Mapping[str, str]:
-    """Return the names of the recordings of the sandbox, which have one of each outcome."""
-    return {_STATUS.sub("-", file.stem, count=1): file.stem for file in recordings_path().glob("*.json")}
 
 
 def _with_their_stories(outcomes: Sequence[Outcome], chosen: Sequence[Outcome]) -> list[Outcome]:

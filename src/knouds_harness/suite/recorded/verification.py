@@ -134,8 +134,7 @@ def claims_about(recording: Recording, story: Iterable[Recording] = ()) -> Itera
 
 
 def _known(recording: Recording, story: Iterable[Recording]) -> dict[str, object]:
-    own = (recording.operation, recording.outcome)
-    others = [each for each in story if (each.operation, each.outcome) != own]
+    others = [each for each in story if each.key != recording.key]
     before = _before(recording, others)
     known: dict[str, object] = {
         "held": recording.held,
