@@ -192,7 +192,7 @@ def test_async_run_costs_what_a_sync_run_costs(tester, test_data):
     run = owner, resource = tester.need(CHARGED_ASYNC_RUN)
     submitted = test_data.run(resource, owner, is_async=True)
     waited_for = test_data.run(resource, owner)
-    ended = test_data.await_end(submitted, owner, deadline_s=resource.deadline_s)
+    ended = test_data.await_end(submitted, owner, deadline_s=resource.deadline_s)[-1]
     request_id = body_of(submitted).get("requestId")
 
     row = row_once_settled(tester, run, lambda rows: row_of_request(rows, request_id))

@@ -338,7 +338,7 @@ def judge_row_of(tester, test_data, owner, resource, *, is_async):
     if run.status not in (200, 202) and run.code != "EXECUTION_FAILED":
         raise Untested(f"a run that is accepted: this one was answered {run.status}")
     if is_async:
-        ending = status_in(test_data.await_end(run, owner, deadline_s=resource.deadline_s))
+        ending = status_in(test_data.await_end(run, owner, deadline_s=resource.deadline_s)[-1])
     else:
         ending = "failed" if run.code == "EXECUTION_FAILED" else "completed"
     request_id = body.get("requestId") if is_async and isinstance(body, dict) else None

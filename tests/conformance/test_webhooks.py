@@ -28,13 +28,10 @@ NEEDS_BY_ENDING = {"completed": (), "failed": (FAILING_MODEL_RUN,), "cancelled":
 def test_no_delivery_without_the_capability(tester, deliveries):
     """A key without webhook:receive gets no delivery."""
     later_delivered = deliveries.all_delivered
-    not_receiving = deliveries.not_receiving
 
-    came = len(deliveries.to(deliveries.closed_box))
-
-    tester.judge(
-        webhooks.none_without_capability, not_receiving.last, came=came, later_delivered=later_delivered
-    )
+    for trace in deliveries.ended.not_receiving:
+        came = len(deliveries.to(deliveries.closed_box))
+        tester.judge(webhooks.none_without_capability, trace.last, came=came, later_delivered=later_delivered)
 
 
 @pytest.mark.shares("last_delivered", "bystanders")
@@ -42,9 +39,9 @@ def test_no_delivery_without_the_capability(tester, deliveries):
 def test_no_delivery_of_a_key_without_a_webhook(tester, deliveries):
     """What a key of the same account, or of another one, runs without a webhook is not delivered."""
     later_delivered = deliveries.all_delivered
-    if not deliveries.bystanders:
+    if not deliveries.ended.bystanders:
         raise Untested("a key without a webhook that may run the same", "profile")
-    for trace in deliveries.bystanders:
+    for trace in deliveries.ended.bystanders:
         came = len(deliveries.naming(trace))
         tester.judge(webhooks.none_without_webhook, trace.last, came=came, later_delivered=later_delivered)
 
@@ -53,8 +50,8 @@ def test_no_delivery_of_a_key_without_a_webhook(tester, deliveries):
 @pytest.mark.proves(webhooks.shown_at_once)
 def test_poll_shows_the_end_when_its_delivery_comes(tester, deliveries):
     """The poll at the moment of a delivery shows the same status and result."""
-    for trace in deliveries.ended:
-        poll = deliveries.poll_at_delivery(trace)
+    for trace in deliveries.ended.received:
+        poll = deliveries.ended.polls.get(trace.execution_id)
         for each in deliveries.of(trace, deliveries.open_box)[:1]:
             if poll is not None:
                 tester.judge(webhooks.shown_at_once, poll, delivered=each.exchange)
@@ -65,7 +62,7 @@ def test_poll_shows_the_end_when_its_delivery_comes(tester, deliveries):
 @pytest.mark.proves(webhooks.one_each)
 def test_each_ended_execution_is_delivered_once(tester, deliveries):
     """Each ended execution is delivered once."""
-    for trace in deliveries.ended:
+    for trace in deliveries.ended.received:
         taken = sum(each.is_taken for each in deliveries.of(trace, deliveries.open_box))
         tester.judge(webhooks.one_each, trace.last, taken=taken)
 
@@ -74,7 +71,7 @@ def test_each_ended_execution_is_delivered_once(tester, deliveries):
 @pytest.mark.proves(webhooks.retried)
 def test_refused_delivery_is_retried(tester, deliveries):
     """A delivery that the receiver refused comes again."""
-    for trace in deliveries.refused:
+    for trace in deliveries.ended.refused:
         attempts = deliveries.of(trace, deliveries.refusing_box)
 
         tester.judge(webhooks.retried, trace.last, attempts=len(attempts))
@@ -84,7 +81,7 @@ def test_refused_delivery_is_retried(tester, deliveries):
 @pytest.mark.proves(webhooks.one_each)
 def test_retried_delivery_is_taken_once(tester, deliveries):
     """What was refused comes again until it is taken, and then no more."""
-    for trace in deliveries.refused:
+    for trace in deliveries.ended.refused:
         attempts = deliveries.of(trace, deliveries.refusing_box)
         if len(attempts) > 1:
             taken = sum(each.is_taken for each in attempts)
@@ -113,7 +110,7 @@ def test_each_delivery_is_of_an_execution(tester, deliveries):
 @pytest.mark.proves(webhooks.announced)
 def test_submit_announces_delivery(tester, deliveries):
     """A submit with a key that has a webhook and may receive says so."""
-    for trace in deliveries.ended:
+    for trace in deliveries.ended.received:
         tester.judge(webhooks.announced, trace.submitted)
 
 
@@ -181,7 +178,7 @@ def test_delivery_of_any_text_is_signed_as_it_is_sent(tester, deliveries):
 @pytest.mark.proves(webhooks.event)
 def test_event_names_how_the_execution_ended(tester, deliveries):
     """The event names the way in which the execution ended."""
-    for trace in deliveries.ended:
+    for trace in deliveries.ended.received:
         for each in deliveries.of(trace, deliveries.open_box):
             tester.judge(webhooks.event, each.exchange, ending=trace.ending)
 
@@ -204,8 +201,8 @@ def recorded_deliveries(function):
 @recorded_deliveries
 def test_delivery_agrees_with_poll(tester, deliveries):
     """A delivery says what polling says, each of its own execution; a retry too."""
-    boxes = [(trace, deliveries.open_box) for trace in deliveries.ended]
-    boxes += [(trace, deliveries.refusing_box) for trace in deliveries.refused]
+    boxes = [(trace, deliveries.open_box) for trace in deliveries.ended.received]
+    boxes += [(trace, deliveries.refusing_box) for trace in deliveries.ended.refused]
     for trace, box in boxes:
         for each in deliveries.of(trace, box):
             tester.judge(webhooks.agrees, each.exchange, poll=trace.last, submitted=trace.submitted)
@@ -215,7 +212,7 @@ def test_delivery_agrees_with_poll(tester, deliveries):
             else:
                 outcome = "retried" if each.is_taken else "refused"
                 tester.keep(f"receiveExecutionCompleted-{outcome}", each)
-    for trace in deliveries.ended:
+    for trace in deliveries.ended.received:
         tester.judge(webhooks.announced, trace.submitted)
         tester.judge(executions.poll_url, trace.last, submitted=trace.submitted)
         tester.keep(f"runModel-accepted-with-webhook-{trace.ending}", trace.submitted)
@@ -226,7 +223,7 @@ def test_delivery_agrees_with_poll(tester, deliveries):
 @pytest.mark.proves(webhooks.describes)
 def test_delivery_describes_the_run(tester, test_data, deliveries):
     """A delivery names whose run it was, and of which model."""
-    for trace in deliveries.ended:
+    for trace in deliveries.ended.received:
         for each in deliveries.of(trace, deliveries.open_box):
             user_id = test_data.account_id(deliveries.open_box.persona)
             tester.judge(

@@ -9,7 +9,6 @@ from typing import Any, Final
 from knouds_harness.contract.operations import FINAL, IN_FLIGHT
 from knouds_harness.exchange.evidence import Call, Exchange, body_of, status_in
 from knouds_harness.suite.concurrent_tests import SharedValues, shared_once
-from knouds_harness.suite.request_failures import DEADLINE_S
 from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
@@ -27,8 +26,6 @@ from knouds_harness.targets.needs.runs import (
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Persona, Workflow
 
-_FIRST_PAUSE_S = 0.02
-_LONGEST_PAUSE_S = 2.0
 _WATCH_S = 1.0
 _WATCH_PAUSE_S = 0.1
 SAMPLES = 5
@@ -57,6 +54,10 @@ class ExecutionTrace:
     @property
     def submitted(self) -> Exchange:
         return self.exchanges[0]
+
+    @property
+    def execution_id(self) -> str:
+        return str(self.submitted.members["executionId"])
 
     @property
     def last(self) -> Exchange:
@@ -244,15 +245,13 @@ class Executions:
 
     def to_end(self, trace: ExecutionTrace) -> ExecutionTrace:
         """Poll until the execution is not in flight, or the profile's deadline is over."""
-        deadline_s = trace.resource.deadline_s or DEADLINE_S
-        waited_s, pause_s = 0.0, _FIRST_PAUSE_S
-        while True:
-            if len(trace.exchanges) > 1 and not is_cancel(trace.last):
-                if status_in(trace.last) not in IN_FLIGHT or waited_s >= deadline_s:
-                    return trace
-                self.tester.wait(pause_s)
-                waited_s, pause_s = waited_s + pause_s, min(pause_s * 1.5, _LONGEST_PAUSE_S)
-            trace = self.polled(trace)
+        is_polled = trace.last.request.operation_id == "getExecution"
+        if is_polled and status_in(trace.last) not in IN_FLIGHT:
+            return trace
+        deadline_s = trace.resource.deadline_s
+        return trace.with_more(
+            *self.test_data.await_end(trace.submitted, trace.reader, deadline_s=deadline_s)
+        )
 
     def _call(self, trace: ExecutionTrace) -> Call:
-        return Call(path_values={"id": self.test_data.execution_id_of(trace.submitted)})
+        return Call(path_values={"id": trace.execution_id})

@@ -189,14 +189,15 @@ class TestData:
             raise Untested(f"an execution: submitting one was answered {submitted.answer}")
         return execution_id
 
-    def await_end(self, submitted: Exchange, reader: Persona, *, deadline_s: float | None) -> Exchange:
-        """Poll an execution until it has ended or its deadline is over; return the last poll."""
+    def await_end(self, submitted: Exchange, reader: Persona, *, deadline_s: float | None) -> list[Exchange]:
+        """Poll an execution until it has ended or its deadline is over; return the polls."""
         call = Call(path_values={"id": self.execution_id_of(submitted)})
+        polls: list[Exchange] = []
         waited_s, pause_s = 0.0, 0.02
         while True:
-            poll = self.tester.send("getExecution", reader, call)
-            if status_in(poll) not in IN_FLIGHT or waited_s >= (deadline_s or DEADLINE_S):
-                return poll
+            polls.append(self.tester.send("getExecution", reader, call))
+            if status_in(polls[-1]) not in IN_FLIGHT or waited_s >= (deadline_s or DEADLINE_S):
+                return polls
             self.tester.wait(pause_s)
             waited_s += pause_s
             pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)

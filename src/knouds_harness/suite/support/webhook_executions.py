@@ -52,12 +52,8 @@ class WebhookKey:
         if self.path is not None:
             return delivery.path == self.path
         if delivery.execution_id is None:
-            return self.persona_receives and self.has_signed(delivery)
+            return self.persona.holds(_RECEIVE) and self.has_signed(delivery)
         return delivery.execution_id in self.execution_ids
-
-    @property
-    def persona_receives(self) -> bool:
-        return _RECEIVE in self.persona.capabilities or "webhook:*" in self.persona.capabilities
 
     def has_signed(self, delivery: Delivery) -> bool:
         """Return whether a delivery, of any execution, has the signature of this key's webhook."""
@@ -67,21 +63,21 @@ class WebhookKey:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Ended:
-    """Ended executions.
+class EndedExecutions:
+    """Ended executions; of each kind there may be none.
 
     Attributes:
+        received: Of the key that may receive: completed, failed, cancelled.
+        refused: The one whose first delivery is refused.
         not_receiving: Of the key that may not receive.
         bystanders: Of keys without a webhook, of the same account and of another one.
-        open_ones: Of the key that may receive.
-        refused: The one whose first delivery is refused, if any.
         polls: The poll that was sent as soon as the delivery had arrived, by execution id.
     """
 
-    not_receiving: ExecutionTrace | None
-    bystanders: list[ExecutionTrace]
-    open_ones: list[ExecutionTrace]
+    received: list[ExecutionTrace]
     refused: list[ExecutionTrace]
+    not_receiving: list[ExecutionTrace]
+    bystanders: list[ExecutionTrace]
     polls: Mapping[str, Exchange]
 
 
@@ -130,7 +126,7 @@ class DeliveredExecutions:
                 delivery.path == box.path
                 if box.path
                 else delivery.execution_id is not None
-                and delivery.execution_id not in self.open_box.execution_ids | self._closed_ids
+                and not any(delivery.execution_id in each.execution_ids for each in self._taking_boxes)
             )
         )
         return box
@@ -141,51 +137,46 @@ class DeliveredExecutions:
         return self._mailbox("/closed", receives=False)
 
     @property
-    def _closed_ids(self) -> set[str]:
-        return self.closed_box.execution_ids if self._has_closed_box else set()
-
-    @property
-    def _has_closed_box(self) -> bool:
-        return webhooks.NOT_RECEIVING.missing(self.tester.target) is None
+    def _taking_boxes(self) -> list[WebhookKey]:
+        has_closed_box = webhooks.NOT_RECEIVING.missing(self.tester.target) is None
+        return [self.open_box, self.closed_box] if has_closed_box else [self.open_box]
 
     @shared_once
-    def _all(self) -> _Ended:
+    def ended(self) -> EndedExecutions:
         """All executions, in flight at the same time except one.
 
         That one is submitted after those that must not be delivered have ended. So once its delivery has
         arrived, any wrong delivery of theirs has arrived too. Of the others, some may not be paid for.
         """
         target, box, refusing = self.tester.target, self.open_box, self.refusing_box
-        is_paid = self.executions.test_data.is_paid
+        is_paid, to_end = self.executions.test_data.is_paid, self.executions.to_end
         may_cancel = MAY_CANCEL.missing(target) is None and box.own.key.holds("execution:cancel")
-        has_closed_box = self._has_closed_box and is_paid("not_receiving")
-        not_receiving = self._submit(self.closed_box) if has_closed_box else None
+        closed = self._taking_boxes[1:] if is_paid("not_receiving") else ()
+        not_receiving = [self._submit(each) for each in closed]
         others = webhooks.runs_without_webhook(target, box.own) if is_paid("bystanders") else ()
         bystanders = [self.executions.submit(each) for each in others]
-        open_ones = []
+        received = []
         if is_paid("more_delivered"):
             failing = webhooks.failing_async_run_of(target, box.persona)
-            open_ones += [self._submit(box)] if may_cancel else []
-            open_ones += [self._submit(box, failing)] if failing is not None else []
+            received += [self._submit(box)] if may_cancel else []
+            received += [self._submit(box, failing)] if failing is not None else []
         refused = [self._submit(refusing)] if is_paid("refused") else []
-        polls = self._polls_at_delivery(open_ones)
-        if not_receiving is not None:
-            not_receiving = self.executions.to_end(not_receiving)
-        bystanders = [self.executions.to_end(each) for each in bystanders]
+        polls = self._polls_at_delivery(received)
+        not_receiving, bystanders = [*map(to_end, not_receiving)], [*map(to_end, bystanders)]
         last = self._submit(box)
-        open_ones.append(self.executions.cancelled(last) if may_cancel else last)
-        polls |= self._polls_at_delivery(open_ones[-1:])
-        return _Ended(
+        received.append(self.executions.cancelled(last) if may_cancel else last)
+        polls |= self._polls_at_delivery(received[-1:])
+        return EndedExecutions(
+            received=[*map(to_end, received)],
+            refused=[*map(to_end, refused)],
             not_receiving=not_receiving,
             bystanders=bystanders,
-            open_ones=[self.executions.to_end(each) for each in open_ones],
-            refused=[self.executions.to_end(each) for each in refused],
             polls=polls,
         )
 
     def _polls_at_delivery(self, traces: Sequence[ExecutionTrace]) -> dict[str, Exchange]:
         """Poll each execution as soon as its delivery has arrived; return the polls by execution id."""
-        trace_by_id = {self._execution_id(each): each for each in traces}
+        trace_by_id = {each.execution_id: each for each in traces}
         polls: dict[str, Exchange] = {}
         deadline_s = time.monotonic() + self.open_box.webhook.deadline_s
         while trace_by_id.keys() > polls.keys() and time.monotonic() < deadline_s:
@@ -198,33 +189,6 @@ class DeliveredExecutions:
             for execution_id in trace_by_id.keys() - polls.keys() & came:
                 polls[execution_id] = self.executions.polled(trace_by_id[execution_id]).last
         return polls
-
-    @property
-    def not_receiving(self) -> ExecutionTrace:
-        """An ended execution of the key that may not receive."""
-        self.tester.need(webhooks.NOT_RECEIVING)
-        not_receiving = self._all.not_receiving
-        assert not_receiving is not None  # noqa: S101 - for the type checker: there is such a key
-        return not_receiving
-
-    @property
-    def bystanders(self) -> list[ExecutionTrace]:
-        """Ended executions of keys without a webhook."""
-        return self._all.bystanders
-
-    def poll_at_delivery(self, trace: ExecutionTrace) -> Exchange | None:
-        """Return the poll that was sent when an execution's delivery had arrived, if it arrived in time."""
-        return self._all.polls.get(self._execution_id(trace))
-
-    @property
-    def ended(self) -> list[ExecutionTrace]:
-        """Ended executions of the key that may receive: completed, failed, cancelled, as available."""
-        return self._all.open_ones
-
-    @property
-    def refused(self) -> list[ExecutionTrace]:
-        """The ended execution whose first delivery is refused, if the credits pay for one."""
-        return self._all.refused
 
     @property
     def all_delivered(self) -> bool:
@@ -241,7 +205,10 @@ class DeliveredExecutions:
                 f"a receiver that gets only the target's deliveries: so many other requests came to "
                 f"{self.receiver.url('/')} that {self.receiver.dropped} could not be kept"
             )
-        if not (self._is_reached or self._leads_here(box.webhook)):
+        boxes = (box, self.refusing_box)
+        is_reached = any(each.holds(came) for came in self.receiver.deliveries for each in boxes)
+        is_here = box.webhook.is_direct and is_loopback(host_of(self.tester.target.base_url))
+        if not (is_reached or is_here):
             raise Untested(
                 f"a way from {box.webhook.url} to {self.receiver.url('/')}: nothing came within "
                 f"{box.webhook.deadline_s:g} s (is this URL set in the dashboard, and does it lead there?)"
@@ -250,30 +217,22 @@ class DeliveredExecutions:
 
     @shared_once
     def _have_come(self) -> bool:
-        wanted = {self._execution_id(trace) for trace in self.ended}
+        ended = self.ended
+        wanted = {trace.execution_id for trace in ended.received}
 
         def is_enough(came: Sequence[Delivery]) -> bool:
             named = {each.execution_id for each in came if self.open_box.holds(each)}
             attempts = [each for each in came if self.refusing_box.holds(each)]
             is_retried = len(attempts) > 1 and attempts[-1].is_taken
-            return wanted <= named and (is_retried or not self._all.refused)
+            return wanted <= named and (is_retried or not ended.refused)
 
         deadline_s = self.open_box.webhook.deadline_s
-        waited_s = 0.0 if len(self._all.polls) == len(self.ended) else deadline_s  # polls waited that long
+        waited_s = 0.0 if len(ended.polls) == len(ended.received) else deadline_s  # polls waited that long
         while not (has_come := is_enough(self.receiver.deliveries)) and waited_s < deadline_s:
             self.tester.wait(_PAUSE_S)
             waited_s += _PAUSE_S
         self.receiver.take_all()
         return has_come
-
-    @property
-    def _is_reached(self) -> bool:
-        boxes = (self.open_box, self.refusing_box)
-        return any(box.holds(each) for each in self.receiver.deliveries for box in boxes)
-
-    def _leads_here(self, webhook: Webhook) -> bool:
-        """Whether the target, on this machine, must reach the receiver, as the URL names it directly."""
-        return webhook.is_direct and is_loopback(host_of(self.tester.target.base_url))
 
     def to(self, mailbox: WebhookKey) -> list[Received]:
         """Return the deliveries to a mailbox, and keep them as evidence."""
@@ -293,11 +252,11 @@ class DeliveredExecutions:
 
     def naming(self, trace: ExecutionTrace) -> list[Delivery]:
         """Return the deliveries that name an execution, to any mailbox."""
-        return [each for each in self.receiver.deliveries if each.execution_id == self._execution_id(trace)]
+        return [each for each in self.receiver.deliveries if each.execution_id == trace.execution_id]
 
     def of(self, trace: ExecutionTrace, mailbox: WebhookKey) -> list[Received]:
         """Return the deliveries to a mailbox that name an execution."""
-        return [each for each in self.to(mailbox) if each.execution_id == self._execution_id(trace)]
+        return [each for each in self.to(mailbox) if each.execution_id == trace.execution_id]
 
     def of_text(self, workflow: Workflow, text: str) -> tuple[ExecutionTrace, list[Received]]:
         """Run a workflow on a text with the key that may receive; return the execution and its deliveries."""
@@ -305,10 +264,9 @@ class DeliveredExecutions:
         inputs = dict.fromkeys(text_fields(self.tester, box.own.key, workflow), text)
         trace = self._submit(box, replace(workflow, inputs={**workflow.inputs, **inputs}))
         trace = self.executions.to_end(trace)
-        execution_id = self._execution_id(trace)
         with self.tester.idle():
             self.receiver.wait_until(
-                lambda came: any(each.execution_id == execution_id and each.is_taken for each in came),
+                lambda came: any(each.execution_id == trace.execution_id and each.is_taken for each in came),
                 timeout_s=box.webhook.deadline_s,
             )
         return trace, self.of(trace, box)
@@ -316,7 +274,7 @@ class DeliveredExecutions:
     @shared_once
     def submits(self) -> list[Exchange]:
         """Submits of the key that may receive, as many as its answers are timed by."""
-        submitted = [trace.submitted for trace in self.ended]
+        submitted = [trace.submitted for trace in self.ended.received]
         while len(submitted) < SAMPLES:
             submitted.append(self._submit(self.open_box).submitted)
         return submitted
@@ -324,7 +282,7 @@ class DeliveredExecutions:
     def _submit(self, mailbox: WebhookKey, resource: Workflow | Model | None = None) -> ExecutionTrace:
         own = KeyAndResource(mailbox.own.key, resource or mailbox.own.resource)
         trace = self.executions.submit(own, submitter=mailbox.persona)
-        mailbox.execution_ids.add(self._execution_id(trace))
+        mailbox.execution_ids.add(trace.execution_id)
         return trace
 
     def _mailbox(self, path: str, *, receives: bool, is_other: bool = False) -> WebhookKey:
@@ -364,6 +322,3 @@ class DeliveredExecutions:
                 is_taken=delivery.is_taken,
             )
         return self._received[delivery.number]
-
-    def _execution_id(self, trace: ExecutionTrace) -> str:
-        return self.executions.test_data.execution_id_of(trace.submitted)

@@ -12,6 +12,7 @@ from recorded import recording
 from knouds_harness.contract.operations import FINAL
 from knouds_harness.exchange.evidence import statuses_in
 from knouds_harness.suite.support.execution_traces import Executions, ExecutionTrace
+from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.targets.resources import Model
 
 SUBMITTED = recording("runModel-202-accepted").exchange
@@ -30,11 +31,10 @@ def following(answers, *, deadline_s=30.0):
     tester: Any = SimpleNamespace(
         send=lambda *_: next(script), need=lambda _: None, wait=waits.append, target=None, idle=nullcontext
     )
-    test_data: Any = SimpleNamespace(execution_id_of=lambda _: "e-1")
     reader: Any = None
     model = Model(name="suno-v5", deadline_s=deadline_s)
     trace = ExecutionTrace(reader=reader, resource=model, exchanges=(SUBMITTED,))
-    return Executions(tester, test_data), trace, waits
+    return Executions(tester, TestData(tester)), trace, waits
 
 
 NOT_FOUND = recording("getExecution-404-unknown").exchange
