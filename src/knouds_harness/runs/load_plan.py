@@ -21,7 +21,7 @@ class PlannedStage:
         return self.name or f"stage {number}"
 
     @property
-    def level(self) -> str:
+    def levels(self) -> str:
         """The levels in words: ``50``, or ``0 to 50``."""
         return f"{self.end:g}" if self.start == self.end else f"{self.start:g} to {self.end:g}"
 

@@ -2,7 +2,8 @@
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO, TextIOWrapper
@@ -101,7 +102,7 @@ def _read_seconds(path: Path, gaps: list[str]) -> list[SecondRow]:
 
 
 def _row(cells: dict[str, str]) -> SecondRow:
-    check_spread(cells.get("spread") or "")
+    spread_counts(cells.get("spread") or "")
     counts = {status_named(name): cell for name, cell in cells.items()}
     times = {name: float(cells[name]) if cells[name] else None for name in SECOND_TIMES}
     return SecondRow(
@@ -125,26 +126,15 @@ def spread_bucket(duration_ns: int) -> int:
 
 def spread_text(durations: Iterable[tuple[int, int]]) -> str:
     """Write counts of durations by bucket as text, such as ``72:4 73:11``."""
-    counts: dict[int, int] = {}
+    counts = Counter[int]()
     for duration_ns, count in durations:
-        bucket = spread_bucket(duration_ns)
-        counts[bucket] = counts.get(bucket, 0) + count
+        counts[spread_bucket(duration_ns)] += count
     return " ".join(f"{bucket}:{counts[bucket]}" for bucket in sorted(counts))
 
 
-def add_spread(text: str, counts: MutableMapping[str, int]) -> None:
-    """Add the text of ``spread_text`` to counts by bucket, with buckets as text."""
-    for part in text.split():
-        bucket, _, count = part.partition(":")
-        counts[bucket] = counts.get(bucket, 0) + int(count)
-
-
-def check_spread(text: str) -> None:
-    """Raise ``ValueError`` if a text is not what ``spread_text`` writes."""
+def spread_counts(text: str) -> Counter[int]:
+    """Return the counts that ``spread_text`` wrote, by bucket; raise ``ValueError`` for other text."""
     if not _WRITTEN.fullmatch(text):
         raise ValueError(text)
-
-
-def by_bucket(counts: Mapping[str, int]) -> dict[int, int]:
-    """Return what ``add_spread`` added up, by the number of the bucket."""
-    return {int(bucket): count for bucket, count in counts.items()}
+    pairs = (part.split(":") for part in text.split())
+    return Counter({int(bucket): int(count) for bucket, count in pairs})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from load_records import load_run
 from loaded_runs import loaded
 
-from knouds_harness.runs.load_record import SECONDS_FILE, add_spread, by_bucket, read_load, spread_text
+from knouds_harness.runs.load_record import SECONDS_FILE, read_load, spread_counts, spread_text
 from knouds_harness.runs.load_results import LOAD_FILE
 from knouds_harness.runs.record import read_run
 
@@ -148,14 +148,9 @@ TEN_MINUTES_NS = 600 * 10**9
 
 @given(durations=st.lists(st.tuples(st.integers(0, TEN_MINUTES_NS), st.integers(1, 1000))))
 def test_spread_text_keeps_all_counts(durations):
-    counts: dict[str, int] = {}
-
-    add_spread(spread_text(durations), counts)
-    add_spread(spread_text(durations), counts)
-
-    assert sum(by_bucket(counts).values()) == 2 * sum(count for _, count in durations)
+    assert spread_counts(spread_text(durations)).total() == sum(count for _, count in durations)
 
 
 def test_invalid_spread_is_refused():
-    with pytest.raises(ValueError, match="invalid literal"):
-        add_spread("72:many", {})
+    with pytest.raises(ValueError, match="72:many"):
+        spread_counts("72:many")

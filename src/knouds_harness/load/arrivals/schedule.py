@@ -18,6 +18,7 @@ import click
 
 from knouds_harness.files import file_text
 from knouds_harness.option_declarations import Timespan
+from knouds_harness.runs.load_plan import PlannedStage
 
 KINDS: Final = ("constant", "ramp", "steps", "spike", "soak")
 _SOAK_RAMP = 0.05
@@ -32,13 +33,8 @@ _NAME: Final = re.compile(r"(?!stage \d)[^\W\d_][\w .-]{0,39}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One straight piece from one level to another; its duration is above 0, and no level is negative."""
-
-    duration_s: float
-    start: float
-    end: float
-    name: str = ""
+class Stage(PlannedStage):
+    """One straight piece; its duration is above 0, and no level is negative."""
 
     @property
     def area(self) -> float:

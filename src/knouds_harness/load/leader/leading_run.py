@@ -117,6 +117,9 @@ class LeadingRun:
             self._progress = ProgressTeller(
                 options.progress_descriptor,
                 options,
+                metrics=self.metrics,
+                health=self.health,
+                doubts=self._results.doubts,
                 folder=self._record.folder if self._record else None,
                 most_credits=target.limits.credits if target else options.credits,
             )
@@ -200,8 +203,7 @@ class LeadingRun:
 
     def _tell_progress(self) -> None:
         while self._progress:
-            newest = self.seconds.counter.not_taken()
-            self._progress.tell(self.metrics, self.health(), self._results.doubts, newest)
+            self._progress.tell(self.seconds.counter.not_taken())
             gevent.sleep(_TELL_EVERY_S)
 
     def checkpoint(self) -> None:
@@ -293,7 +295,7 @@ class LeadingRun:
         exit_code = ExitCode.USAGE if problems else exit_code
         self._environment.process_exit_code = int(exit_code)
         if self._progress:
-            self._progress.conclude(self.metrics, self.health(), self._results.doubts, exit_code=exit_code)
+            self._progress.conclude(exit_code)
         if not self.options.started_by:
             sys.stderr.writelines(f"{line}\n" for line in exit_summary(results))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Final
@@ -29,34 +29,37 @@ class ProgressTeller:
     """Sends the progress of a run, and at last its exit code, to the command that started it."""
 
     def __init__(
-        self, descriptor: int, options: LoadOptions, *, folder: Path | None, most_credits: float | None
+        self,
+        descriptor: int,
+        options: LoadOptions,
+        *,
+        metrics: RunMetrics,
+        health: Callable[[], Health],
+        doubts: Sequence[str],
+        folder: Path | None,
+        most_credits: float | None,
     ) -> None:
         self._descriptor = descriptor
         self._options = options
+        self._metrics, self._health, self._doubts = metrics, health, doubts
         self._folder = folder
         self._most_credits = most_credits
         self._told = Health()
 
-    def tell(
-        self, metrics: RunMetrics, health: Health, doubts: Sequence[str], newest: Iterable[Second] = ()
-    ) -> None:
+    def tell(self, newest: Iterable[Second] = ()) -> None:
         """Send the progress; other greenlets go on even if the pipe is read slowly.
 
-        ``newest`` are seconds that ``metrics`` does not have yet.
+        ``newest`` are seconds that the metrics do not have yet.
         """
-        progress = self._progress(metrics, health, doubts, newest)
-        gevent.get_hub().threadpool.apply(tell, (self._descriptor, ProgressMessage(progress=progress)))
+        message = ProgressMessage(progress=self._progress(newest))
+        gevent.get_hub().threadpool.apply(tell, (self._descriptor, message))
 
-    def conclude(
-        self, metrics: RunMetrics, health: Health, doubts: Sequence[str], *, exit_code: ExitCode
-    ) -> None:
-        progress = self._progress(metrics, health, doubts, ())
-        tell(self._descriptor, ProgressMessage(progress=progress, exit_code=exit_code))
+    def conclude(self, exit_code: ExitCode) -> None:
+        tell(self._descriptor, ProgressMessage(progress=self._progress(()), exit_code=exit_code))
 
-    def _progress(
-        self, metrics: RunMetrics, health: Health, doubts: Sequence[str], newest: Iterable[Second]
-    ) -> LoadProgress:
-        options, start_unix_s = self._options, metrics.start_unix_s
+    def _progress(self, newest: Iterable[Second]) -> LoadProgress:
+        options, metrics, health = self._options, self._metrics, self._health()
+        start_unix_s = metrics.start_unix_s
         at_s = -1.0 if start_unix_s is None else now_unix_s() - start_unix_s
         is_open = options.rate is not None
         recent, latest = health.since(self._told), metrics.recent(_RECENT_S)
@@ -99,7 +102,7 @@ class ProgressTeller:
             loop_lag_p99_ms=recent.loop_lag.percentile_s(99) * 1e3,
             dropped=health.dropped,
             limits=judged.reasons if at_s >= _JUDGED_FROM_S else (),
-            doubts=tuple(doubts),
+            doubts=tuple(self._doubts),
         )
 
 

@@ -3,12 +3,12 @@
 import logging
 import shlex
 import shutil
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import gevent
+from gevent.queue import JoinableQueue
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.evidence import Exchange
@@ -35,29 +35,26 @@ class BackgroundWriter:
     """
 
     def __init__(self) -> None:
-        self._jobs: deque[Callable[[], object]] = deque()
-        self._working: gevent.Greenlet[[], None] | None = None
+        self._jobs = JoinableQueue[Callable[[], object]]()
         self._failure: Exception | None = None
+        gevent.spawn(self._work)
 
     def give(self, job: Callable[[], object]) -> None:
-        self._jobs.append(job)
-        if self._working is None:
-            self._working = gevent.spawn(self._work)
+        self._jobs.put(job)
 
     def finish(self) -> None:
         """Wait for all jobs; then, if any failed, raise the first failure."""
-        while self._working is not None:
-            self._working.join()
+        self._jobs.join()
         if self._failure is not None:
             raise self._failure
 
     def _work(self) -> None:
-        while self._jobs:
-            failure = gevent.get_hub().threadpool.apply(_failure_of, (self._jobs.popleft(),))
+        while True:
+            failure = gevent.get_hub().threadpool.apply(_failure_of, (self._jobs.get(),))
             if failure is not None and self._failure is None:
                 self._failure = failure
                 _LOG.error("%s", failure)
-        self._working = None
+            self._jobs.task_done()
 
 
 def _failure_of(job: Callable[[], object]) -> Exception | None:

@@ -30,7 +30,7 @@ from knouds_harness.measures.objectives import (
     parse_objectives,
     with_stated,
 )
-from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, PlannedStage, own_mix
+from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, own_mix
 from knouds_harness.runs.load_results import JudgedObjective, LoadResults
 from knouds_harness.runs.load_totals import together
 from knouds_harness.runs.operation_load import ALL_OPERATIONS
@@ -150,10 +150,7 @@ class RunResults:
             question=(inspect.getdoc(module) or "").partition("\n")[0],
             model="closed" if options.rate is None else "open",
             spacing=options.spacing,
-            stages=tuple(
-                PlannedStage(duration_s=each.duration_s, start=each.start, end=each.end, name=each.name)
-                for each in options.load_shape.stages
-            ),
+            stages=options.load_shape.stages,
             duration_s=options.load_shape.duration_s,
             warm_up_s=options.warm_up_s,
             users=options.users,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from math import ceil
 from statistics import median
 from typing import Any
 
-from knouds_harness.runs.load_record import PER_DOUBLING, add_spread, by_bucket
+from knouds_harness.runs.load_record import PER_DOUBLING, spread_counts
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
@@ -112,18 +112,17 @@ def _figure(number: float) -> float:
 def _heat(seconds: Sequence[SecondRow], last_s: int) -> Mapping[str, Any] | None:
     """Return spreads by operation: for each column the first bucket that is not empty, then its counts."""
     step_s = max(1, ceil((last_s + 1) / _MOST_HEAT_COLUMNS))
-    counts: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+    counts: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)
     for second in seconds:
         if second.spread:
-            add_spread(second.spread, counts[second.operation, second.at_s // step_s])
+            counts[second.operation, second.at_s // step_s].update(spread_counts(second.spread))
     if not counts:
         return None
     columns: dict[str, list[list[int]]] = {}
-    for (operation, column), by_text in counts.items():
-        found = by_bucket(by_text)
+    for (operation, column), found in counts.items():
         low, high = min(found), max(found)
         of_operation = columns.setdefault(operation, [[] for _ in range(ceil((last_s + 1) / step_s))])
-        of_operation[column] = [low, *(found.get(bucket, 0) for bucket in range(low, high + 1))]
+        of_operation[column] = [low, *(found[bucket] for bucket in range(low, high + 1))]
     return {"step": step_s, "perDoubling": PER_DOUBLING, "columns": columns}
 
 

@@ -317,7 +317,7 @@ def _plan(load: LoadResults) -> list[tuple[str, Words]]:
     if plan.model == "open":
         shape = f"{plan.spacing} spacing of tasks, at most {plan.users} in flight"
     stages = ", then ".join(
-        f"{each.level} for {each.duration_s:g} s{each.name and f' ({each.name})'}" for each in plan.stages
+        f"{each.levels} for {each.duration_s:g} s{each.name and f' ({each.name})'}" for each in plan.stages
     )
     generator = f"{made_by.python} ({made_by.build}), {made_by.cores} cores, {made_by.platform}"
     checked = f"{100 * plan.verified_share:g} %" if plan.verified_share else "a sample"

@@ -214,7 +214,7 @@ def stage_table(load: LoadResults) -> Table:
         (
             each.label,
             f"{each.to_s - each.plan.duration_s:g} to {each.to_s:g}",
-            each.plan.level + ("/s" if load.plan.model == "open" else " users"),
+            each.plan.levels + ("/s" if load.plan.model == "open" else " users"),
             *_cells(counts, total),
             *_cells(figures, each.overall),
         )

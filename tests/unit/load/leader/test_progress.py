@@ -45,22 +45,25 @@ def metrics():
 
 
 @pytest.fixture
-def teller(tmp_path, pipe):
+def teller(tmp_path, pipe, metrics, health):
     options = SimpleNamespace(
         rate=50.0, users=100, warm_up_s=2.0, accuracy=0.01, load_shape=Shape.of("constant", 50.0, 60.0)
     )
     return ProgressTeller(
         pipe[1],
         options,  # type: ignore[arg-type]  # as much of them as it looks at
+        metrics=metrics,
+        health=lambda: health,
+        doubts=[],
         folder=tmp_path,
         most_credits=100.0,
     )
 
 
 @pytest.fixture
-def progress(teller, listener, metrics, health):
+def progress(teller, listener):
     def told():
-        teller.tell(metrics, health, [])
+        teller.tell()
         return listener.hear().progress
 
     return told
@@ -86,13 +89,11 @@ def test_progress_has_all_requests_and_the_recent_rate(progress, metrics):
     assert now.requests == 10 * 10 + 10 * 50
 
 
-def test_counts_are_as_new_as_the_clock(teller, listener, metrics, health):
+def test_counts_are_as_new_as_the_clock(teller, listener, metrics):
     """They include seconds that are not over, or wait for late parts; rate and times do not."""
     metrics.add(second(100, ok=10))
     error = Error("a", RequestStatus.FAILED, 500, "X")
-    teller.tell(
-        metrics, health, [], [second(101, ok=5), replace(second(102, failed=2), errors=Counter({error: 2}))]
-    )
+    teller.tell([second(101, ok=5), replace(second(102, failed=2), errors=Counter({error: 2}))])
 
     now = listener.hear().progress
 
@@ -138,11 +139,11 @@ def test_errors_are_grouped_most_frequent_first(progress, metrics):
     assert [(each.code, each.count) for each in progress().errors] == [("Y", 10), ("X", 1)]
 
 
-def test_message_is_received_as_it_was_sent(teller, listener, metrics, health):
+def test_message_is_received_as_it_was_sent(teller, listener, metrics):
     metrics.add(second(100, ok=10))
-    teller.tell(metrics, health, [])
+    teller.tell()
     metrics.add(second(101, failed=1))
-    teller.conclude(metrics, health, [], exit_code=ExitCode.BREACH)
+    teller.conclude(ExitCode.BREACH)
 
     told = listener.hear()
 
@@ -154,9 +155,9 @@ def test_message_is_received_as_it_was_sent(teller, listener, metrics, health):
     assert (told.progress.spent_credits, told.progress.most_credits, told.progress.in_flight) == (12, 100, 3)
 
 
-def test_verdict_survives_later_messages(teller, listener, metrics, health):
-    teller.conclude(metrics, health, [], exit_code=ExitCode.KEPT)
-    teller.tell(metrics, health, [])
+def test_verdict_survives_later_messages(teller, listener):
+    teller.conclude(ExitCode.KEPT)
+    teller.tell()
 
     assert listener.hear().exit_code == ExitCode.KEPT
 
@@ -169,7 +170,7 @@ def test_incomplete_line_waits_for_its_end(pipe, listener):
     assert listener.hear() == ProgressMessage(exit_code=4)
 
 
-def test_closed_pipe_is_ignored(teller, pipe, metrics, health):
+def test_closed_pipe_is_ignored(teller, pipe):
     os.dup2(os.open(os.devnull, os.O_RDONLY), pipe[0])  # its number stays, or gevent would take it
 
-    teller.tell(metrics, health, [])
+    teller.tell()
