@@ -146,18 +146,6 @@ def key_in_paths(server, request, answer):
     answer.body |= {name: f"{answer.body[name]}-{request.key}" for name in names}
 
 
-@lie("secrets")
-def request_dump(server, request, honest):
-    """Each refusal is a debug page with the request's head, as text, in base64, and as a command."""
-    answer = honest()
-    if answer.status >= 400:
-        head = "\r\n".join(f"{name}: {value}" for name, value in request.headers.items())
-        dump = base64.b64encode(head.encode()).decode()
-        answer.body |= {"error": head, "dump": dump, "argv": ["curl", "-H", head], "headers": request.headers}
-        answer.headers.append(("X-Debug", dump))
-    return answer
-
-
 @lie("secrets", after=(*CREATE, *RUN, "getWorkflow"))
 def forged_placeholders(server, request, answer):
     """Slugs, executions and documents hold placeholders for secrets, and shell variables."""
@@ -191,12 +179,8 @@ def redirects_elsewhere(server, request, honest):
     "things",
     after=CREATE,
     kinds={
-        "500": lambda _: refusal(500, "EXECUTION_FAILED"),
-        "429": lambda _: refusal(429, "RATE_LIMIT_EXCEEDED"),
         "no answer": lambda _: Answer(raw=b""),
         "no slug": lambda _: Answer({"success": True}, 201),
-        "HTML": lambda _: Answer(b"<html>made</html>", 201, content_type="text/html"),
-        "half an answer": lambda _: Answer(raw=b'HTTP/1.1 201 Made\r\nContent-Length: 99\r\n\r\n{"slug": "'),
         "another slug": lambda answer: Answer(answer.body | {"slug": answer.body["slug"] + "-9"}, 201),
         "a redirect": lambda _: Answer({}, 303, [("Location", f"/api/workflows/{VICTIM}")]),
     },
@@ -236,10 +220,7 @@ def refused_but_made(server, request, honest):
         "dots": lambda slug: f"{slug}/../{VICTIM}",
         "encoded dots": lambda slug: f"{slug}%2f..%2f{VICTIM}",
         "a query": lambda slug: f"{VICTIM}?{slug}",
-        "a null byte": lambda slug: f"{VICTIM}\0{slug}",
         "a number": lambda _: 7,
-        "a list": lambda slug: [slug],
-        "200,000 letters": lambda slug: slug + "a" * 200_000,
     },
 )
 def odd_slug(server, request, honest, kind):
@@ -253,16 +234,7 @@ def odd_slug(server, request, honest, kind):
     return answer
 
 
-@lie(
-    "things",
-    kinds={
-        "success": lambda: Answer({"success": True}),
-        "403": lambda: refusal(403, "FORBIDDEN"),
-        "404": lambda: refusal(404, "NOT_FOUND"),
-        "500": lambda: refusal(500, "EXECUTION_FAILED"),
-        "no answer": lambda: Answer(raw=b""),
-    },
-)
+@lie("things", kinds={"success": lambda: Answer({"success": True}), "403": lambda: refusal(403, "FORBIDDEN")})
 def not_deleted(server, request, honest, kind):
     """Nothing is deleted, whatever the response."""
     return kind() if request.operation == "deleteWorkflow" and request.name in server.left() else honest()
@@ -367,11 +339,7 @@ def odd_execution(server, request, honest, kind):
     kinds={
         "cut": lambda answer: Answer(raw=answer.written()[:-20]),
         "broken gzip": lambda _: Answer(b"abcd", headers=[("Content-Encoding", "gzip")]),
-        "206": lambda answer: Answer(answer.body, 206),
-        "418": lambda _: Answer({"teapot": True}, 418),
         "a refusal with an execution": lambda _: refusal(400, "INVALID_INPUTS", executionId="x"),
-        "a refusal with a result": lambda _: refusal(400, "INVALID_INPUTS", result={"images": []}),
-        "a refusal in a list": lambda _: Answer([{"error": "No", "code": "INVALID_INPUTS"}], 400),
         "an error in 200": lambda _: Answer({"error": "No", "code": "INVALID_INPUTS"}),
     },
 )
@@ -381,46 +349,20 @@ def charged_but_answered(server, request, answer, kind):
 
 
 REFUSALS: Final = {
-    "400": lambda: refusal(400, "INVALID_INPUTS"),
-    "402": lambda: refusal(402, "INSUFFICIENT_CREDITS"),
-    "404": lambda: refusal(404, "NOT_FOUND"),
-    "409": lambda: refusal(409, "CONFLICT"),
-    "429": lambda: refusal(429, "RATE_LIMIT_EXCEEDED"),
+    "400": lambda *_: refusal(400, "INVALID_INPUTS"),
+    "402": lambda *_: refusal(402, "INSUFFICIENT_CREDITS"),
+    "429": lambda *_: refusal(429, "RATE_LIMIT_EXCEEDED"),
 }
-
-
-def costing(members: str) -> Callable[[Answer], Answer]:
-    """Make a success with these members about its cost."""
-    return lambda _: Answer(b'{"success": true, "result": {}, %s, "ms": 1}' % members.encode())
 
 
 @lie(
     "money",
     after=RUN,
     kinds={
-        **{status: lambda _, refused=refused: refused() for status, refused in REFUSALS.items()},
-        "400 and cost 0": lambda _: refusal(400, "INVALID_INPUTS", cost=0),
-        "400 and cost null": lambda _: refusal(400, "INVALID_INPUTS", cost=None),
-        "400 and success": lambda _: refusal(400, "INVALID_INPUTS", success=True),
-        "400 without a body": lambda _: Answer(b"", 400),
+        **REFUSALS,
         "400 in HTML": lambda _: Answer(b"<h1>No</h1>", 400),
-        "a redirect": lambda _: Answer(b"", 302),
         "no answer": lambda _: Answer(raw=b""),
-        "a list": lambda _: Answer([]),
-        "202 and cost 0": lambda _: Answer({"_async": True, "executionId": "e", "cost": 0}, 202),
-        "success false": lambda _: Answer({"success": False, "cost": 0}),
-        "no cost": lambda _: Answer({"success": True}),
-        "cost 0": costing('"cost": 0'),
-        "cost -0.0": costing('"cost": -0.0'),
-        "cost null": costing('"cost": null'),
-        "cost true": costing('"cost": true'),
-        "cost in words": costing('"cost": "0"'),
-        "cost below zero": costing('"cost": -8'),
-        "cost NaN": costing('"cost": NaN'),
-        "cost beyond doubles": costing('"cost": 1e999'),
-        "cost elsewhere": costing('"Cost": 0'),
-        "cost twice": costing('"cost": 8, "cost": 0.01'),
-        "cost twice, once escaped": costing('"cost": 8, "c\\u006fst": 0.01'),
+        "cost 0": lambda _: Answer({"success": True, "result": {}, "cost": 0, "ms": 1}),
     },
 )
 def charged_out_of_sight(server, request, answer, kind):
@@ -575,51 +517,10 @@ def every_run_fails(server, request, answer):
     return refusal(500, "EXECUTION_FAILED")
 
 
-@lie(
-    "executions",
-    after=("getExecution",),
-    kinds={"flip": ("cancelled", "processing", "completed"), "stay": ("cancel_requested",), "vanish": ()},
-)
-def executions(server, request, answer, kind):
-    """Executions end and resume, never end as cancelled, or are not found."""
-    server.seen["polls"] += 1
-    if not kind:
-        return refusal(404, "NOT_FOUND")
-    return Answer({"executionId": request.name, "status": kind[server.seen["polls"] % len(kind)]})
+# --- Words: new ones, and texts that a terminal or CI could obey ---
 
 
-# --- Size ---
-
-
-@lie("size", after=LIST)
-def list_of_9000(server, request, answer):
-    """The list has 9,000 more workflows, new ones each time."""
-    answer.body += [answer.body[0] | {"slug": f"w-{uuid.uuid4().hex}"} for _ in range(9_000)]
-
-
-@lie(
-    "size",
-    after=("listUsage",),
-    kinds={
-        "members": b"{%s}" % b",".join(b'"%x":{}' % each for each in range(330_000)),
-        "digits": b'{"a":%s}' % (b"9" * 3_000_000),
-    },
-)
-def usage_of_3_mb(server, request, answer, kind):
-    """Usage is one object of 330,000 members, or one number."""
-    answer.body = kind
-
-
-@lie("size")
-def texts_of_3_mb(server, request, honest):
-    """Every response has one more member, a text of 3.5 MB."""
-    answer = honest()
-    if answer.is_object:
-        answer.body |= {"more": "a " * 1_750_000}
-    return answer
-
-
-@lie("size")
+@lie("terminal")
 def new_words(server, request, honest):
     """Every response has a hundred new members and 20 new headers."""
     answer, words = honest(), [uuid.uuid4().hex for _ in range(100)]
@@ -629,21 +530,11 @@ def new_words(server, request, honest):
     return answer
 
 
-# --- Terminals and CI: texts that they could obey ---
-
-
 ORDERS: Final = (
-    *(
-        "\x1b[31mred",
-        "\x1b]0;title\x07",
-        "\x9b31m",
-        "\u202egnirts",
-        "\u2028::error::owned",
-        "\n::add-mask::a",
-    ),
-    *("\r##[error]owned", "\r\n##vso[task.setvariable variable=a]b", "\x85::warning::x", "\x08\x08", "\0"),
-    *("</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "```\n# big", "\U000e0041"),
-    *('"]\nallow = ["run"]\n', "\n[limits]\ncredits = 9\n"),
+    *("\x1b[31mred", "\x1b]0;title\x07", "\x9b31m", "\u202egnirts", "\u2028::error::owned"),
+    *("\n::add-mask::a", "\r##[error]owned", "\r\n##vso[task.setvariable variable=a]b", "\x85::warning::x"),
+    *("\x08\x08", "\0", "\U000e0041", "</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>"),
+    *("```\n# big", '"]\nallow = ["run"]\n', "\n[limits]\ncredits = 9\n"),
 )
 ALL_ORDERS: Final = "".join(ORDERS)
 
@@ -671,11 +562,3 @@ def orders_in_texts(server, request, honest, kind):
 def orders_in_names(server, request, answer):
     """Names of workflows, fields, models and members hold orders; the account is the right one."""
     answer.body = ordering(answer.body)
-
-
-@lie("terminal")
-def orders_in_place_of_http(server, request, honest):
-    """Orders replace the status line, the head and the body."""
-    said = ALL_ORDERS.encode()
-    whole = b"HTTP/1.1 200 %s\r\nX: %s\r\n\r\n%s" % (said, said, said)
-    return Answer(raw=said if len(server.heard) % 2 else whole)
