@@ -3,6 +3,7 @@
 import re
 import socket
 import ssl
+from datetime import UTC, datetime
 
 import pytest
 import trustme
@@ -134,25 +135,48 @@ def test_unknown_host_name_is_unreachable(monkeypatch):
     assert "the name nowhere.invalid cannot be resolved" in said
 
 
-def test_untrusted_certificate_is_unreachable():
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+@pytest.fixture
+def trusted(monkeypatch, tmp_path):
+    """An authority that is trusted by the environment."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    return authority
 
-    with serving(lambda *_: None, context) as server:
+
+def answering_with(certificate):
+    """Serve with a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return serving(always(b"{}"), context)
+
+
+@pytest.mark.parametrize(
+    ("flaw", "remedy"),
+    [
+        ("of nobody known", "Set SSL_CERT_FILE"),
+        ("of another host", "Check the certificate of the server"),
+        ("expired", "Check the certificate of the server"),
+    ],
+)
+def test_untrusted_certificate_is_unreachable(trusted, flaw, remedy):
+    """No key is sent."""
+    host = "elsewhere.example" if flaw == "of another host" else "127.0.0.1"
+    not_after = datetime(2020, 1, 1, tzinfo=UTC) if flaw == "expired" else None
+    authority = trustme.CA() if flaw == "of nobody known" else trusted
+    with answering_with(authority.issue_cert(host, not_after=not_after)) as server:
         said = why_unreachable(make_target(server.base_url))
 
     assert re.search(r"TLS: the certificate of 127.+ is not trusted", said)
-    assert "Set SSL_CERT_FILE" in said
+    assert remedy in said
+    assert server.requests == []
 
 
-def test_custom_authority_can_be_trusted(monkeypatch, tmp_path):
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-
-    with serving(always(b"{}"), context) as server, Client(target=make_target(server.base_url)) as client:
+def test_custom_authority_can_be_trusted(trusted):
+    with (
+        answering_with(trusted.issue_cert("127.0.0.1")) as server,
+        Client(target=make_target(server.base_url)) as client,
+    ):
         assert first_contact(client).status == 200
 
 
