@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from example_targets import make_key
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action, Operation
-from knouds_harness.exchange.curl import curl
 from knouds_harness.exchange.evidence import Exchange, Request
-from knouds_harness.runs.findings import Finding, Verdict, fingerprint, verdict_for
+from knouds_harness.judging.claim import Claim
+from knouds_harness.judging.engine import finding_of
+from knouds_harness.runs.findings import Finding, Verdict
 from knouds_harness.runs.run_file import Cell, RunCheck, RunSetup, UntestedFact, run_setup
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
@@ -151,37 +153,12 @@ def finding(
     expected: str = "what is documented",
     observed: str = "something else",
     where: str = "",
-    verdict: Verdict | None = None,
-    count: int = 1,
-    waived_by: str | None = None,
+    **members: Any,
 ) -> Finding:
-    known = DOCUMENT.facts[fact]
-    return Finding(
-        check=check,
-        family=check.partition(".")[0],
-        fact=fact,
-        operation=shown_by.request.operation_id,
-        persona=shown_by.request.persona,
-        verdict=verdict or verdict_for(known),
-        source=known.source,
-        expected=expected,
-        observed=observed,
-        where=where,
-        status=shown_by.status,
-        code=shown_by.code,
-        exchange_id=shown_by.id,
-        curl=curl(shown_by),
-        fingerprint=fingerprint(
-            check=check,
-            fact=fact,
-            operation=shown_by.request.operation_id,
-            where=where,
-            status=shown_by.status,
-            code=shown_by.code,
-        ),
-        count=count,
-        waived_by=waived_by,
-    )
+    """Make a finding of a check that need not exist."""
+    made_up: Any = RunCheck(id=check, family=check.partition(".")[0], sentence="", facts=())
+    claim = Claim(fact=fact, holds=False, expected=expected, observed=observed, where=where)
+    return replace(finding_of(made_up, shown_by, claim), **members)
 
 
 def add_finding(
@@ -200,50 +177,37 @@ def add_finding(
 def add_matrix(writer: RunWriter, *, wrong: tuple[tuple[str, str], ...] = ()) -> None:
     """Add a cell for each secured operation and persona; ``wrong`` ones admit whom they should refuse."""
     secured = [each for each in DOCUMENT.operations if not each.is_public]
-    for number, (operation, persona) in enumerate(
-        ((operation, persona) for operation in secured for persona in TARGET.personas.values()), start=1
-    ):
-        admitted = operation.admits(
-            persona.capabilities, dict.fromkeys(operation.path_parameters, "portrait")
-        )
+    not_found = {"error": "Not found", "code": "NOT_FOUND"}
+    for number, (operation, persona) in enumerate(product(secured, TARGET.personas.values()), start=1):
+        names = dict.fromkeys(operation.path_parameters, "portrait")
+        is_admitted = operation.admits(persona.capabilities, names)
         is_wrong = (operation.id, persona.name) in wrong
-        body = (
-            {"error": "Not found", "code": "NOT_FOUND"}
-            if admitted or is_wrong
-            else {"error": "Denied", "code": "CAPABILITY_DENIED", "required": operation.alternatives[0]}
-        )
-        shown = exchange(
-            number, operation, status=404 if admitted or is_wrong else 403, body=body, persona=persona.name
-        )
-        writer.add_exchange(shown)
+        if is_admitted or is_wrong:
+            shown = exchange(number, operation, status=404, body=not_found, persona=persona.name)
+        else:
+            denied = {"error": "Denied", "code": "CAPABILITY_DENIED", "required": operation.alternatives[0]}
+            shown = exchange(number, operation, status=403, body=denied, persona=persona.name)
+        observed = f"{shown.status} {shown.code}"
         writer.cells.append(
             Cell(
                 operation=operation.id,
                 persona=persona.name,
-                expected="admitted" if admitted else "denied",
-                observed=f"{shown.status} {shown.code}",
+                expected="admitted" if is_admitted else "denied",
+                observed=observed,
                 ok=not is_wrong,
                 exchange_id=shown.id,
             )
         )
-        fact = "capability.exact-is-admitted" if admitted else "capability.orthogonal"
-        writer.add_result(
-            check="capabilities.denied",
-            fact=fact,
-            operation=operation.id,
-            passed=not is_wrong,
-            exchange_id=shown.id,
-        )
+        check = "capabilities.denied"
         if is_wrong:
-            writer.add_finding(
-                finding(
-                    shown,
-                    "capability.orthogonal",
-                    check="capabilities.denied",
-                    expected=f"403 CAPABILITY_DENIED: holds {', '.join(sorted(persona.capabilities))}",
-                    observed=f"{shown.status} {shown.code}",
-                )
-            )
+            expected = f"403 CAPABILITY_DENIED: holds {', '.join(sorted(persona.capabilities))}"
+            words: dict[str, Any] = {"check": check, "expected": expected, "observed": observed}
+            add_finding(writer, shown, "capability.orthogonal", **words)
+        else:
+            fact = "capability.exact-is-admitted" if is_admitted else "capability.orthogonal"
+            writer.add_exchange(shown)
+            result = {"check": check, "fact": fact, "operation": operation.id, "exchange_id": shown.id}
+            writer.add_result(**result, passed=True)
 
 
 def add_verified(writer: RunWriter, share: Callable[[str], bool] = lambda _: True) -> None:
