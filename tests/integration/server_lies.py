@@ -204,16 +204,6 @@ def made_under_a_random_slug(server, request, answer):
     answer.body["slug"] = server.moved(answer.body["slug"], f"wf-{uuid.uuid4().hex[:12]}")
 
 
-@lie("things")
-def refused_but_made(server, request, honest):
-    """A create that must be refused is refused, and still makes a workflow, with another name."""
-    answer = honest()
-    if request.operation == "createWorkflow" and answer.status == 400:
-        request.content = b'{"name": "Untitled"}'
-        honest()
-    return answer
-
-
 @lie(
     "things",
     kinds={
@@ -250,16 +240,6 @@ def hidden_instead_of_deleted(server, request, honest):
     return refusal(404, "NOT_FOUND") if request.name in hidden else honest()
 
 
-@lie("things")
-def deleted_comes_back(server, request, honest):
-    """Each deletion leaves a copy with another slug, which can be deleted."""
-    deleted, again = server.workflows.get(request.name), f"{request.name}-again"
-    answer = honest()
-    if request.operation == "deleteWorkflow" and answer.is_success and not request.name.endswith("-again"):
-        server.workflows[again] = deleted | {"slug": again}
-    return answer
-
-
 @lie("things", after=("updateWorkflow",))
 def renaming_moves(server, request, answer):
     """A new name gives a workflow a new slug, which the response shows."""
@@ -282,18 +262,6 @@ def list_of_disguises(server, request, answer):
         server.memory["name"] = answer.body["name"]
     elif "name" in server.memory:
         answer.body = [each | {"name": server.memory["name"]} for each in answer.body if each["slug"] in MINE]
-
-
-@lie("things", after=LIST)
-def list_without_ours(server, request, answer):
-    """The list never shows what the harness created."""
-    answer.body = [each for each in answer.body if each["slug"] in MINE]
-
-
-@lie("things", after=LIST)
-def list_in_pages(server, request, answer):
-    """The list is an object with the first two workflows."""
-    answer.body = {"workflows": answer.body[:2], "next": "/api/workflows?page=2"}
 
 
 @lie("things", after=("updateWorkflow", "moveWorkflow", "deleteWorkflow"))
@@ -517,17 +485,7 @@ def every_run_fails(server, request, answer):
     return refusal(500, "EXECUTION_FAILED")
 
 
-# --- Words: new ones, and texts that a terminal or CI could obey ---
-
-
-@lie("terminal")
-def new_words(server, request, honest):
-    """Every response has a hundred new members and 20 new headers."""
-    answer, words = honest(), [uuid.uuid4().hex for _ in range(100)]
-    if answer.is_object:
-        answer.body |= {word: {word: [1]} for word in words}
-        answer.headers += [(f"X-{word}", "1") for word in words[:20]]
-    return answer
+# --- Texts that a terminal or CI could obey ---
 
 
 ORDERS: Final = (

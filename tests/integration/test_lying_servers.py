@@ -22,7 +22,7 @@ from checking import knouds
 from example_targets import PRO, SmallProfile
 from integration.echoed_secrets import FORMS, found_in
 from integration.server_lies import ABOUT, LIES
-from lying_server import KEYS, PRICE, lying_server
+from lying_server import KEYS, PRICE, honestly, lying_server
 
 from knouds_harness.commands import cli
 from knouds_harness.errors import ExitCode
@@ -91,40 +91,21 @@ NEVER_GREEN: Final = {"secrets": ("check",), "things": ("check",), "green": ("ch
 HARMLESS: Final = {
     "key in names": "new members and headers are additive",
     "keys of others": "new members are additive",
-    "refused but made": "nothing shows whose it is",
-    "deleted comes back": "what comes back is deleted in the end",
-    "list without ours": "a list may hide",
-    "list in pages": "an assumption alone",
     "writes are done and throttled": "429 is documented",
 }
 """Lies that break no documented promise by themselves."""
-NOT_KNOWN: Final = {"list without ours", "list of disguises", "refused but made"}
+NOT_KNOWN: Final = {"list of disguises"}
 """Lies that hide a creation without a slug, or its owner: the harness cannot know of it."""
 NOT_PROVEN: Final = {"updating moves silently", *NOT_KNOWN}
 """Lies that leave something that no later list proves to be the harness's own."""
 NOT_OF_RUNS: Final = {each for each in LIES if each.startswith("nothing is free")}
 """Lies that charge for requests other than runs, which the next reading of usage shows."""
-TWO_LIES: Final = (
-    ("list without ours", "made but answered: no slug"),
-    ("list of disguises", "made but answered: no answer"),
-    ("list in pages", "made but answered: a redirect"),
-    ("not deleted: success", "made twice"),
-    ("writes are done and throttled", "renaming moves"),
-    ("estimated: wandering", "charged but answered: an error in 200"),
-    ("charged but answered: cut", "free runs cost"),
-    ("soon: {}", "every run fails"),
-    ("orders in texts: all", "not deleted: 403"),
-    ("orders in names", "forged placeholders"),
-)
-MONEY_IN_CI: Final = (("free runs cost",), ("nothing is free: deleting",))
+MONEY_IN_CI: Final = ("free runs cost", "nothing is free: deleting")
 """The first needs the budget to reserve and usage to be read, the second a last reading at the end."""
-IN_CI: Final = (("not deleted: success", "made twice"), ("code is key",), *MONEY_IN_CI)
+IN_CI: Final = ("not deleted: success", "made twice", "code is key", *MONEY_IN_CI)
 CASES: Final = [
-    *(pytest.param(each, 1, id=f"{' + '.join(each)}, check alone") for each in IN_CI),
-    *(
-        pytest.param(each, None, id=" + ".join(each), marks=pytest.mark.nightly)
-        for each in (*((each,) for each in LIES), *TWO_LIES)
-    ),
+    *(pytest.param(each, 1, id=f"{each}, check alone") for each in IN_CI),
+    *(pytest.param(each, None, id=each, marks=pytest.mark.nightly) for each in LIES),
 ]
 
 
@@ -225,26 +206,26 @@ def is_obeyed(name: str, content: bytes) -> bool:
     return name.endswith(".html") and (b"alert(1)</script>" in content or b"<img src=x" in content)
 
 
-@pytest.mark.parametrize(("lies", "most"), CASES)
-def test_promises_hold_whatever_a_server_says(tmp_path, lies, most):
+@pytest.mark.parametrize(("lie", "most"), CASES)
+def test_promises_hold_whatever_a_server_says(tmp_path, lie, most):
     """No secret leaks, nothing is left or changed silently, no overspending, no unearned green."""
-    about = ABOUT[lies[-1]]
-    never = () if set(lies) <= HARMLESS.keys() else NEVER_GREEN.get(about, ())
-    with lying_server(*(LIES[each] for each in lies)) as server:
+    about = ABOUT[lie]
+    never = () if lie in HARMLESS else NEVER_GREEN.get(about, ())
+    with lying_server(LIES[lie]) as server:
         desk = Desk(
             tmp_path,
             server,
-            has_prices=not any("estimated" in each for each in lies),
-            is_known=not NOT_KNOWN & set(lies),
-            charges_runs=not NOT_OF_RUNS & set(lies),
+            has_prices=not lie.startswith("estimated"),
+            is_known=lie not in NOT_KNOWN,
+            charges_runs=lie not in NOT_OF_RUNS,
         )
 
         for words in COMMANDS[about][:most]:
             exit_code = desk.give(words)
             assert exit_code != ExitCode.KEPT or words[0] not in never, words
 
-        server.lies = ()
-        if server.left() and not NOT_PROVEN & set(lies):
+        server.lie = honestly
+        if server.left() and lie not in NOT_PROVEN:
             desk.give(("cleanup",))
             assert server.left() == {}
 

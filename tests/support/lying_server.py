@@ -1,4 +1,4 @@
-"""A small, complete and honest server of the API, in front of which lies can be put.
+"""A small, complete and honest server of the API, in front of which a lie can be put.
 
 It was written from the README and ``docs`` alone, and shares nothing with the document or the sandbox. Each
 lie (``integration/server_lies.py``) is called between a request and the honest response, like a middleware.
@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -113,6 +113,10 @@ Honest = Callable[..., Answer]
 Lie = Callable[["LyingServer", Request, Honest], Answer]
 
 
+def honestly(_: object, __: Request, honest: Honest) -> Answer:
+    return honest()
+
+
 @dataclass
 class LyingServer:
     """A server with one account and two keys, and what tests have to know of it.
@@ -125,7 +129,7 @@ class LyingServer:
         memory: State of the lies.
     """
 
-    lies: Sequence[Lie] = ()
+    lie: Lie = honestly
     base_url: str = ""
     elsewhere: str = ""
     workflows: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -172,11 +176,8 @@ class LyingServer:
         more = {"errorCode": None, "requestId": f"req_{uuid.uuid4().hex[:12]}", "createdAt": _now()}
         return made | of_it | costs | more
 
-    def answer(self, request: Request, place: int = 0) -> Answer:
-        """Return what the lies from this one on make of the honest response."""
-        if place == len(self.lies):
-            return self._honest(request)
-        return self.lies[place](self, request, lambda other=None: self.answer(other or request, place + 1))
+    def answer(self, request: Request) -> Answer:
+        return self.lie(self, request, lambda other=None: self._honest(other or request))
 
     def speak(self, server: RawServer, connection: socket.socket) -> None:
         while data := server.read_request(connection):
@@ -408,9 +409,9 @@ def routed(request: Request, path: str) -> Request:
 
 
 @contextmanager
-def lying_server(*lies: Lie) -> Iterator[LyingServer]:
+def lying_server(lie: Lie = honestly) -> Iterator[LyingServer]:
     """Run a lying server, and another server that must not be contacted."""
-    lying = LyingServer(lies)
+    lying = LyingServer(lie)
     with serving(lying.speak) as server, serving(lambda other, stream: other.read_request(stream)) as other:
         lying.base_url, lying.elsewhere = server.base_url, other.base_url
         lying.heard, lying.strayed = server.requests, other.requests
