@@ -11,6 +11,7 @@ from load_records import (
     load_results,
     lognormal_seconds,
     missed,
+    operation,
     second_row,
     times,
     times_of,
@@ -23,14 +24,7 @@ from knouds_harness.runs.load_capacity import Capacity, CapacityPoint
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_record import LoadWriter, spread_text
 from knouds_harness.runs.load_results import Cycles, Invariant, JudgedObjective, LimitWindow, LoadResults
-from knouds_harness.runs.operation_load import (
-    ALL_OPERATIONS,
-    STATUSES,
-    ErrorCount,
-    OperationLoad,
-    SecondRow,
-    Times,
-)
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, ErrorCount, OperationLoad, SecondRow, Times
 from knouds_harness.runs.writer import RunWriter
 
 BEGUN_UNIX_S = 1_764_063_000.0
@@ -40,7 +34,77 @@ _ERRORS = {
     "failed": (500, "EXECUTION_FAILED"),
     "wrong": (200, "the body is not JSON"),
 }
-_NOTHING = times(0.0, 0.0, count=0)
+_OBJECTIVES = (
+    missed("p99_ms", 250.0, 431.0),
+    JudgedObjective(
+        operation="runWorkflow async",
+        measure="max_ms",
+        bound=500.0,
+        observed=412.0,
+        is_met=True,
+        fact="async.submit-under-500-ms",
+    ),
+)
+_CYCLES = Cycles(
+    submitted=300,
+    endings={"completed": 280, "failed": 12, "cancelled": 8},
+    to_accept=times(60.0, 180.0),
+    to_final=times(480.0, 900.0),
+    lost_to_polling=times(120.0, 480.0),
+    polls={1: 20, 2: 200, 3: 80},
+)
+_CAPACITY = Capacity(
+    highest_per_s=400.0,
+    kept_points=5,
+    tried_points=5,
+    kept_share_at_least=0.55,
+    lowest_failing_per_s=450.0,
+    knee_per_s=350.0,
+    points=tuple(
+        CapacityPoint(
+            asked_per_s=rate,
+            achieved_per_s=rate,
+            mean_ms=p50_ms,
+            p50_ms=p50_ms,
+            p99_ms=p50_ms * 4,
+            error_rate=0.0,
+            is_kept=rate <= 400,
+            reason="" if rate <= 400 else "p99 of 1,080 ms",
+        )
+        for rate, p50_ms in ((100.0, 20.0), (200.0, 21.0), (400.0, 45.0), (450.0, 270.0))
+    ),
+)
+_INVARIANTS = tuple(
+    Invariant(fact=fact, says=says, seen=seen, broken=broken, example=example)
+    for fact, says, seen, broken, example in (
+        ("async.execution-id-is-uuid", "Each execution has an id of its own.", 300, 0, ""),
+        (
+            *("run.cost-is-credits", "What runs cost is what usage says."),
+            *(280, 2, "a run said 12 credits, its row 8"),
+        ),
+        ("rate.body-has-retry-after", "Refusals say when to come again.", 0, 0, ""),
+    )
+)
+
+
+def _window(
+    number: int, *, user: str = "pia", tier: str = "pro", limit: int = 100, **counts: int
+) -> LimitWindow:
+    return LimitWindow(
+        user=user,
+        operation="runWorkflow",
+        tier=tier,
+        limit=limit,
+        ends_unix_s=int(BEGUN_UNIX_S) + 45 + 60 * number,
+        **counts,
+    )
+
+
+_WINDOWS = (
+    _window(0, user="bea", tier="business", limit=1000, admitted=640),
+    _window(0, admitted=100, throttled=48, longest_wait_s=41, waits_kept=3),
+    _window(1, admitted=60),
+)
 
 
 def loaded(
@@ -50,15 +114,22 @@ def loaded(
 
     ``operations`` have their median response times in ms, and so many ``samples`` in each second.
     """
-    return _written(root, "broken", 1, *_everything(seconds, operations or _MEDIAN_MS, samples=samples))
+    results, rows = _measured(seconds, operations or _MEDIAN_MS, samples=samples)
+    whole = replace(
+        results,
+        objectives=_OBJECTIVES,
+        cycles=_CYCLES,
+        capacity=_CAPACITY,
+        invariants=_INVARIANTS,
+        windows=_WINDOWS,
+    )
+    return _written(root, "broken", 1, whole, rows)
 
 
 def calm(root: Path) -> Path:
     """Make a run in which every request was kept and no objective missed, and nothing else was judged."""
-    results, rows = _everything(20, {"getWhoami": 4.0}, is_calm=True)
-    objectives = tuple(each for each in results.objectives if each.is_met)
-    results = replace(results, objectives=objectives, cycles=None, capacity=None, invariants=(), windows=())
-    return _written(root, "kept", 0, results, rows)
+    results, rows = _measured(20, {"getWhoami": 4.0}, is_calm=True)
+    return _written(root, "kept", 0, replace(results, objectives=_OBJECTIVES[1:]), rows)
 
 
 def unmeasured(root: Path) -> Path:
@@ -71,7 +142,7 @@ def unmeasured(root: Path) -> Path:
     return _written(root, "interrupted", 130, results, [])
 
 
-def _everything(
+def _measured(
     seconds: int, operations: Mapping[str, float], *, is_calm: bool = False, samples: int = 40
 ) -> tuple[LoadResults, list[SecondRow]]:
     chance = random.Random(1)
@@ -102,9 +173,8 @@ def _everything(
             rows.append(second_row(at_s, name, histogram, by_status, spread=spread))
         loads.append(_operation(name, seconds, counts, times_of(whole)))
     rows += [second_row(at_s, ALL_OPERATIONS, each, counted[at_s]) for at_s, each in together.items()]
-    results = load_results(operations=tuple(loads), overall=times(45.0, 300.0, count=9000))
     plan = replace(
-        results.plan,
+        load_results().plan,
         scenario="mixed",
         question="How does the server carry what a real integrator does, all of it at once?",
         duration_s=float(seconds),
@@ -115,79 +185,23 @@ def _everything(
         ),
         verified_share=0.1,
     )
-    return replace(
-        results,
+    return load_results(
         plan=plan,
-        objectives=(
-            missed("p99_ms", 250.0, 431.0),
-            JudgedObjective(
-                operation="runWorkflow async",
-                measure="max_ms",
-                bound=500.0,
-                observed=412.0,
-                is_met=True,
-                fact="async.submit-under-500-ms",
-            ),
-        ),
-        cycles=Cycles(
-            submitted=300,
-            endings={"completed": 280, "failed": 12, "cancelled": 8},
-            to_accept=times(60.0, 180.0),
-            to_final=times(480.0, 900.0),
-            lost_to_polling=times(120.0, 480.0),
-            polls={1: 20, 2: 200, 3: 80},
-        ),
-        capacity=_capacity(),
-        invariants=(
-            Invariant(
-                fact="async.execution-id-is-uuid",
-                says="Each execution has an id of its own.",
-                seen=300,
-                broken=0,
-            ),
-            Invariant(
-                fact="run.cost-is-credits",
-                says="What runs cost is what usage says.",
-                seen=280,
-                broken=2,
-                example="a run said 12 credits, its row 8",
-            ),
-            Invariant(
-                fact="rate.body-has-retry-after", says="Refusals say when to come again.", seen=0, broken=0
-            ),
-        ),
+        operations=tuple(loads),
+        overall=times(45.0, 300.0, count=9000),
         begun_unix_s=BEGUN_UNIX_S,
-        windows=(
-            _window(0, user="bea", tier="business", limit=1000, admitted=640),
-            _window(0, admitted=100, throttled=48, longest_wait_s=41, waits_kept=3),
-            _window(1, admitted=60),
-        ),
         is_steady=True,
         steady_from_s=8.0,
         cost_credits=31.5,
     ), rows
 
 
-def _window(
-    number: int, *, user: str = "pia", tier: str = "pro", limit: int = 100, **counts: int
-) -> LimitWindow:
-    return LimitWindow(
-        user=user,
-        operation="runWorkflow",
-        tier=tier,
-        limit=limit,
-        ends_unix_s=int(BEGUN_UNIX_S) + 45 + 60 * number,
-        **counts,
-    )
-
-
 def _operation(name: str, seconds: int, counts: Mapping[str, int], response: Times) -> OperationLoad:
-    requests = sum(counts.values())
-    return OperationLoad(
-        operation=name,
-        requests=requests,
-        per_s=requests / seconds,
-        by_status={status: counts.get(status, 0) for status in STATUSES},
+    others = {status: count for status, count in counts.items() if status != "ok"}
+    made = operation(name, requests=sum(counts.values()), response=response, **others)
+    return replace(
+        made,
+        per_s=made.requests / seconds,
         errors=tuple(
             ErrorCount(
                 status=status,
@@ -199,34 +213,7 @@ def _operation(name: str, seconds: int, counts: Mapping[str, int], response: Tim
             for status, (status_code, code) in _ERRORS.items()
             if counts.get(status)
         ),
-        response=response,
         service=replace(response, percentiles={at: ms * 0.8 for at, ms in response.percentiles.items()}),
-        refused_response=_NOTHING,
-        server=_NOTHING,
-    )
-
-
-def _capacity() -> Capacity:
-    return Capacity(
-        highest_per_s=400.0,
-        kept_points=5,
-        tried_points=5,
-        kept_share_at_least=0.55,
-        lowest_failing_per_s=450.0,
-        knee_per_s=350.0,
-        points=tuple(
-            CapacityPoint(
-                asked_per_s=rate,
-                achieved_per_s=rate,
-                mean_ms=p50_ms,
-                p50_ms=p50_ms,
-                p99_ms=p50_ms * 4,
-                error_rate=0.0,
-                is_kept=rate <= 400,
-                reason="" if rate <= 400 else "p99 of 1,080 ms",
-            )
-            for rate, p50_ms in ((100.0, 20.0), (200.0, 21.0), (400.0, 45.0), (450.0, 270.0))
-        ),
     )
 
 
