@@ -74,9 +74,10 @@ def broken_by(record: RunRecord) -> set[str]:
     return {each.fact for each in record.findings if each.verdict in FAILING}
 
 
-def has_met(folder: Path, fault: Fault) -> bool:
-    """Return whether a check in this folder met a fault of its sandbox."""
-    return bool(json.loads((folder / _MET_FILE).read_text(encoding="utf-8"))[fault.id])
+def has_met(record: RunRecord, fault: Fault) -> bool:
+    """Return whether a check met a fault of its sandbox."""
+    met = record.folder.parents[1] / _MET_FILE
+    return bool(json.loads(met.read_text(encoding="utf-8"))[fault.id])
 
 
 def only(fact: str) -> tuple[str, ...]:

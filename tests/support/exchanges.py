@@ -74,27 +74,14 @@ def entry(
         "request": {
             "method": method,
             "url": url,
-            "httpVersion": "http/2.0",
             "headers": [{"name": k, "value": v} for k, v in {":path": "/", **(sent_headers or {})}.items()],
-            "queryString": [],
-            "cookies": [],
-            "headersSize": -1,
-            "bodySize": -1,
             **({"postData": post} if post else {}),
         },
         "response": {
             "status": status,
-            "statusText": "",
-            "httpVersion": "http/2.0",
             "headers": [{"name": k, "value": v} for k, v in answered.items()],
-            "cookies": [],
             "content": content or {"size": len(text), "mimeType": "application/json", "text": text},
-            "redirectURL": "",
-            "headersSize": -1,
-            "bodySize": -1,
         },
-        "cache": {},
-        "timings": {"send": 0, "wait": 12.5, "receive": 0},
         **members,
     }
 
