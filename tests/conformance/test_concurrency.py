@@ -49,11 +49,6 @@ RUNNER = frozenset({"workflow:read", "workflow:run", "model:run"})
 MEMBERS = ("description", "name")
 
 
-def are_admitted(exchanges):
-    """Those that succeeded."""
-    return [exchange for exchange in exchanges if exchange.status == 200]
-
-
 @pytest.mark.proves(concurrency.distinct_slugs)
 def test_workflows_created_at_once_get_different_slugs(tester, test_data):
     """Workflows of one name that are created at once get slugs of their own."""
@@ -234,15 +229,19 @@ def test_runs_on_the_last_credits(tester):
 
     exchanges = tester.send_together("runModel", persona, call, times=AT_ONCE)
 
-    admitted = are_admitted(exchanges)
-    costs = [exchange.json_or_none().get("cost") for exchange in admitted]
-    if admitted and all(isinstance(cost, int | float) for cost in costs):
-        tester.judge(
-            concurrency.no_overspending, admitted[-1], charged_credits=sum(costs), had_credits=had_credits
-        )
+    judge_spending(tester, exchanges, had_credits)
     for exchange in exchanges:
-        if exchange not in admitted:
+        if exchange.status != 200:
             tester.judge(envelopes.too_few_credits, exchange)
+
+
+def judge_spending(tester, exchanges, had_credits):
+    """Judge what the runs that succeeded spent together, if each says what it cost."""
+    admitted = [exchange for exchange in exchanges if exchange.status == 200]
+    costs = [cost for each in admitted if (cost := runs.reported_credits(each)) is not None]
+    if admitted and len(costs) == len(admitted):
+        spent = {"charged_credits": sum(costs), "had_credits": had_credits}
+        tester.judge(concurrency.no_overspending, admitted[-1], **spent)
 
 
 def runs_on_few_credits(target):
@@ -278,11 +277,7 @@ def test_runs_of_a_key_on_its_last_credits(tester, test_data):
         raise Untested(f"a run that is refused for its credits: it was answered {last.answer}")
 
     tester.judge(envelopes.too_few_credits, last)
-    admitted = are_admitted(exchanges)
-    costs = [cost for each in admitted if (cost := runs.reported_credits(each)) is not None]
-    if admitted and len(costs) == len(admitted):
-        spent = {"charged_credits": sum(costs), "had_credits": had_credits}
-        tester.judge(concurrency.no_overspending, admitted[-1], **spent)
+    judge_spending(tester, exchanges, had_credits)
 
 
 @pytest.mark.needs(TWO_ACCOUNTS)

@@ -60,15 +60,6 @@ def test_kept_summary_can_be_named_as_a_side(tmp_path, loads):
     assert (tmp_path / "compared" / "compare.html").is_file()
 
 
-def test_candidate_without_figures_ends_with_exit_code_5(tmp_path, loads):
-    nothing = load_run(tmp_path / "nothing", {}, operations=())
-
-    process = compare(*loads(1), nothing, cwd=tmp_path)
-
-    assert process.returncode == 5
-    assert "No run of the candidate has figures: " in process.stdout
-
-
 def test_new_breach_ends_with_exit_code_1_and_a_repaired_one_with_0(tmp_path):
     sound, faulty = healthy(tmp_path / "a"), broken(tmp_path / "b")
 
@@ -82,15 +73,12 @@ def test_new_breach_ends_with_exit_code_1_and_a_repaired_one_with_0(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "name a baseline and at least one run"),
         (["only-one"], "name a baseline and at least one run"),
-        (["nothing", "there"], "neither a run folder nor"),
         (["--keep", "name"], "name the runs to keep"),
         (["--scenario", "reads", "a", "b"], "--scenario belongs to --repeat"),
         (["--repeat", "2"], "name a scenario"),
         (["--repeat", "2", "--scenario", "writes"], 'no scenario "writes"'),
         (["LOAD", "CHECK"], "they do not compare\n  Name runs of one kind"),
-        (["LOAD", "LOAD", "--tolerance", "speed=3%"], "is not a measure"),
         (["LOAD", "LOAD", "--objectives", "none.toml"], "none.toml: cannot be read"),
     ],
 )

@@ -123,18 +123,6 @@ def test_doctor_counts_on_no_key_that_is_refused(tmp_path):
     assert refused["testable"] == alone["testable"]
 
 
-def test_doctor_counts_no_window_that_nothing_may_fill(tmp_path):
-    """Filling one takes 80 s; without runs nothing does."""
-    with running_sandbox() as sandbox:
-        times = [
-            diagnosed(small.key("pro", PRO, user="pia", tier="pro").written())["time"]
-            for allowed in ('"read"', '"read", "write", "run"')
-            for small in [SmallProfile(folder=tmp_path, sandbox=sandbox, limits=f"allow = [{allowed}]")]
-        ]
-
-    assert ["takes about 80 s" in each for each in times] == [False, True], times
-
-
 @pytest.mark.parametrize(("limits", "most_credits"), sampled(LIMITS_OF_ONE_KEY, every=3))
 def test_doctor_predicts_the_check(tmp_path, limits, most_credits):
     """All facts that it counts are verified, or untested for lack of credits, and there is a verdict."""

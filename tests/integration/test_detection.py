@@ -36,18 +36,6 @@ def test_new_problems_of_faults_that_every_tool_was_run_on_count(tmp_path):
     assert "| Dredd | 1 | **0** of 2 |" in text
 
 
-def test_peers_get_a_valid_document():
-    code = """
-from openapi_spec_validator import validate
-from counted import Counted
-from prepared import as_openapi_30, document_for
-document = document_for(Counted(base_url="", keys={}), {})
-validate(document)
-validate(as_openapi_30(document))
-"""
-    python("-c", code)
-
-
 def test_sandbox_counts_requests_and_runs():
     code = """
 import httpx

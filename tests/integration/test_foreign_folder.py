@@ -1,7 +1,6 @@
 """The current folder is data: nothing in it is run as code, read as configuration, or gets a key."""
 
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from importlib.metadata import packages_distributions
@@ -122,22 +121,6 @@ def test_modules_beside_a_locust_file_of_ones_own_come_last(tmp_path):
     assert process.returncode in {0, 5}, process.stdout + process.stderr
     assert (tmp_path / "helped").exists()
     assert not (tmp_path / "ran").exists()
-
-
-def test_sandbox_executes_nothing_in_the_current_folder(foreign):
-    with subprocess.Popen(
-        [KNOUDS, "sandbox", "--port", "0"],
-        cwd=foreign,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        process.terminate()
-
-    assert "http://" in said
-    assert not (foreign / "ran").exists()
 
 
 @pytest.mark.parametrize("command", ["check", "doctor", "load", "demo"])

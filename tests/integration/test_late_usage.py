@@ -1,4 +1,4 @@
-"""Charges that only usage shows: late ones, and those of runs without an answer."""
+"""Charges that usage shows late."""
 
 import json
 import time
@@ -12,12 +12,8 @@ from example_targets import PORTRAIT, PRO, SmallProfile
 from raw_server import proxying
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.evidence import Request
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.unsettled import UNSETTLED_FILE
-from knouds_harness.targets.builtin import open_target
-from knouds_sandbox.serving import running_sandbox
 
 SETTLE_S = 4.0
 OVERCHARGED = 1_000
@@ -99,32 +95,3 @@ def test_load_whose_charges_show_late_says_so(tmp_path, sandbox):
     assert f"charged {cost_credits:,.10g} credits (usage)" in cleaned.stdout
     assert cleaned.returncode == ExitCode.KEPT
     assert "cleanup" not in record.note
-
-
-@pytest.mark.parametrize("wire", ["drop", "reset", "cut"])
-def test_lost_runs_are_charged_as_usage_shows(wire, tmp_path, monkeypatch):
-    """Two lost runs, and a refused one, which counts as charged as nobody has seen the refusal."""
-    with running_sandbox(prefer=True) as sandbox:
-        small = SmallProfile(folder=tmp_path, sandbox=sandbox).key("pro", PRO, user="pia", tier="pro")
-        profile = small.resource(PORTRAIT).written()
-        with open_target(profile) as target, Client(target=target, reads_usage=True) as client:
-
-            def lost(body: bytes, preferred: str) -> str | None:
-                return client.send(
-                    Request(
-                        method="POST",
-                        path="/api/workflows/pia-portrait/run",
-                        persona="pro",
-                        headers=(("content-type", "application/json"), ("prefer", preferred)),
-                        body=body,
-                        cost_credits=8,
-                    )
-                ).failure
-
-            failures = [lost(b'{"inputs": {}}', f"wire={wire}") for _ in range(2)]
-            failures.append(lost(b'{"inputs": []}', f"wire={wire}"))
-            shown = client.note_charges()
-
-    assert None not in failures
-    assert shown.credits == 2 * 8
-    assert client.guard.budget.spent_credits == 3 * 8

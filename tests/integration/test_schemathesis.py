@@ -70,7 +70,7 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "check", "phase", "operations"), sampled(FAULTS, every=2))
+@pytest.mark.parametrize(("fault", "check", "phase", "operations"), sampled(FAULTS, every=3))
 def test_fault_fails_by_our_check(fault, check, phase, operations):
     """Under the name of the check of the broken fact, and no other."""
     selected = [part for each in operations for part in ("--include-operation-id", each)]

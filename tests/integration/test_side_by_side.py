@@ -1,10 +1,8 @@
 """Independent tests run concurrently, up to the profile's limit, with the same results as one by one."""
 
-import asyncio
 import re
 import signal
-from contextlib import ExitStack, contextmanager
-from unittest import mock
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -15,7 +13,6 @@ from example_targets import PRO, SmallProfile, write_profile
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.user_state import alone_on
 from knouds_harness.targets.profile import load_target
-from knouds_sandbox import serving
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.serving import running_sandbox
 
@@ -27,29 +24,10 @@ GIVEN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|harness-[0-9a-f]{
 TOKEN = re.compile(rb"Harness [0-9a-f]{12}")
 
 
-@contextmanager
-def distant_sandbox(away_s, *faults):
-    make_server = serving.make_server
-
-    def make_distant(app, *options):
-        async def hear_late(scope, receive, send):
-            if scope["type"] == "http":
-                await asyncio.sleep(away_s)
-            await app(scope, receive, send)
-
-        return make_server(hear_late, *options)
-
-    with (
-        mock.patch.object(serving, "make_server", make_distant),
-        running_sandbox(seed=1, faults=faults) as sandbox,
-    ):
-        yield sandbox
-
-
 def checked(folder, *, at_once):
-    """Return the record of a check of a faulty, distant sandbox with this many requests in flight."""
+    """Return the record of a check of a faulty sandbox with this many requests in flight."""
     folder.mkdir()
-    with distant_sandbox(0.006, FAULT) as sandbox:
+    with running_sandbox(seed=1, faults=[FAULT]) as sandbox:
         limits = f'credits = 1000\nconcurrency = {at_once}\nallow = ["read", "write", "run", "cancel"]'
         profile = write_profile(folder, sandbox, limits=limits)
         return check(folder, "--target", str(profile), "--seed", "5", "--quick", *INDEPENDENT)
@@ -76,24 +54,22 @@ def test_concurrency_changes_neither_requests_nor_verdicts(tmp_path):
 
     assert len(requests_of(one_by_one)) > 500
     assert requests_of(side_by_side) == requests_of(one_by_one)
-    for piece in ("findings", "results", "cells", "untested"):
-        assert facts_of(side_by_side, piece) == facts_of(one_by_one, piece), piece
+    assert verdicts_of(side_by_side) == verdicts_of(one_by_one)
     assert any(each.fact == "auth.revoked-key-is-401" for each in one_by_one.findings)
 
 
-def facts_of(record, piece):
-    """Return one part of a record, without which exchange showed it first, and in which order."""
-    if piece == "findings":  # not the observation, which may be the state of an execution
-        return sorted((each.check, each.operation, each.persona) for each in record.findings)
-    if piece == "cells":
-        return sorted((each.operation, each.persona, each.expected, each.ok) for each in record.cells)
-    if piece == "results":
-        return sorted(
-            (each.check, each.fact, each.operation or "", each.passed, each.failed)
-            for each in record.results
-            if each.operation not in OF_EXECUTIONS
+def verdicts_of(record):
+    """Return what a record says of the target, without what shows it, and when."""
+    results = [each for each in record.results if each.operation not in OF_EXECUTIONS]
+    return [
+        sorted(map(str, pieces))
+        for pieces in (
+            ((each.check, each.operation, each.persona) for each in record.findings),
+            ((each.check, each.fact, each.operation, each.passed, each.failed) for each in results),
+            ((each.operation, each.persona, each.expected, each.ok) for each in record.cells),
+            ((each.check, each.fact, each.operation, each.missing) for each in record.untested),
         )
-    return sorted((each.check, each.fact, each.operation or "", each.missing) for each in record.untested)
+    ]
 
 
 def test_interrupted_run_does_not_wait_for_executions(tmp_path):

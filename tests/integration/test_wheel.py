@@ -91,18 +91,6 @@ def run_installed(installed, cwd, *arguments, **variables):
     )
 
 
-def test_shipped_files_are_found_in_the_wheel(installed, tmp_path):
-    code = (
-        "from knouds_harness.locations import *; "
-        "print(document_path(), suite_path(), builtin_targets_path() / 'sandbox.toml', "
-        "recordings_path() / 'getHealth-200-up.json', sep='\\n')"
-    )
-    paths = [Path(line) for line in run_installed(installed, tmp_path, "-c", code).stdout.splitlines()]
-
-    assert [path for path in paths if not path.is_relative_to(installed) or not path.exists()] == []
-    assert len(paths) == 4
-
-
 def test_check_runs_from_the_wheel(installed, tmp_path):
     process = run_installed(
         installed, tmp_path, "-m", "knouds_harness", "check", "--family", "authentication", "--seed", "1"

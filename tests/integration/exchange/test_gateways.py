@@ -16,7 +16,6 @@ from raw_server import RawServer, Script, always, replacing, serving
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.first_contact import first_contact
-from knouds_harness.load.client.http_client import HttpClient, encode, origin_of, tls_context
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.preflight import check_plan
 from knouds_harness.targets.http_settings import HttpSettings, Proxy
@@ -72,22 +71,6 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
         pass
 
 
-def test_headers_are_sent_with_every_request_and_stay_secret():
-    http = HttpSettings(
-        headers={"traceparent": "00-1-2-01"}, secret_headers={"X-Gateway": Secret(TOKEN, "header:x-gateway")}
-    )
-    with (
-        serving(always(b"{}")) as server,
-        Client(target=replace(make_target(server.base_url), http=http)) as client,
-    ):
-        exchange = first_contact(client)
-
-    assert f"X-Gateway: {TOKEN}".encode() in server.requests[0]
-    assert ("X-Gateway", "{{header:x-gateway}}") in exchange.sent_headers
-    assert ("traceparent", "00-1-2-01") in exchange.sent_headers
-    assert TOKEN not in repr(exchange)
-
-
 @pytest.mark.parametrize("unknown", [{"/api/health"}, {"/api/health", "/api/whoami"}])
 def test_server_that_knows_no_path_is_not_the_api(sandbox, unknown):
     """As with a wrong path in ``base_url``; one that lacks only health is the API, and in breach."""
@@ -115,16 +98,6 @@ def test_client_certificate_and_custom_authority_are_used(certified):
 
     assert "ca_file in [http]" in untrusted
     assert "certificate required\n  Check client_certificate" in without
-
-
-def test_load_client_uses_the_same_certificate_files(certified):
-    context, http = certified
-    tls = tls_context()
-    http.configure(tls)
-    with serving(always(b"{}"), context) as server:
-        origin = origin_of(server.base_url, tls=tls)
-        with HttpClient(origin) as client:
-            assert client.exchange(encode("GET", "/", origin.authority)).status_code == 200
 
 
 def test_tls_goes_through_a_proxy(certified):
