@@ -123,7 +123,7 @@ def test_modules_beside_a_locust_file_of_ones_own_come_last(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("command", ["check", "doctor", "load", "demo"])
+@pytest.mark.parametrize("command", ["check", "load"])
 def test_file_named_like_the_sandbox_gets_no_key(tmp_path, monkeypatch, command):
     """Its profile could send any variable to any host."""
     monkeypatch.setenv("OTHER_KEY", KEY)

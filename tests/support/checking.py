@@ -117,12 +117,8 @@ def knouds(*arguments: object, cwd: Path, timeout_s: float = TIMEOUT_S, **enviro
     Raises:
         AssertionError: It printed a traceback.
     """
-    if any(name.startswith("PYTHON") for name in environ):  # Python reads them when it starts
-        done = run_program(sys.executable, "-m", "knouds_harness", *arguments, cwd=cwd, **environ)
-        ended = Ended(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
-    else:
-        with TemporaryDirectory() as kept:
-            ended = _run(cwd, tuple(map(str, arguments)), environ, Path(kept), timeout_s)
+    with TemporaryDirectory() as kept:
+        ended = _run(cwd, tuple(map(str, arguments)), environ, Path(kept), timeout_s)
     assert "Traceback" not in ended.printed, ended.printed
     assert DEFECT not in ended.printed, ended.printed
     return ended

@@ -28,7 +28,6 @@ SECRETS = {
     "legacy": "legacy!key/without=the%20prefix",
 }
 ALL = frozenset(Action)
-SECRET_FILE = "webhook-secret"
 PRO = (
     *("workflow:run", "workflow:read", "workflow:write"),
     *("execution:read", "execution:cancel", "webhook:receive"),
@@ -99,10 +98,9 @@ def write_profile(
         has_webhook = "webhook = true\n" if webhook and name in ("full", "only-model-run") else ""
         text = text.replace(f"{variable}\n", f'secret_file = "key-{name}"\n{has_webhook}')
     if webhook:
-        (folder / SECRET_FILE).write_text(
-            sandbox.webhook_secret or "whsec_of-no-use-at-all", encoding="utf-8"
-        )
-        text += f'\n[webhook]\n{webhook}\nsecret_file = "{SECRET_FILE}"\n'
+        secret = sandbox.webhook_secret or "whsec_of-no-use-at-all"
+        (folder / "webhook-secret").write_text(secret, encoding="utf-8")
+        text += f'\n[webhook]\n{webhook}\nsecret_file = "webhook-secret"\n'
     profile = folder / "by-hand.toml"
     profile.write_text(text, encoding="utf-8")
     return profile
