@@ -3,23 +3,19 @@
 Unknown is never no: what the profile, the request or earlier answers do not settle, a server may decide.
 """
 
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from knouds_harness.contract.operations import EVERYTHING, LIMIT_BY_TIER, UNLIMITED, WITHOUT_KEYS
 from knouds_harness.exchange.evidence import JSON
-from knouds_harness.judging.rule.asked import EXTREME, NOT_JSON, AskedRequest, Known
+from knouds_harness.judging.rule.asked import EXTREME, AskedRequest, Known
 
 Decision = Callable[[AskedRequest, Known], bool | None]
 
 SOMEBODY: Final = "somebody else"
 """Owns what the sender knows to be foreign, if it does not say whose it is."""
 _TIERS: Final = (*sorted(WITHOUT_KEYS), *LIMIT_BY_TIER, UNLIMITED)  # from the lowest
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_SMALL_BYTES: Final = 4096
-"""Every server takes bodies of this length; how much more it takes is its own."""
 _SHORT: Final = 200
 """Every server takes texts of this length."""
 
@@ -33,7 +29,8 @@ def open_if(decide: Callable[[AskedRequest], object]) -> Decision:
     return lambda asked, _: None if decide(asked) else False
 
 
-def _both(*parts: bool | None) -> bool | None:
+def both(*parts: bool | None) -> bool | None:
+    """Whether all are so."""
     return False if False in parts else None if None in parts else True
 
 
@@ -44,7 +41,7 @@ def is_sent(how: str) -> Decision:
     """Whether the key was sent in this way, or falsified so."""
 
     def decide(asked: AskedRequest, _: Known) -> bool | None:
-        return _both(asked.is_secured, None if asked.key == "" else asked.key == how)
+        return both(asked.is_secured, None if asked.key == "" else asked.key == how)
 
     return decide
 
@@ -54,7 +51,7 @@ def is_in_state(state: str) -> Decision:
 
     def decide(asked: AskedRequest, known: Known) -> bool | None:
         is_sent_so = asked.is_secured and asked.key in ("", "known")
-        return _both(is_sent_so, None if known.state is None else known.state == state)
+        return both(is_sent_so, None if known.state is None else known.state == state)
 
     return decide
 
@@ -95,11 +92,6 @@ def is_above_tier(asked: AskedRequest, known: Known) -> bool | None:
 # --- what it names
 
 
-def is_misnamed(asked: AskedRequest, _: Known) -> bool | None:
-    """Whether the name has other characters than slugs and model names have."""
-    return None if asked.path_values is None else not asked.is_well_named
-
-
 def is_nowhere(asked: AskedRequest, known: Known) -> bool | None:
     """Whether nothing ever had this name."""
     found = known.resource
@@ -108,16 +100,11 @@ def is_nowhere(asked: AskedRequest, known: Known) -> bool | None:
     return None if found.exists is None else not found.exists
 
 
-def is_deleted(asked: AskedRequest, known: Known) -> bool | None:
-    """Whether it existed, and was deleted."""
-    return known.resource.is_deleted if asked.is_well_named and known.resource.exists is not True else False
-
-
 def is_private(asked: AskedRequest, known: Known) -> bool | None:
     """Whether a workflow that exists is not public."""
     found = known.resource
     is_there = found.exists is not False and not found.is_deleted and asked.is_well_named
-    return _both(is_there, None if found.is_public is None else not found.is_public)
+    return both(is_there, None if found.is_public is None else not found.is_public)
 
 
 def is_foreign(asked: AskedRequest, known: Known) -> bool | None:
@@ -134,7 +121,7 @@ def is_foreign_and_private(asked: AskedRequest, known: Known) -> bool | None:
     """Whether it is another's, and neither public nor a template: who may read or run those is open."""
     found = known.resource
     is_certain = found.is_public is not True and found.is_template is False
-    return _both(True if is_certain else None, is_foreign(asked, known))
+    return both(True if is_certain else None, is_foreign(asked, known))
 
 
 def is_foreign_to(*, admin: bool) -> Decision:
@@ -142,14 +129,9 @@ def is_foreign_to(*, admin: bool) -> Decision:
 
     def decide(asked: AskedRequest, known: Known) -> bool | None:
         role = known.role if known.role or admin else "user"
-        return _both(None if role is None else (role == "admin") is admin, is_foreign(asked, known))
+        return both(None if role is None else (role == "admin") is admin, is_foreign(asked, known))
 
     return decide
-
-
-def is_disabled(_: AskedRequest, known: Known) -> bool | None:
-    """Whether the model is switched off."""
-    return known.resource.is_disabled if known.resource.exists is not False else False
 
 
 def is_not_polled(asked: AskedRequest, known: Known) -> bool | None:
@@ -159,11 +141,6 @@ def is_not_polled(asked: AskedRequest, known: Known) -> bool | None:
     if not asked.is_async or asked.operation_id == "runWorkflow" or known.resource.is_polled is None:
         return None
     return not known.resource.is_polled
-
-
-def may_be_no_id(asked: AskedRequest, _: Known) -> bool | None:
-    """A server may refuse an id that is not a UUID."""
-    return False if all(map(_UUID.fullmatch, (asked.path_values or {"": ""}).values())) else None
 
 
 def has_ended(asked: AskedRequest, known: Known) -> bool | None:
@@ -191,21 +168,6 @@ def _in_body(decide: Callable[[JSON], bool | None], asked: AskedRequest, _: Know
 def is_object(sent: JSON) -> bool:
     """Whether the body is a JSON object."""
     return isinstance(sent, dict)
-
-
-def is_no_object(sent: JSON) -> bool:
-    """Whether the body is JSON but not an object, or empty."""
-    return sent is not NOT_JSON and not is_object(sent)
-
-
-def has_no_inputs(sent: JSON) -> bool:
-    """Whether inputs are missing."""
-    return is_object(sent) and "inputs" not in sent
-
-
-def has_wrong_inputs(sent: JSON) -> bool:
-    """Whether inputs are not an object."""
-    return is_object(sent) and "inputs" in sent and not is_object(sent["inputs"])
 
 
 def _would_start(asked: AskedRequest) -> bool:
@@ -247,35 +209,10 @@ def is_misshapen(sent: JSON) -> bool | None:
     return False if is_ordinary(sent) or is_nameless(sent) else None
 
 
-def is_uncommon_update(sent: JSON) -> bool | None:
-    """Whether a server takes an update that is not ordinary is its own."""
-    return False if sent and is_ordinary(sent) and "name" not in sent else None
-
-
-def has_no_folder(sent: JSON) -> bool:
-    """Whether folderId is missing, or neither a string nor null."""
-    return not is_object(sent) or not isinstance(sent.get("folderId", 0), str | None)
-
-
-def names_folder(asked: AskedRequest) -> bool:
-    """Whether a move names a folder, which may not exist."""
-    return asked.sent is EXTREME or (is_object(asked.sent) and isinstance(asked.sent.get("folderId"), str))
-
-
-def has_query(asked: AskedRequest) -> bool:
-    """Whether there are query parameters, other than the form of a run."""
-    return bool(asked.query) and (not asked.is_run or asked.query != {"async": "true"})
-
-
 def has_other_type(asked: AskedRequest) -> bool:
     """Whether a body, sent or left out, is not declared as JSON."""
     takes_one = asked.operation is not None and asked.operation.request_schema is not None
     return not asked.is_json and (asked.body is not None or takes_one)
-
-
-def is_long(asked: AskedRequest) -> bool:
-    """Whether the body is longer than every server takes."""
-    return len(asked.body or b"") > _SMALL_BYTES
 
 
 # --- what it costs, and when it comes
@@ -295,16 +232,6 @@ def is_unpaid(funds: str) -> Decision:
         return None if is_paid is None or not is_settled else is_paid and known.funds == funds
 
     return decide
-
-
-def provider_fails(asked: AskedRequest, known: Known) -> bool | None:
-    """Whether its provider fails each time; it may fail for any other run."""
-    return True if known.resource.fails and not asked.is_async else None
-
-
-def has_second_workflow(_: AskedRequest, known: Known) -> bool | None:
-    """Whether an account on the free tier has a workflow already."""
-    return _both(None if known.tier is None else known.tier == "free", known.has_workflow)
 
 
 def is_elsewhere(asked: AskedRequest, known: Known) -> bool | None:

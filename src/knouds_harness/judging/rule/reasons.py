@@ -5,13 +5,17 @@ at reasons is its own, except that what a key may do and see is decided after th
 (``auth.before-capability``, ``auth.refusal-tells-nothing``), and that some show only if nothing else refuses.
 """
 
+import re
 from typing import Any, Final
 
 from knouds_harness.judging.rule import admission, applies
-from knouds_harness.judging.rule.applies import Decision, always_open, in_body, open_if
-from knouds_harness.judging.rule.asked import NOT_JSON
+from knouds_harness.judging.rule.applies import Decision, always_open, both, in_body, is_object, open_if
+from knouds_harness.judging.rule.asked import EXTREME, NOT_JSON
 from knouds_harness.judging.rule.reason import REFUSALS, Reason, open_row, row
 
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SMALL_BYTES: Final = 4096
+"""Every server takes bodies of this length; how much more it takes is its own."""
 OF_INPUT: Final = tuple(each for each in REFUSALS if each not in (403, 413, 414, 415, 431))
 _RUNS: Final = ("runWorkflow", "runModel")
 _READS: Final = ("getWorkflow", "getWorkflowSchema")
@@ -152,7 +156,9 @@ DELETED_WORKFLOW = _not_found(
     because="the workflow was deleted",
     otherwise="",
     implies={"exists": False, "is_deleted": True},
-    decides=applies.is_deleted,
+    decides=lambda asked, known: (
+        asked.is_well_named and not known.resource.exists and known.resource.is_deleted
+    ),
 )
 PRIVATE_PUBLIC_SCHEMA = _not_found(
     "envelopes.private-public-schema",
@@ -206,7 +212,11 @@ FOREIGN_EXECUTION = _not_found(
     decides=applies.is_foreign,
 )
 EXECUTION_ID = open_row(
-    "the id is not a UUID", (400, 404, 422), applies.may_be_no_id, on=_EXECUTIONS, is_told_to_all=True
+    "the id is not a UUID",
+    (400, 404, 422),
+    open_if(lambda asked: not all(map(_UUID.fullmatch, (asked.path_values or {"": ""}).values()))),
+    on=_EXECUTIONS,
+    is_told_to_all=True,
 )
 UNKNOWN_MODEL = _not_found(
     "envelopes.unknown-model", "model.unknown-is-404", "runModel", codes=("MODEL_NOT_FOUND",)
@@ -219,7 +229,7 @@ DISABLED_MODEL = _not_found(
     because="the model is disabled",
     otherwise="",
     implies={"exists": True, "is_disabled": True},
-    decides=applies.is_disabled,
+    decides=lambda _, known: known.resource.exists is not False and known.resource.is_disabled,
 )
 
 
@@ -254,7 +264,7 @@ MALFORMED_SLUG = _of_run(
     "run.bad-slug-is-invalid-slug",
     "INVALID_SLUG",
     "the name has invalid characters",
-    applies.is_misnamed,
+    lambda asked, _: None if asked.path_values is None else not asked.is_well_named,
     otherwise="the name has valid characters",
 )
 BODY_NOT_JSON = _of_run(
@@ -270,21 +280,21 @@ BODY_NO_OBJECT = _of_run(
     "run.body-no-object",
     ("INVALID_BODY", "INVALID_INPUTS"),
     "the body is not an object",
-    in_body(applies.is_no_object),
+    in_body(lambda sent: sent is not NOT_JSON and not is_object(sent)),
 )
 INPUTS_MISSING = _of_run(
     "validation.inputs-missing",
     "run.inputs-missing-is-invalid-inputs",
     "INVALID_INPUTS",
     "inputs are missing",
-    in_body(applies.has_no_inputs),
+    in_body(lambda sent: is_object(sent) and "inputs" not in sent),
 )
 INPUTS_NOT_OBJECT = _of_run(
     "validation.inputs-not-object",
     "run.inputs-not-object-is-invalid-inputs",
     "INVALID_INPUTS",
     "inputs are not an object",
-    in_body(applies.has_wrong_inputs),
+    in_body(lambda sent: is_object(sent) and not is_object(sent.get("inputs", {}))),
     otherwise="inputs are an object",
 )
 OTHER_INPUTS = open_row(
@@ -321,7 +331,7 @@ MISSHAPEN_UPDATE = _of_document(
     "",
     "",
     "the document is misshapen, or beyond what the server takes",
-    in_body(applies.is_uncommon_update),
+    in_body(lambda sent: False if sent and applies.is_ordinary(sent) and "name" not in sent else None),
     "updateWorkflow",
     otherwise="the document is ordinary",
     statuses=tuple(each for each in OF_INPUT if each != 404),
@@ -331,11 +341,18 @@ MISSHAPEN_MOVE = _of_document(
     "validation.misshapen-move",
     "workflows.move-body",
     "a usable folderId is missing",
-    in_body(applies.has_no_folder),
+    in_body(lambda sent: not is_object(sent) or not isinstance(sent.get("folderId", 0), str | None)),
     "moveWorkflow",
 )
 UNKNOWN_FOLDER = open_row(
-    "the folder may not exist", REFUSALS, open_if(applies.names_folder), on=("moveWorkflow",)
+    "the folder may not exist",
+    REFUSALS,
+    open_if(
+        lambda asked: (
+            asked.sent is EXTREME or (is_object(asked.sent) and isinstance(asked.sent.get("folderId"), str))
+        )
+    ),
+    on=("moveWorkflow",),
 )
 MISNAMED_ELSEWHERE = open_row(
     "the name has invalid characters",
@@ -347,7 +364,7 @@ MISNAMED_ELSEWHERE = open_row(
 GARBLED_QUERY = open_row(
     "the query may be garbled",
     (400, 422),
-    open_if(applies.has_query),
+    open_if(lambda asked: asked.query and (not asked.is_run or asked.query != {"async": "true"})),
     otherwise="the query is empty",
     is_told_to_all=True,
 )
@@ -363,7 +380,7 @@ OVERSIZED = row(
     "ground.oversized-body-is-413-or-400",
     (413, 400),
     "the request may be too large",
-    open_if(applies.is_long),
+    open_if(lambda asked: len(asked.body or b"") > _SMALL_BYTES),
     has_any_code=True,
     is_told_to_all=True,
 )
@@ -396,7 +413,7 @@ SECOND_OF_FREE_ACCOUNT = row(
     "workflows.free-capped-at-one",
     (402, 403, 409),
     "the free account has a workflow",
-    applies.has_second_workflow,
+    lambda _, known: both(None if known.tier is None else known.tier == "free", known.has_workflow),
     otherwise="the tier may create workflows",
     on=("createWorkflow",),
     status_fact="workflows.free-cap-status",
@@ -407,7 +424,7 @@ PROVIDER_FAILURE = row(
     "run.provider-failure-is-500",
     500,
     "its provider may fail",
-    applies.provider_fails,
+    lambda asked, known: True if known.resource.fails and not asked.is_async else None,
     on=_RUNS,
     codes=("EXECUTION_FAILED",),
     comes_last=True,
