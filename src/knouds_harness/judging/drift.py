@@ -85,7 +85,6 @@ class Novelty:
 
     @property
     def says(self) -> str:
-        """What is new, in words."""
         if self.kind == "member":
             return f"a member ({' or '.join(sorted(self.types))})"
         return {"header": "a header", "status": f"status {self.value}"}.get(
@@ -261,7 +260,6 @@ def _last(pointer: str) -> str:
 
 
 def drift_finding(novelty: Novelty, fact: Fact, names: ShellNames | None = None) -> Finding:
-    """Turn a novelty into a finding."""
     first = novelty.first
     check = f"drift.{novelty.kind}"
     return Finding(

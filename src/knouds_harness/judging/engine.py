@@ -129,7 +129,6 @@ def finding_of(
 
 
 def contradiction_finding(contradiction: Contradiction, *, names: ShellNames | None = None) -> Finding:
-    """Return the finding that a target contradicts its profile."""
     claim = Claim(
         fact=contradiction.fact,
         holds=False,

@@ -59,8 +59,6 @@ class SerialModel(Generic[T]):
 
 
 class Access(NamedTuple):
-    """A value that was written or read."""
-
     is_write: bool
     value: Hashable
 

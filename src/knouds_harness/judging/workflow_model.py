@@ -103,7 +103,6 @@ class WorkflowModel:
             number += 1
 
     def create(self, owner: str, slug: str, document: Mapping[str, JSON]) -> None:
-        """Note that a workflow was created from a document."""
         self._workflow_by_slug[slug] = KeptWorkflow(slug=slug, owner=owner, members={})
         self.update(slug, document)
 
@@ -117,7 +116,6 @@ class WorkflowModel:
         self[slug].members["folderId"] = folder_id
 
     def delete(self, slug: str) -> None:
-        """Note an accepted delete by the owner."""
         workflow = self._workflow_by_slug.pop(slug)
         self._deleted_by_owner.setdefault(workflow.owner, set()).add(slug)
 
@@ -143,7 +141,6 @@ class WorkflowModel:
             self._creator_by_owner.setdefault(owner, created_by)
 
     def creator(self, owner: str) -> str | int | None:
-        """Return the owner's id in ``createdBy``, if known."""
         return self._creator_by_owner.get(owner)
 
     def other_creators(self, owner: str) -> frozenset[str | int]:

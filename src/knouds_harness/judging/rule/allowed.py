@@ -26,12 +26,10 @@ class Allowed:
 
     @property
     def sure(self) -> list[Reason]:
-        """The reasons that surely apply."""
         return [reason for reason, applies in self.reasons.items() if applies]
 
     @property
     def possible(self) -> list[Reason]:
-        """The reasons that surely apply, or may."""
         return [reason for reason, applies in self.reasons.items() if applies is not False]
 
     def explaining(self, exchange: Exchange) -> list[Reason]:

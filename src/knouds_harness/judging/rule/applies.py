@@ -30,7 +30,6 @@ def open_if(decide: Callable[[AskedRequest], object]) -> Decision:
 
 
 def both(*parts: bool | None) -> bool | None:
-    """Whether all are so."""
     return False if False in parts else None if None in parts else True
 
 
@@ -47,7 +46,6 @@ def is_sent(how: str) -> Decision:
 
 
 def is_in_state(state: str) -> Decision:
-    """Whether the known key that was sent is in this state."""
 
     def decide(asked: AskedRequest, known: Known) -> bool | None:
         is_sent_so = asked.is_secured and asked.key in ("", "known")
@@ -166,7 +164,6 @@ def _in_body(decide: Callable[[JSON], bool | None], asked: AskedRequest, _: Know
 
 
 def is_object(sent: JSON) -> bool:
-    """Whether the body is a JSON object."""
     return isinstance(sent, dict)
 
 

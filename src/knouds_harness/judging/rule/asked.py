@@ -47,7 +47,6 @@ class AskedRequest:
 
     @classmethod
     def of(cls, exchange: Exchange, *, is_ours: bool, key_names: Collection[str]) -> "AskedRequest":
-        """Read a request from its evidence."""
         request, document = exchange.request, shipped_document()
         operation = document.operation_by_id.get(request.operation_id or "")
         values = request.path_values
@@ -74,17 +73,14 @@ class AskedRequest:
 
     @property
     def is_run(self) -> bool:
-        """Whether it runs a workflow or model."""
         return self.operation_id in RUN_OPERATIONS
 
     @property
     def is_async(self) -> bool:
-        """Whether the query asks for an asynchronous run."""
         return self.query.get("async") == "true"
 
     @property
     def is_secured(self) -> bool:
-        """Whether it is to an operation that requires a key."""
         return self.operation is not None and not self.operation.is_public
 
     @property

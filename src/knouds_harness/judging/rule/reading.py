@@ -22,7 +22,6 @@ Ruled = tuple[str, Claim]
 
 
 def claims_by_rule(case: Case) -> Iterator[Ruled]:
-    """Yield what the rule reads in an answer."""
     if not case.exchange.is_delivery:
         yield from read(case.exchange, case.allowed)
 

@@ -67,21 +67,17 @@ class Reason:
 
     @property
     def status_words(self) -> str:
-        """The statuses of such a refusal, in words."""
         return "4xx" if len(self.statuses) > MOST_STATUSES else " or ".join(map(str, self.statuses))
 
     @property
     def refusal(self) -> str:
-        """The status and code of such a refusal, in words."""
         return " ".join(filter(None, (self.status_words, " or ".join(self.codes))))
 
     @property
     def fact(self) -> str:
-        """The fact that promises the refusal; empty if none does."""
         return self.facts[0] if self.facts else ""
 
     def concerns(self, asked: AskedRequest) -> bool:
-        """Return whether it may be a reason to refuse a request to this operation."""
         return not self.on or asked.operation_id in self.on
 
     def applies(self, asked: AskedRequest, known: Known) -> bool | None:
@@ -93,13 +89,11 @@ class Reason:
         return exchange.status in self.statuses or (bool(self.status_fact) and exchange.status in REFUSALS)
 
     def has_code(self, exchange: Exchange) -> bool:
-        """Return whether the code is that of a refusal for this reason."""
         if self.codes:
             return exchange.code in self.codes
         return self.has_any_code or exchange.code not in DOCUMENTED_CODES
 
     def fits(self, exchange: Exchange) -> bool:
-        """Return whether a refusal looks like one for this reason."""
         return self.has_status(exchange) and self.has_code(exchange)
 
     def may_explain(self, exchange: Exchange) -> bool:
