@@ -30,6 +30,9 @@ _OTHER_CODES = {
 _ON_A_WORKFLOW = re.compile(r"[A-Z]+ /api/workflows/([^/]+)(/move|/schema|/public-schema)?")
 _SLUG = re.compile(r"[a-z0-9-]+")
 _OPTIONAL = ("description", "tags", "publicPlayground")
+_TAKE_DOCUMENTS = ("createWorkflow", "updateWorkflow", "moveWorkflow")
+_POLLED = ("executionId", "status", "result", "error")
+_FAR_ZONE = timezone(timedelta(hours=5, minutes=30))
 _SHOWS_WORKFLOWS = frozenset({"listWorkflows", "getWorkflow", "createWorkflow", "updateWorkflow"})
 
 
@@ -68,10 +71,6 @@ def _has_bad_slug(answer: OutgoingAnswer) -> bool:
     return bool(found and not _SLUG.fullmatch(found[1]))
 
 
-def _is_of_a_document(answer: OutgoingAnswer) -> bool:
-    return answer.operation in ("createWorkflow", "updateWorkflow", "moveWorkflow")
-
-
 def _is_of_another_type(answer: OutgoingAnswer) -> bool:
     declared = answer.request.headers.get("content-type", "").partition(";")[0].strip().lower()
     return answer.code == "INVALID_BODY" and declared != "application/json"
@@ -104,22 +103,8 @@ def _required(change: Callable[[list[str]], object]) -> AnswerEdit:
     return apply
 
 
-def _other_codes(answer: OutgoingAnswer) -> None:
-    if answer.code is not None:
-        answer.body["code"] = _OTHER_CODES.get(answer.code, answer.code)
-
-
 def _slug_alone(body: Any) -> Any:
     return {"slug": body["slug"]} if isinstance(body, dict) and "slug" in body else body
-
-
-def _minimal_poll(body: Any) -> Any:
-    return {name: body[name] for name in ("executionId", "status", "result", "error") if name in body}
-
-
-def _page_from_0(answer: OutgoingAnswer) -> None:
-    if isinstance(answer.body.get("page"), int):
-        answer.body["page"] -= 1
 
 
 def _without_empty(answer: OutgoingAnswer) -> None:
@@ -184,10 +169,6 @@ def _times(form: Callable[[datetime], str]) -> AnswerEdit:
     return answered(make=lambda body: mapped(body, formed, but_for=_OF_THE_USER))
 
 
-def _zoned(instant: datetime) -> str:
-    return instant.astimezone(timezone(timedelta(hours=5, minutes=30))).isoformat(timespec="milliseconds")
-
-
 def _doubled(value: Any) -> Any:
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     return float(value) if is_whole and abs(value) < 2**53 else value
@@ -249,14 +230,21 @@ _CHANGES: Mapping[str, Mapping[str, AnswerEdit]] = {
         "404": _refused(401, _needs_a_session, 404, "NO_SUCH_ROUTE"),
     },
     "bad-slug": {"400": _refused(404, _has_bad_slug, 400, "INVALID_SLUG")},
-    "document": {"422": _refused(400, _is_of_a_document, 422, "INVALID_DOCUMENT")},
+    "document": {
+        "422": _refused(400, lambda answer: answer.operation in _TAKE_DOCUMENTS, 422, "INVALID_DOCUMENT")
+    },
     "free-cap": {status: _with_status("WORKFLOW_LIMIT_REACHED", int(status)) for status in ("402", "409")},
     "late-cancel": {"400": _with_status("EXECUTION_ENDED", 400), "200": _late_cancel_is_told},
     "method": {"404": _refused(405, lambda _: True, 404, "NO_SUCH_ROUTE")},
     "large": {"400": _with_status("BODY_TOO_LARGE", 400)},
     "type": {"415": _refused(400, _is_of_another_type, 415, "UNSUPPORTED_CONTENT_TYPE")},
     "query": {"refused": _garbled_query},
-    "codes": {"others": _other_codes},
+    "codes": {
+        "others": where(
+            lambda answer: answer.code in _OTHER_CODES,
+            lambda answer: answer.body.update(code=_OTHER_CODES[answer.body["code"]]),
+        )
+    },
     "create": {
         "200-document": _CREATED(answered(200)),
         "201-slug": _CREATED(answered(make=_slug_alone)),
@@ -268,9 +256,13 @@ _CHANGES: Mapping[str, Mapping[str, AnswerEdit]] = {
     },
     "submit": {"200": _on("runWorkflow", "runModel", status=202)(answered(200))},
     "cancel": {"202": _on("cancelExecution")(answered(202))},
-    "poll": {"minimal": _on("getExecution")(answered(make=_minimal_poll))},
+    "poll": {
+        "minimal": _on("getExecution")(
+            answered(make=lambda body: {name: body[name] for name in _POLLED if name in body})
+        )
+    },
     "model-ms": {"left-out": _on("runModel", status=200)(lambda answer: answer.body.pop("ms", None))},
-    "page": {"0": _on("listUsage")(_page_from_0)},
+    "page": {"0": _on("listUsage")(lambda answer: answer.body.update(page=answer.body["page"] - 1))},
     "models": {"list": _on("listUsageModels")(answered(make=lambda body: body.get("models", body)))},
     "health": {
         "ok": _on("getHealth")(answered(make=lambda _: {"ok": True})),
@@ -286,7 +278,7 @@ _CHANGES: Mapping[str, Mapping[str, AnswerEdit]] = {
         "seconds": _times(lambda at: at.strftime("%Y-%m-%dT%H:%M:%SZ")),
         "microseconds": _times(lambda at: at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")),
         "offset": _times(lambda at: at.isoformat(timespec="milliseconds")),
-        "zone": _times(_zoned),
+        "zone": _times(lambda at: at.astimezone(_FAR_ZONE).isoformat(timespec="milliseconds")),
         "short-offset": _times(lambda at: at.strftime("%Y-%m-%dT%H:%M:%S+0000")),
     },
     "numbers": {"doubles": answered(make=lambda body: mapped(body, _doubled))},

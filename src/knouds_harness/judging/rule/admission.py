@@ -1,6 +1,6 @@
 """Which fact admits a request, and is broken by a refusal for a reason that does not apply."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from knouds_harness.contract.operations import Operation
@@ -12,6 +12,18 @@ class Admission(NamedTuple):
 
     check: str
     fact: str
+
+
+Admits = Callable[[AskedRequest, Known], Admission]
+
+
+def _always(check: str, fact: str) -> Admits:
+    return lambda _, __: Admission(check, fact)
+
+
+of_public_schema = _always("schemas.public-schema", "schema.public-only-when-public")
+of_create = _always("validation.misshapen-create", "workflows.create-refusal-status")
+of_update = _always("workflows.update-accepted", "workflows.update-takes-subset")
 
 
 def of_key(asked: AskedRequest, _: Known) -> Admission:
@@ -52,21 +64,6 @@ def of_owner(asked: AskedRequest, known: Known) -> Admission:
         return of_public_schema(asked, known)
     check = "workflows.creator-may-run" if asked.is_run else "workflows.creator-may"
     return Admission(check, "workflows.creator-owns")
-
-
-def of_public_schema(_: AskedRequest, __: Known) -> Admission:
-    """The workflow is public."""
-    return Admission("schemas.public-schema", "schema.public-only-when-public")
-
-
-def of_create(_: AskedRequest, __: Known) -> Admission:
-    """The document is ordinary."""
-    return Admission("validation.misshapen-create", "workflows.create-refusal-status")
-
-
-def of_update(_: AskedRequest, __: Known) -> Admission:
-    """Any subset of the fields will do."""
-    return Admission("workflows.update-accepted", "workflows.update-takes-subset")
 
 
 def of_type(asked: AskedRequest, _: Known) -> Admission:

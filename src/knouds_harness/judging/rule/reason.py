@@ -1,11 +1,11 @@
 """One row of the table of reasons to refuse: what it is about, and what a refusal for it looks like."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.judging.rule.admission import Admission
+from knouds_harness.judging.rule.admission import Admits
 from knouds_harness.judging.rule.applies import Decision
 from knouds_harness.judging.rule.asked import AskedRequest, Known
 
@@ -57,7 +57,7 @@ class Reason:
     implies: Mapping[str, Any] = field(default_factory=dict)
     lets_pass: bool = False
     comes_last: bool = False
-    admits: Callable[[AskedRequest, Known], Admission] | None = None
+    admits: Admits | None = None
     decides: Decision = field(repr=False)
 
     @property
