@@ -66,7 +66,6 @@ class OutgoingAnswer:
         return self.body.get("code") if self.status >= 400 and isinstance(self.body, dict) else None
 
     def shown(self) -> tuple[object, ...]:
-        """Return what of it is sent, to be compared."""
         return self.status, dict(self.headers), self.content, repr(self.body)
 
     def refuse(self, status: int, code: str, error: str = "Refused.", **context: Any) -> None:
@@ -77,7 +76,6 @@ AnswerEdit: TypeAlias = Callable[[OutgoingAnswer], object]
 
 
 def where(is_meant: Callable[[OutgoingAnswer], object], edit: AnswerEdit) -> AnswerEdit:
-    """Edit only responses that ``is_meant`` selects."""
     return lambda answer: edit(answer) if is_meant(answer) else None
 
 

@@ -136,7 +136,6 @@ class ActiveEdits:
         return bool(self._by_point)
 
     def has(self, point: Point) -> bool:
-        """Return whether a fault acts at this point."""
         return point in self._by_point
 
     def at(
@@ -170,13 +169,11 @@ class ActiveEdits:
         return value
 
     def around(self, operation: str, handle: _Handler) -> _Handler:
-        """Return the handler with the edits at ``Point.HANDLER`` around it."""
         for fault, edit in self._of(Point.HANDLER, operation):
             handle = self._wrapped(fault, edit, handle)
         return handle
 
     def note_met_at(self, *points: Point) -> None:
-        """Note that the faults that act at these points are met."""
         for point in points:
             self.is_met_by_fault |= {fault: True for fault, _ in self._by_point.get(point, ())}
 

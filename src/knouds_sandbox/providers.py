@@ -37,7 +37,6 @@ class ProviderModel:
     failure_rate: float = 0.0
 
     def units(self, inputs: Mapping[str, Any]) -> int:
-        """Return how many images, seconds or calls these inputs request."""
         if self.unit == "image":
             return _whole(inputs, ("count", "numImages"), default=1, most=_MAX_IMAGES)
         if self.unit == "second":

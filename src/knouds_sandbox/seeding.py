@@ -183,7 +183,6 @@ def account_id(seed: int, name: str) -> str:
 
 
 def key_secret(seed: int, name: str) -> str:
-    """Return the secret of a key: the prefix and 43 URL-safe characters."""
     return KEY_PREFIX + base64.urlsafe_b64encode(_digest(seed, f"key {name}")).decode().rstrip("=")
 
 

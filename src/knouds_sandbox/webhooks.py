@@ -103,7 +103,6 @@ class Deliverer:
             task.add_done_callback(self._tasks.discard)
 
     def forget(self) -> None:
-        """Stop all deliveries."""
         for task in self._tasks:
             task.cancel()
 

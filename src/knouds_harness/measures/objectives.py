@@ -164,7 +164,6 @@ def _parsed(text: str) -> Objective:
 
 
 def is_least(objective: Objective | JudgedObjective) -> bool:
-    """Whether the bound is the least that is wanted, and not the most."""
     return objective.at_least or objective.measure in _LEAST
 
 
@@ -199,7 +198,6 @@ def short_name(measure: str) -> str:
 
 
 def figure_text(measure: str, number: float) -> str:
-    """Format a figure or bound of a measure for people."""
     if measure.endswith("_rate"):
         return f"{number:.2%}"
     if measure == "count":

@@ -24,7 +24,6 @@ class Steadiness:
         self._took_s: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
 
     def add(self, at_s: int, operation: str, ok: Histogram) -> None:
-        """Add response times of a second, or of a part of it."""
         self._ok[at_s][operation] += len(ok)
         self._took_s[at_s][operation] += ok.mean_s * len(ok)
 

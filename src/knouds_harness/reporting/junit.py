@@ -65,7 +65,6 @@ def _run_suite(record: RunRecord, verdict: Headline) -> ET.Element:
 
 
 def _profile_suite(record: RunRecord) -> list[ET.Element]:
-    """Make a suite with a failed case for each contradiction of the profile; none if there are none."""
     cases = []
     for finding in contradictions_of(record):
         case = _testcase("profile", finding.expected)
@@ -75,7 +74,6 @@ def _profile_suite(record: RunRecord) -> list[ET.Element]:
 
 
 def _baseline_suite(record: RunRecord, change: CheckComparison | None) -> list[ET.Element]:
-    """Make a suite with a failed case for each fact that only the baseline verified; none without one."""
     if change is None:
         return []
     cases = [_testcase("baseline", "verifies what the baseline verified")]

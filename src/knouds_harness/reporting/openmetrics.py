@@ -58,7 +58,6 @@ def openmetrics(record: RunRecord) -> str:
 
 
 def live_openmetrics(progress: LoadProgress | None, load: LoadResults | None) -> str:
-    """Render the metrics of a running load."""
     return _text([*(_of_progress(progress) if progress else ()), *(_by_operation(load) if load else ())])
 
 

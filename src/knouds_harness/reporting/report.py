@@ -67,7 +67,6 @@ class Figure:
 
 
 def bar(share: float, tone: Tone, bound: float | None = None) -> Figure:
-    """Draw a share as a bar, with a mark at a bound."""
     values = {"share": min(max(share, 0.0), 1.0), "tone": tone, "bound": bound}
     return Figure("bar.html.j2", values=values)
 

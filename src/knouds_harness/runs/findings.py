@@ -170,7 +170,6 @@ class Finding:
 
     @property
     def is_about_intermediary(self) -> bool:
-        """Whether something in front of the API answered."""
         return self.check == INTERMEDIARY
 
     @property
@@ -195,12 +194,10 @@ class Finding:
 
     @property
     def reproduction(self) -> str:
-        """What to paste into a shell to reproduce it."""
         return self.script or self.curl
 
     @property
     def has_long_script(self) -> bool:
-        """Whether its script is too long to read in a terminal."""
         return self.script.count("\n") > _MOST_LINES
 
     def fails(self, *, strict: bool) -> bool:

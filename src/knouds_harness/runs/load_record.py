@@ -23,7 +23,6 @@ _COLUMNS = ("at_s", "operation", *STATUSES, *SECOND_TIMES, "spread")
 
 @cache
 def load_file_format() -> TypeAdapter[LoadResults]:
-    """Writes and reads ``load.json``."""
     return TypeAdapter(LoadResults)
 
 
@@ -55,7 +54,6 @@ class LoadWriter(OwnsFile):
             self._rows.writerow([row.at_s, row.operation, *counts, *times, row.spread])
 
     def write(self, results: LoadResults) -> None:
-        """Write ``load.json``, in place of an earlier one."""
         replace_file(self._folder, LOAD_FILE, load_file_format().dump_json(results, indent=1))
 
 

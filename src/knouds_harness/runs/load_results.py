@@ -99,7 +99,6 @@ class Validity:
 
     @property
     def not_sent(self) -> int:
-        """Arrivals that were due and not sent, for whatever reason."""
         return self.dropped + self.unsent
 
 
@@ -169,7 +168,6 @@ class Invariant:
 
     @property
     def state(self) -> Literal["broken", "excused", "kept", "untested"]:
-        """The result in one word."""
         if self.broken:
             return "broken"
         if self.excused:

@@ -33,7 +33,6 @@ def labelled(label: str, operation: str) -> str:
 
 
 def unlabelled(name: str) -> str:
-    """Return the operation that a name is of, without labels."""
     return name.rpartition(_LABEL)[2]
 
 
@@ -44,7 +43,6 @@ def labels_in(names: Iterable[str]) -> list[str]:
 
 
 def is_total(name: str) -> bool:
-    """Whether a name stands for all operations, of one scenario or of all."""
     return unlabelled(name) == ALL_OPERATIONS
 
 
@@ -104,7 +102,6 @@ _OLD_NAMES: Final = {"kept": RequestStatus.OK.value}
 
 
 def status_named(name: str) -> str:
-    """Return the status that a file calls so."""
     return _OLD_NAMES.get(name, name)
 
 

@@ -46,7 +46,6 @@ class RunRecord(RunFile):
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether less was tested than the profile and the limits had promised."""
         return any(line.startswith(CUT_SHORT) for line in self.note.splitlines())
 
     @property

@@ -48,7 +48,6 @@ def _accepted(given: Credentials) -> Key:
 
 
 def _shown(given: Credentials) -> object:
-    """Return the key that is accepted, or the code of the refusal."""
     try:
         return _accepted(given)
     except Refusal as refusal:
@@ -92,7 +91,6 @@ class CapabilityRequest:
 
     @property
     def verb(self) -> str:
-        """The verb of the required capability, such as ``run``."""
         return (self.required or "").partition(":")[2]
 
     @property
@@ -108,7 +106,6 @@ def meets(held: Collection[str], required: str) -> bool:
 
 
 def require(asked: CapabilityRequest, edits: ActiveEdits) -> None:
-    """Refuse a key that does not hold what the operation requires."""
     asked = edits.changed(Point.REQUIREMENT, asked.operation, value=asked)
     if asked.required is None:
         return

@@ -58,7 +58,6 @@ class ReceiverRefused(Exception):
 
 
 def is_receivable(url: str) -> bool:
-    """Return whether a text is an http or https URL with a host."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:

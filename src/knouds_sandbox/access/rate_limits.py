@@ -50,7 +50,6 @@ class RateLimitRules:
         return latest
 
     def closes_unix_s(self, window: Window, _: float, /) -> int:
-        """Return the time at which a window closes, for the headers."""
         return window.opened_unix_s + self.window_s
 
 
@@ -124,7 +123,6 @@ class RateLimiter:
         return len(self._window_by_bucket)
 
     def look(self, key: Key, route: str) -> Window | None:
-        """Return the last window of a bucket, or None; for faults."""
         return self._window_by_bucket.get(self._rules.bucket(key, route))
 
     def take(self, key: Key, route: str, *, seen: Window | None = None) -> dict[str, str]:

@@ -53,5 +53,4 @@ def check_faults(ids: Iterable[str]) -> tuple[Fault, ...]:
 
 
 def active_edits(ids: Iterable[str]) -> ActiveEdits:
-    """Return the edits of the faults with these ids."""
     return ActiveEdits({fault.id: fault.edits for fault in check_faults(ids)})

@@ -68,12 +68,10 @@ def at(point: Point, operations: str, apply: Callable[..., Any]) -> Edit:
 
 
 def without(path: str) -> AnswerEdit:
-    """Remove a member."""
     return for_each(path, lambda holder, name: holder.pop(name, None))
 
 
 def with_value(path: str, value: object) -> AnswerEdit:
-    """Give a member this value."""
     return for_each(path, lambda holder, name: holder.update({name: value}))
 
 
@@ -119,12 +117,10 @@ def with_header(name: str, change: Callable[[str], str | None]) -> AnswerEdit:
 
 
 def of_type(media_type: str) -> AnswerEdit:
-    """Declare another media type."""
     return with_header("content-type", lambda _: media_type)
 
 
 def sent_as(content: bytes, media_type: str | None, *, status: int = 200) -> AnswerEdit:
-    """Send these bytes."""
 
     def apply(answer: OutgoingAnswer) -> None:
         answer.status, answer.content = status, content

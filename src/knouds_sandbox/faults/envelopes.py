@@ -60,7 +60,6 @@ def _model(change: Callable[[HandlerCall, ProviderModel], ProviderModel]) -> Edi
 
 
 def _defect(answer: OutgoingAnswer) -> None:
-    """Answer with a 500, like a server with a defect."""
     answer.refuse(500, "INTERNAL_ERROR", "Something went wrong.")
 
 

@@ -104,7 +104,6 @@ async def move_workflow(call: HandlerCall) -> Response:
 
 
 def folder_members(body: Any) -> dict[str, Any]:
-    """Return the member that a move changes."""
     if not isinstance(body, dict) or not is_folder(body.get("folderId", 0)):
         raise invalid_body("folderId is missing, or neither a text nor null.")
     return {"folderId": body["folderId"]}

@@ -58,7 +58,6 @@ def _refused(was: int, is_meant: Callable[[OutgoingAnswer], object], status: int
 
 
 def _with_status(code: str, status: int) -> AnswerEdit:
-    """Give the refusal with this code another status."""
     return where(lambda answer: answer.code == code, answered(status))
 
 

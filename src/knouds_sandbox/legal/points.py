@@ -145,7 +145,6 @@ def drawn(option: str, text: str, table: Mapping[str, tuple[str, ...]]) -> Choic
 
 
 def looks(choices: Choices) -> Sequence[str]:
-    """Return what is looked at before the handler, in order."""
     return ORDERS[choices["order"]]
 
 

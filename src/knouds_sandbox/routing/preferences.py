@@ -99,7 +99,6 @@ _OPERATION_BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
 
 def outcomes_of(operation: str) -> list[str]:
-    """Return the outcomes that a request to this operation can choose."""
     keyed = _OPERATION_BY_NAME.get(operation)
     names = {"over-limit", *_SPECIAL.get(operation, ())}
     if keyed is not None:

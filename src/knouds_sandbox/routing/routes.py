@@ -42,7 +42,6 @@ PUBLIC = {
 
 
 async def answer_operation(request: Request, operation: Endpoint, services: Services) -> Response:
-    """Answer a request to an operation that needs a key."""
     key = authenticate(request, operation=operation.name, store=services.store, edits=services.edits)
     call = HandlerCall(request=request, operation=operation.name, key=key, services=services)
     handle = services.edits.around(operation.name, operation.handler)

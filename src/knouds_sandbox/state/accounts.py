@@ -32,7 +32,6 @@ class Account:
 
     @property
     def is_admin(self) -> bool:
-        """Whether the account bypasses tier gates and rate limits."""
         return self.role == "admin"
 
     def reaches(self, tier: str) -> bool:

@@ -52,7 +52,6 @@ class StoredRun(NewRun):
 
     @property
     def is_failing(self) -> bool:
-        """Whether the provider fails."""
         return "error" in self.outcome
 
     @property

@@ -123,7 +123,6 @@ class Store:
         self._connection.execute("COMMIT")
 
     def clear(self) -> None:
-        """Delete all rows, in the caller's transaction."""
         for table in ("deliveries", "runs", "workflows", "keys", "accounts", "sqlite_sequence"):
             self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - constant names
 

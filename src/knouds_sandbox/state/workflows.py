@@ -225,7 +225,6 @@ def add_workflow(
 
 
 def change_workflow(store: Store, workflow: StoredWorkflow, members: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace members of the document and return it."""
     document = workflow.document | dict(members) | {"updatedAt": now_iso()}
     texts = _texts(document, is_template=workflow.is_template)
     store.write(

@@ -133,7 +133,6 @@ class FactRow:
 
 
 def fact_rows(record: RunRecord) -> tuple[FactRow, ...]:
-    """Return a row for every fact of the document, in its order."""
     selected = record.setup.selected
     cases = _cases_by_fact(record)
     checks = defaultdict(list)
@@ -211,12 +210,10 @@ def status_of(finding: Finding) -> FactStatus:
 
 
 def worst(statuses: Iterable[FactStatus]) -> FactStatus:
-    """Return the worst of several; untested if there are none."""
     return min(statuses, key=lambda each: each.rank, default=FactStatus.UNTESTED)
 
 
 def contradictions_of(record: RunRecord) -> tuple[Finding, ...]:
-    """Return the contradictions of the profile by the target, in the order of the profile."""
     return tuple(each for each in record.findings if each.verdict is Verdict.CONTRADICTION)
 
 

@@ -135,6 +135,5 @@ def facts_section(rows: Sequence[FactRow], found: Collection[str], linked: Colle
 
 
 def _statuses(rows: Iterable[FactRow]) -> str:
-    """Describe the status of the facts of one area, without zeroes."""
     counts = status_counts(rows).items()
     return ", ".join(f"{count} {status.label}" for status, count in counts if count)

@@ -128,7 +128,6 @@ def _is_known(findings: Sequence[Finding], known: Collection[str] | None) -> boo
 
 
 def _evidence(record: RunRecord, drift: Sequence[fact_status.Drift]) -> ShownEvidence:
-    """Return the exchanges behind the findings that a page shows."""
     about_facts = [each for group in fact_status.findings_by_fact(record) for each in group.findings]
     shown = [
         *fact_status.contradictions_of(record)[:_MOST_CONTRADICTIONS_WITH_EVIDENCE],

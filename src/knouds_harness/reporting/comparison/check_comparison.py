@@ -123,7 +123,6 @@ class CheckComparison:
 
     @property
     def is_valid(self) -> bool:
-        """Whether neither run is in doubt."""
         return not (self.baseline.doubt or self.candidate.doubt)
 
     @property

@@ -153,7 +153,6 @@ def compare_loads(
 
 
 def why_doubted(run: LoadFigures) -> str:
-    """Say what a run's figures lack, in one sentence."""
     return f"{run.run}: {run.doubts[0] if run.doubts else 'Nothing was measured.'}"
 
 

@@ -174,12 +174,10 @@ class LoadFigures:
 
     @property
     def measured(self) -> list[OperationLoad | CustomMetric]:
-        """All that objectives can be about."""
         return [*self.operations, *([self.total] if self.total else ()), *self.custom_metrics]
 
     @property
     def counters(self) -> Mapping[str, float]:
-        """What the scenario counted, per second and by name."""
         return {each.name: each.per_s for each in self.custom_metrics if each.times is None}
 
 

@@ -49,7 +49,6 @@ class Side:
 
 @cache
 def side_format() -> TypeAdapter[Side]:
-    """Writes and reads a kept summary."""
     return TypeAdapter(Side)
 
 
@@ -80,7 +79,6 @@ def read_side(places: Sequence[Path], *, baselines: Path) -> Side:
 
 
 def not_of_one_kind(*, load: str, check: str) -> UsageError:
-    """Make the error for a load run beside a conformance run, by their names."""
     return UsageError(
         f"{load} is a run of load and {check} one of conformance: they do not compare\n"
         "  Name runs of one kind: each folder's name says which."
