@@ -54,24 +54,20 @@ class ShapeJudge:
 
         The list is empty for an undocumented status.
         """
-        response = operation.responses.get(status)
-        if response is None or response.schema_pointer is None:
-            return []
-        return self._mismatches(response.schema_pointer, body)
+        pointer = _schema_of(operation, status)
+        return self._mismatches(pointer, body) if pointer else []
 
     def is_fitting_body(self, operation: Operation, status: int, body: Any) -> bool:  # noqa: ANN401  any JSON
         """Return whether a parsed body has a documented shape; far cheaper than ``body_mismatches``."""
-        response = operation.responses.get(status)
-        if response is None or response.schema_pointer is None:
-            return False
-        return self._validator(response.schema_pointer).is_valid(body)
+        pointer = _schema_of(operation, status)
+        return pointer is not None and self._validator(pointer).is_valid(body)
 
     def body_facts(self, operation: Operation, status: int, body: Any) -> frozenset[str]:  # noqa: ANN401  any JSON
         """Return the facts that a body is evidence for or against, from the schemas that apply to it."""
-        response = operation.responses.get(status)
-        if response is None or response.schema_pointer is None:
+        pointer = _schema_of(operation, status)
+        if pointer is None:
             return frozenset()
-        evaluation = self._validator(response.schema_pointer).evaluate(_part(body, 0))  # 10 KB for each value
+        evaluation = self._validator(pointer).evaluate(_part(body, 0))  # 10 KB for each value
         # Only the list has annotations that a mismatch drops; it costs five times as much.
         units = evaluation.annotations() if evaluation.valid else evaluation.list()["details"]
         notes = (unit.get("annotations") or unit.get("droppedAnnotations") for unit in units)
@@ -167,6 +163,11 @@ class ShapeJudge:
 @cache
 def shipped_shapes() -> ShapeJudge:
     return ShapeJudge(shipped_document())
+
+
+def _schema_of(operation: Operation, status: int) -> str | None:
+    response = operation.responses.get(status)
+    return response.schema_pointer if response else None
 
 
 def _judged(node: Any) -> Any:  # noqa: ANN401  any JSON

@@ -125,26 +125,19 @@ class Call:
         """Return the call with some attributes replaced."""
         return replace(self, **changes)
 
-    def encoded_body(self) -> bytes | None:
-        """Return the body as it is sent."""
-        if self.raw is not None or self.json is NO_BODY:
-            return self.raw
-        return json.dumps(self.json).encode()
-
-    def all_headers(self) -> tuple[tuple[str, str], ...]:
-        """Return the headers, with the content type of JSON if there is a body and no other type is given."""
-        is_typed = any(name.lower() == "content-type" for name, _ in self.headers)
-        is_complete = is_typed or self.encoded_body() is None
-        return self.headers if is_complete else (*self.headers, ("content-type", "application/json"))
-
     def request(self, operation: Operation, *, persona: str | None) -> Request:
         """Turn the call into a request to one operation; without a ``persona``, no key is sent."""
+        body, headers = self.raw, self.headers
+        if body is None and self.json is not NO_BODY:
+            body = json.dumps(self.json).encode()
+        if body is not None and all(name.lower() != "content-type" for name, _ in headers):
+            headers = (*headers, ("content-type", "application/json"))
         return Request(
             method=operation.method,
             path=operation.url_path(self.path_values),
             query=self.query,
-            headers=self.all_headers(),
-            body=self.encoded_body(),
+            headers=headers,
+            body=body,
             operation_id=operation.id,
             persona=persona,
             path_values=self.path_values,

@@ -284,12 +284,11 @@ FAILURES = (
 """The exceptions of a request that come from the network or a malformed response."""
 
 
-_BY_CAUSE: tuple[tuple[type[BaseException], str], ...] = (
+_SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
+    (httpx.ProxyError, "the proxy {proxy} does not connect to {authority}: {error}"),
     (socket.gaierror, "the name {host} cannot be resolved"),
     (ssl.SSLCertVerificationError, "TLS: the certificate of {authority} is not trusted: {certificate}"),
     (ConnectionRefusedError, "nothing listens at {peer} (connection refused)"),
-)
-_BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
     (httpx.ConnectTimeout, "no connection to {peer} within {timeout_s:g} s"),
     (httpx.ReadTimeout, "no answer within {timeout_s:g} s"),
     (httpx.WriteTimeout, "the request could not be sent within {timeout_s:g} s"),
@@ -301,20 +300,23 @@ _BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
     (httpx.InvalidURL, "the request is not valid HTTP and was not sent"),
     (UndecodableBody, "the body does not fit its Content-Encoding"),
 )
+"""What is said of an exception, or of its cause; the first that fits."""
 
 
 def describe(error: Exception, *, authority: str, timeout_s: float, proxy: str = "") -> str:
     cause = _root(error)
     peer = f"the proxy {proxy}" if proxy else authority
-    if isinstance(error, httpx.ProxyError):
-        return f"the proxy {proxy} does not connect to {authority}: {error}"
-    for kind, sentence in _BY_CAUSE:
-        if isinstance(cause, kind):
-            host, certificate = (proxy or authority).rpartition(":")[0], getattr(cause, "verify_message", "")
-            return sentence.format(host=host, authority=authority, peer=peer, certificate=certificate)
-    for error_kind, sentence in _BY_ERROR:
-        if isinstance(error, error_kind):
-            return sentence.format(authority=authority, peer=peer, timeout_s=timeout_s, error=error)
+    for kind, sentence in _SENTENCES:
+        if isinstance(error, kind) or isinstance(cause, kind):
+            return sentence.format(
+                error=error,
+                proxy=proxy,
+                authority=authority,
+                peer=peer,
+                host=(proxy or authority).rpartition(":")[0],
+                certificate=getattr(cause, "verify_message", ""),
+                timeout_s=timeout_s,
+            )
     if isinstance(error, httpx.RemoteProtocolError):
         return _broken_answer(str(error))
     return _broken_connection(error, cause, f"{authority} through {peer}" if proxy else authority)

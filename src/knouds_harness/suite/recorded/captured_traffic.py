@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -41,12 +41,17 @@ class Captured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApiEntry:
-    """An entry of the API; its operation is None only if this harness sent it to none on purpose."""
+class _Entry:
+    """An entry of the file.
+
+    Attributes:
+        operation: None also if this harness sent the request to none on purpose.
+        base_url: Address of the API, perhaps with a base path like ``/v1``; empty if it was not sent to it.
+    """
 
     recorded: Recorded
-    operation: Operation | None
-    base_url: str
+    operation: Operation | None = None
+    base_url: str = ""
 
 
 def read_captured(path: Path, document: Document, *, base_url: str | None) -> Captured:
@@ -58,48 +63,45 @@ def read_captured(path: Path, document: Document, *, base_url: str | None) -> Ca
     traffic = read_traffic(path)
     redactor = TrafficRedactor(traffic)
     asked = _checked(base_url)
-    placed, others = find_api(traffic, document, base_url=asked)
-    where = _one_base_url(placed, path) or asked or ""
-    elsewhere = [each.recorded for each in placed if each.base_url != where]
-    deliveries = [each for each in elsewhere if each.exchange.is_delivery]
-    others += [each for each in elsewhere if each not in deliveries]
-    here = [each for each in placed if each.base_url == where]
-    exchanges, obstacles = _redacted(here, redactor)
-    reasons = {
-        "other hosts": Counter(origin for origin in map(_origin_of, others) if origin != _origin(where)),
-        "unknown routes": Counter(
-            _route(each.exchange, redactor) for each in others if _origin_of(each) == _origin(where)
-        ),
-        "not judgeable": obstacles,
-    }
-    left_out = _left_out(reasons, len(traffic))
+    entries = [_placed(each, document, asked) for each in traffic]
+    where = _one_base_url(entries, path) or asked or ""
+    exchanges: list[Exchange] = []
+    deliveries: list[Exchange] = []
+    left_out = {reason: Counter[str]() for reason in ("other hosts", "unknown routes", "not judgeable")}
+    for entry in entries:
+        exchange, origin = entry.recorded.exchange, _origin(entry.recorded.exchange.url)
+        if entry.base_url and entry.base_url == where:
+            obstacle = entry.recorded.obstacle
+            try:
+                exchanges += [] if obstacle else [_redacted(entry, redactor)]
+            except RecursionError:
+                obstacle = "body nested too deeply"
+            left_out["not judgeable"].update([obstacle] if obstacle else [])
+        elif entry.base_url and exchange.is_delivery:
+            deliveries.append(redactor.ours(exchange))
+        elif origin == _origin(where):
+            left_out["unknown routes"][_route(exchange, redactor)] += 1
+        else:
+            left_out["other hosts"][origin] += 1
+    remarks = _remarks(left_out, len(traffic))
     if not exchanges:
-        like = first_few(sorted({each.base_url for each in find_api(traffic, document)[0]}), _MOST_LISTED)
-        hint = f"\nRequests like the API's went to {like}: name one as --base-url." if asked and like else ""
-        remarks = f"{left_out}{hint}".replace("\n", "\n  ")
-        raise UsageError(f"{path}: nothing in it can be judged\n  {remarks}")
+        others = sorted({_placed(each, document, None).base_url for each in traffic} - {""})
+        if asked and others:
+            like = first_few(others, _MOST_LISTED)
+            remarks += f"\nRequests like the API's went to {like}: name one as --base-url."
+        raise UsageError(f"{path}: nothing in it can be judged\n  {remarks.replace(chr(10), chr(10) + '  ')}")
     return Captured(
         base_url=where,
         exchanges=tuple(exchanges),
-        ours=frozenset(each.recorded.exchange.id for each in here if each.recorded.is_ours),
-        deliveries=tuple(redactor.ours(each.exchange) for each in deliveries),
+        ours=frozenset(each.recorded.exchange.id for each in entries if each.recorded.is_ours),
+        deliveries=tuple(deliveries),
         redactor=redactor,
-        left_out=left_out,
+        left_out=remarks,
     )
 
 
-def find_api(
-    traffic: Iterable[Recorded], document: Document, *, base_url: str | None = None
-) -> tuple[list[ApiEntry], list[Recorded]]:
-    """Return the API's entries, also under a base path like ``/v1``, and all others.
-
-    With ``base_url``, only those under it are the API's.
-    """
-    found = [(each, _placed(each, document, base_url)) for each in traffic]
-    return [entry for _, entry in found if entry], [each for each, entry in found if entry is None]
-
-
-def _placed(recorded: Recorded, document: Document, base_url: str | None) -> ApiEntry | None:
+def _placed(recorded: Recorded, document: Document, base_url: str | None) -> _Entry:
+    """Find out where an entry was sent; with ``base_url``, only what is under it is of the API."""
     exchange = recorded.exchange
     if recorded.is_ours:
         return _placed_ours(recorded, document, base_url)
@@ -110,34 +112,28 @@ def _placed(recorded: Recorded, document: Document, base_url: str | None) -> Api
         prefix = urlsplit(base_url).path
         starts = [len(prefix)] if _origin(base_url) == origin and path.startswith(f"{prefix}/") else []
     for start in starts:
-        found = document.recognise(exchange.request.method, path[start:])
-        if found is not None:
+        if (found := document.recognise(exchange.request.method, path[start:])) is not None:
             operation, values = found
             request = replace(
                 exchange.request, path=path[start:], operation_id=operation.id, path_values=values
             )
-            return ApiEntry(
+            return _Entry(
                 recorded=replace(recorded, exchange=replace(exchange, request=request)),
                 operation=operation,
                 base_url=f"{origin}{path[:start]}",
             )
-    return None
+    return _Entry(recorded=recorded)
 
 
-def _placed_ours(recorded: Recorded, document: Document, base_url: str | None) -> ApiEntry | None:
+def _placed_ours(recorded: Recorded, document: Document, base_url: str | None) -> _Entry:
     """Place an exchange of this harness: it was sent to the API, and its request names the operation."""
     exchange = recorded.exchange
     origin = _origin(exchange.url)
     prefix, _, _ = exchange.url.removeprefix(origin).partition(exchange.request.path)
     where = f"{origin}{prefix}" if exchange.request.path in exchange.url else origin
-    if base_url is not None and where != base_url:
-        return None
     operation = document.operation_by_id.get(exchange.request.operation_id or "")
-    return ApiEntry(recorded=recorded, operation=operation, base_url=where)
-
-
-def _origin_of(recorded: Recorded) -> str:
-    return _origin(recorded.exchange.url)
+    is_asked = base_url in (None, where)
+    return _Entry(recorded=recorded, operation=operation, base_url=where if is_asked else "")
 
 
 def _origin(url: str) -> str:
@@ -156,10 +152,10 @@ def _checked(base_url: str | None) -> str | None:
     return f"{_origin(base_url)}{address.path.rstrip('/')}"
 
 
-def _one_base_url(placed: Sequence[ApiEntry], path: Path) -> str:
+def _one_base_url(entries: Sequence[_Entry], path: Path) -> str:
     """Return where the API is; if several hosts look like it, refuse to guess."""
-    meant = [each for each in placed if each.operation]  # our own runs also hold deliveries to us
-    counts = Counter(each.base_url for each in meant or placed)
+    meant = [each for each in entries if each.operation]  # our own runs also hold deliveries to us
+    counts = Counter(each.base_url for each in meant or entries if each.base_url)
     if len(counts) > 1:
         listed = ", ".join(f"{where} ({count})" for where, count in counts.most_common(_MOST_LISTED))
         raise UsageError(
@@ -169,38 +165,19 @@ def _one_base_url(placed: Sequence[ApiEntry], path: Path) -> str:
     return next(iter(counts), "")
 
 
-def _redacted(placed: Iterable[ApiEntry], redactor: TrafficRedactor) -> tuple[list[Exchange], Counter[str]]:
-    """Return the exchanges that can be judged, without secrets, and the count of others by reason."""
-    exchanges, obstacles = [], Counter[str]()
-    for each in placed:
-        exchange = each.recorded.exchange
-        if each.recorded.is_ours:
-            exchanges.append(redactor.ours(exchange))
-        elif each.recorded.obstacle is not None or each.operation is None:
-            obstacles[each.recorded.obstacle or "unknown operation"] += 1
-        else:
-            try:
-                exchanges.append(redactor.foreign(exchange, each.operation))
-            except RecursionError:
-                obstacles["body nested too deeply"] += 1
-    return exchanges, obstacles
+def _redacted(entry: _Entry, redactor: TrafficRedactor) -> Exchange:
+    if entry.recorded.is_ours or entry.operation is None:
+        return redactor.ours(entry.recorded.exchange)
+    return redactor.foreign(entry.recorded.exchange, entry.operation)
 
 
-def _left_out(reasons: Mapping[str, Counter[str]], total: int) -> str:
-    counts_by_reason = {what: counts for what, counts in reasons.items() if counts}
-    if not counts_by_reason:
+def _remarks(left_out: Mapping[str, Counter[str]], total: int) -> str:
+    lines = [f"{why}: {counts.total()} ({_listed(counts)})" for why, counts in left_out.items() if counts]
+    if not lines:
         return ""
-    left_out = sum(counts.total() for counts in counts_by_reason.values())
-    return "\n".join(
-        [
-            f"{left_out} of {total} entries were not judged.",
-            *(
-                f"{what}: {counts.total()} ({_listed(counts.most_common())})"
-                for what, counts in counts_by_reason.items()
-            ),
-            *(["Export the HAR file with content."] if reasons["not judgeable"][NO_BODY] else []),
-        ]
-    )
+    count = sum(counts.total() for counts in left_out.values())
+    export = ["Export the HAR file with content."] if left_out["not judgeable"][NO_BODY] else []
+    return "\n".join([f"{count} of {total} entries were not judged.", *lines, *export])
 
 
 def _route(exchange: Exchange, redactor: TrafficRedactor) -> str:
@@ -208,7 +185,7 @@ def _route(exchange: Exchange, redactor: TrafficRedactor) -> str:
     return f"{redactor.text(exchange.request.method)} {path}"
 
 
-def _listed(counts: Sequence[tuple[str, int]]) -> str:
-    listed = ", ".join(f"{name} {count}" for name, count in counts[:_MOST_LISTED])
+def _listed(counts: Counter[str]) -> str:
+    listed = ", ".join(f"{name} {count}" for name, count in counts.most_common(_MOST_LISTED))
     more = len(counts) - _MOST_LISTED
     return f"{listed}, … and {more} more" if more > 0 else listed

@@ -13,10 +13,10 @@ from run_records import exchange
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, UsageError
-from knouds_harness.exchange.har import HarWriter, read_traffic, to_entry
+from knouds_harness.exchange.har import HarWriter, to_entry
 from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.record import read_run
-from knouds_harness.suite.recorded.captured_traffic import find_api
+from knouds_harness.suite.recorded.captured_traffic import read_captured
 from knouds_harness.suite.recorded.verification import claims_about, verify
 
 DOCUMENT = shipped_document()
@@ -42,12 +42,12 @@ def verified(path, *entries, **options):
     ],
 )
 def test_operation_of_an_entry_is_recognised(method, url, operation_id, base_url, tmp_path):
-    traffic = read_traffic(write_har(tmp_path / "x.har", entry(url, method=method)))
+    captured = read_captured(
+        write_har(tmp_path / "x.har", entry(url, method=method)), DOCUMENT, base_url=None
+    )
 
-    [placed], _ = find_api(traffic, DOCUMENT)
-
-    assert placed.recorded.exchange.request.operation_id == operation_id
-    assert placed.base_url == base_url
+    assert [each.request.operation_id for each in captured.exchanges] == [operation_id]
+    assert captured.base_url == base_url
 
 
 def test_curl_line_of_traffic_reads_only_variables_of_its_own(tmp_path):
