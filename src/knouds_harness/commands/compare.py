@@ -181,9 +181,6 @@ def _run_in_turn(
 
     A run of which something cannot be compared is told at once, and repeated once. If the rounds cannot be
     completed, the command exits.
-
-    Raises:
-        HarnessError: The scenario, or the target of any side, is not usable; nothing has been loaded.
     """
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.load.generator.launching import launch, scenario_file

@@ -152,12 +152,7 @@ def _variables(named: Sequence[str]) -> tuple[str, ...]:
 
 
 def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
-    """Return the address in the form of profiles.
-
-    Raises:
-        UsageError: It is not a valid address.
-        GuardStop: It is, or may be, production, and no option allows that.
-    """
+    """Return the address in the form of profiles."""
     from knouds_harness.targets.address import address_problems, host_of, is_production_host
 
     base_url, problems = address_problems(url, production=production, plain_http=plain_http, environ={})

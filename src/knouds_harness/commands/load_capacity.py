@@ -33,12 +33,7 @@ def search_capacity(
     say: Callable[[str], object],
     on_progress: Callable[[LoadProgress], object],
 ) -> Launched:
-    """Print the plan, and search for the highest rate.
-
-    Raises:
-        UsageError: The options are not those of a search, or the scenario has no objectives.
-        HarnessError: The record cannot be written.
-    """
+    """Print the plan, and search for the highest rate."""
     _refuse_other_loads(command.scenario, options)
     target = load_target(command.target, environ=environ)
     most = min(search.up_to or math.inf, target.limits.requests_per_s or math.inf)

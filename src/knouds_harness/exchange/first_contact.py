@@ -17,12 +17,7 @@ def health_request() -> Request:
 
 
 def first_contact(client: Client, *, address: str | None = None) -> Exchange:
-    """Request the target's health, to find out whether a usable server answers.
-
-    Raises:
-        TargetUnreachable: Nothing answers, or something other than the API: a proxy, login page or redirect,
-            or a server that knows none of its paths.
-    """
+    """Request the target's health, to find out whether a usable server answers."""
     exchange = client.send(health_request())
     where, address = client.target.base_url, address or f"base_url in {client.target.place}"
     proxy = client.target.http.via

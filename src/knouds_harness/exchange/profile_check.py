@@ -73,9 +73,6 @@ def check_profile(client: Client, *, most_at_once: int | None = None) -> Profile
     """Compare the profile of a client's target with what the target answers.
 
     ``most_at_once`` limits the requests in flight; the default is ``limits.concurrency``.
-
-    Raises:
-        GuardStop: A guard refused a request.
     """
     at_once = min(most_at_once or client.target.limits.concurrency, _MOST_AT_ONCE)
     with ThreadPoolExecutor(at_once) as senders:

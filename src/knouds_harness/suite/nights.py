@@ -95,11 +95,7 @@ def lines_beyond(beyond: Mapping[str, float]) -> Iterator[str]:
 
 
 def read_nights(path: Path | None) -> Nights:
-    """Read the file of ``--rotate``; without one, or before the first night, there was none.
-
-    Raises:
-        UsageError: The file cannot be read, or is another one.
-    """
+    """Read the file of ``--rotate``; without one, or before the first night, there was none."""
     if path is None:
         return Nights()
     try:
@@ -113,11 +109,7 @@ def read_nights(path: Path | None) -> Nights:
 
 
 def write_nights(path: Path, nights: Nights) -> None:
-    """Write the file of ``--rotate``.
-
-    Raises:
-        RunRecordError: It cannot be written.
-    """
+    """Write the file of ``--rotate``."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path.parent, path.name, _format().dump_json(nights, indent=1) + b"\n")

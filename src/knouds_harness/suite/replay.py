@@ -34,14 +34,6 @@ def replay(
         An exit code, by the findings that fail the run, or the one that was named: 1 if any still stands, 2
         if this cannot be told for one of them, or some cannot be read, otherwise 0; also 1 if something is
         left on the target.
-
-    Raises:
-        UnknownName: The run has no such finding, or there is no such target or fault.
-        UsageError: The run is one of recorded traffic, or its target is not one of targets/ on that address,
-            and no target was named.
-        RunRecordError: The folder holds no readable run.
-        GuardStop: The target is production, without consent by profile and command line.
-        TargetUnreachable: The target gives no usable response.
     """
     record = read_run(folder)
     findings = _chosen(record, mark, every_finding=conditions.every_finding)

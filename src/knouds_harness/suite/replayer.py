@@ -117,11 +117,7 @@ class Replayer:
         self._made = frozenset(_names_made(self.record))
 
     def replay_all(self, findings: Sequence[Finding]) -> Iterator[Replayed]:
-        """Send the request of each finding again; if that does not tell, run the test that showed it.
-
-        Raises:
-            GuardStop: A run was charged more than the limit of credits.
-        """
+        """Send the request of each finding again; if that does not tell, run the test that showed it."""
         unsettled: list[Replayed] = []
         for number, finding in enumerate(findings, start=1):
             self.show(f"replaying finding {number} of {len(findings)}: {finding.fact}")

@@ -110,11 +110,7 @@ def _unproven(run: ConformanceRun) -> list[str]:
 
 
 def least_verified(text: str, *, of: int) -> int:
-    """Return how many facts ``--min-verified`` asks for.
-
-    Raises:
-        UsageError: The text is neither ``N`` nor ``N%``, or asks for more facts than there are.
-    """
+    """Return how many facts ``--min-verified`` asks for."""
     amount = _AMOUNT.fullmatch(text)
     if amount is None or (not amount[2] and "." in amount[1]):
         raise UsageError(
@@ -127,11 +123,7 @@ def least_verified(text: str, *, of: int) -> int:
 
 
 def expected_facts(target: Target) -> frozenset[str]:
-    """Return the facts that the profile expects to be verified; for a family, all documented ones.
-
-    Raises:
-        ProfileError: A fact or family is unknown, or a name in a waiver is mistyped; lists them all.
-    """
+    """Return the facts that the profile expects to be verified; for a family, all documented ones."""
     facts = shipped_document().facts
     problems = [
         *_unknown("fact", target.expect.facts, facts),

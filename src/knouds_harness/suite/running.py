@@ -59,11 +59,7 @@ class SessionErrors:
 def run_suite(
     options: Sequence[str], *, console: Console, only_failures: bool = False
 ) -> tuple[int, Path | None]:
-    """Run the conformance suite in this process; returns the exit code, and the folder of a record.
-
-    Raises:
-        HarnessError: The suite could not be collected; says why.
-    """
+    """Run the conformance suite in this process; returns the exit code, and the folder of a record."""
     watcher = _Watcher(console=console, only_failures=only_failures)
     with watcher.progress:
         code = run_pytest(options, watcher)
@@ -73,11 +69,7 @@ def run_suite(
 
 @cache
 def collect_suite() -> tuple[pytest.Item, ...]:
-    """Collect every test of the suite, without running any or opening a target.
-
-    Raises:
-        HarnessError: Not all of it could be collected; says why.
-    """
+    """Collect every test of the suite, without running any or opening a target."""
     collector = _Collector()
     run_pytest(["--collect-only"], collector)
     return tuple(collector.items)

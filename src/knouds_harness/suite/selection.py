@@ -160,9 +160,6 @@ class Selection:
     Attributes:
         of_tests: The facts and checks of the user's own tests.
         of_file: Those of ``--checks``, which judge what any test sends.
-
-    Raises:
-        UnknownName: There is no such family, operation or fact.
     """
 
     options: RunOptions

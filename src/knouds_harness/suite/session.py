@@ -108,14 +108,7 @@ class ConformanceRun:
             self.document = replace(self.document, facts={**self.document.facts, **added.facts})
 
     def begin(self) -> None:
-        """Start the record, reach the target, and compare its profile with its responses.
-
-        Raises:
-            UsageError: ``min_verified`` is not a number of facts, or ``rotate`` is missing or another file.
-            ProfileError: ``[expect]`` names an unknown fact or family.
-            TargetUnreachable: The target gives no usable response.
-            RunRecordError: The record cannot be written.
-        """
+        """Start the record, reach the target, and compare its profile with its responses."""
         self.nights = read_nights(self.options.rotate)
         if self.options.alarm_after > 1 and self.options.rotate is None:
             raise UsageError("--alarm-after counts nights\n  Name the file that keeps them: --rotate FILE")
@@ -204,11 +197,7 @@ class ConformanceRun:
 
     @cached_property
     def receiver(self) -> Receiver:
-        """Accepts deliveries until the run ends, at the profile's ``[webhook]`` address or a free port.
-
-        Raises:
-            UsageError: The port cannot be opened.
-        """
+        """Accepts deliveries until the run ends, at the profile's ``[webhook]`` address or a free port."""
         listen = self.target.webhook.receiver if self.target.webhook else None
         if listen is None or mints_webhooks(self.target):
             return self.resources.enter_context(Receiver())
@@ -304,11 +293,7 @@ def _tell(line: str) -> None:
 
 @contextmanager
 def open_run(options: RunOptions) -> Iterator[ConformanceRun]:
-    """Open the target and read the document; starts, seeds and stops the built-in sandbox.
-
-    Raises:
-        HarnessError: The target, its profile or the document is not usable.
-    """
+    """Open the target and read the document; starts, seeds and stops the built-in sandbox."""
     document = shipped_document()
     with ExitStack() as resources:
         target = resources.enter_context(open_target(options.target, **options.of_sandbox))

@@ -58,11 +58,6 @@ class Discovery:
         self._listed: dict[str, tuple[str, ...]] = {}
 
     def find_all(self) -> Found:
-        """Find out everything.
-
-        Raises:
-            TargetUnreachable: The target neither says whose a key is, nor refuses it.
-        """
         accounts, others = self._accounts()
         users = _users(accounts)
         user_by_id = {account.id: users[name] for name, account in accounts.items()}

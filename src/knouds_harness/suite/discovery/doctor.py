@@ -127,11 +127,7 @@ class KeyFound:
 
 
 def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
-    """Examine a target; sends only reads, and requests without effect.
-
-    Raises:
-        HarnessError: The profile is not usable, or the target gives no usable response.
-    """
+    """Examine a target; sends only reads, and requests without effect."""
     with open_target(target_name) as target:
         expected_facts(target)  # reports unknown names before anything is sent
         guard = Guard(target, yes_production=yes_production)

@@ -26,11 +26,7 @@ def possible_in(items: Iterable[pytest.Item], target: Target) -> list[pytest.Ite
 
 
 def check_plan(target: Target, options: RunOptions) -> Iterator[str]:
-    """Yield the lines of the plan of a check.
-
-    Raises:
-        UnknownName: There is no such family, operation or fact.
-    """
+    """Yield the lines of the plan of a check."""
     of_file = load_checks(options.checks) if options.checks else UserChecks()
     selection = Selection(options=options, of_file=of_file)
     asked = [item for item in collect_suite() if selection.keeps(item)]

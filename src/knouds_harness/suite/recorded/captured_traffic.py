@@ -55,11 +55,7 @@ class _Entry:
 
 
 def read_captured(path: Path, document: Document, *, base_url: str | None) -> Captured:
-    """Read a HAR file, find the API's exchanges in it and redact them.
-
-    Raises:
-        UsageError: The file is not a HAR file, or holds nothing that can be judged.
-    """
+    """Read a HAR file, find the API's exchanges in it and redact them."""
     traffic = read_traffic(path)
     redactor = TrafficRedactor(traffic)
     asked = _checked(base_url)

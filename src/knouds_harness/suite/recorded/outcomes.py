@@ -95,11 +95,7 @@ class OutcomeSelection:
         recorded: Collection[OutcomeName] = (),
         patterns: Collection[str] = (),
     ) -> OutcomeSelection:
-        """Choose outcomes by patterns of their names or file names; stories only as a whole.
-
-        Raises:
-            UnknownName: A pattern fits no outcome.
-        """
+        """Choose outcomes by patterns of their names or file names; stories only as a whole."""
         by_name = {pattern: _FILE_NAME.sub(r"\1-\2", pattern) for pattern in patterns}
         asked = {
             pattern: [each for each in outcomes if fnmatchcase(str(each), name)]

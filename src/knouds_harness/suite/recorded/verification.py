@@ -46,10 +46,6 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
 
     Returns:
         The exit code and the run folder.
-
-    Raises:
-        UsageError: The file is not a HAR file, or holds nothing that can be judged.
-        RunRecordError: The record cannot be written.
     """
     document = shipped_document()
     captured = read_captured(path, document, base_url=base_url)
