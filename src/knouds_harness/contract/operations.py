@@ -141,7 +141,7 @@ class DocumentedResponse:
     examples: Mapping[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)  # compared by identity, so that it can be a key
 class Operation:
     """One method on one path.
 

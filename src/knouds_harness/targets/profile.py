@@ -268,21 +268,19 @@ def _source(name: str) -> Path:
 
 
 def _profile_path(name: str) -> Path:
-    if name.endswith(".toml") and Path(name).is_file():
-        return Path(name)
+    file, profiles = Path(name), _profiles()
+    if name.endswith(".toml") and file.is_file():
+        return file
     if name == SANDBOX:
         _refuse_reserved_name()
-    profiles = _profiles()
-    is_folder = Path(name).is_dir() and name not in profiles
-    if name.endswith(".toml") or "/" in name or is_folder:
-        other = "is not a file" if Path(name).exists() else "there is no such file"
-        what = "is a folder" if is_folder else other
-        near = [f"{name}.toml"] if Path(f"{name}.toml").is_file() else []
-        near += [Path(name).stem] if Path(name).stem in profiles else []
-        raise UsageError(f"{name}: {what}\n  {_NAMED_SO}" + (f' Did you mean "{near[0]}"?' if near else ""))
-    if name not in profiles:
+    if name in profiles:
+        return profiles[name]
+    if not (name.endswith(".toml") or "/" in name or file.is_dir()):
         raise UnknownName("target", name, profiles)
-    return profiles[name]
+    near = [each for each in (f"{name}.toml", file.stem) if Path(each).is_file() or each in profiles]
+    meant = f' Did you mean "{near[0]}"?' if near else ""
+    what = "is not a file" if file.exists() else "there is no such file"
+    raise UsageError(f"{name}: {what}\n  {_NAMED_SO}{meant}")
 
 
 @cache

@@ -159,12 +159,8 @@ class SecretReader:
                 value = content.read(_MOST_BYTES).decode("utf-8-sig").strip()
         except OSError as error:
             raise _UnusableError(f"secret file {file} cannot be read: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise _UnusableError(f"secret file {file} is not text") from None
-        except ValueError:
-            raise _UnusableError(
-                f"secret file {str(file)!r} cannot be read: that is not a file name"
-            ) from None
+        except ValueError:  # not text, or not a file name
+            raise _UnusableError(f"secret file {str(file)!r} cannot be read as text") from None
         if not value:
             raise _UnusableError(f"secret file {file} is empty")
         return value

@@ -97,7 +97,7 @@ def test_folder_is_not_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / name).mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(UsageError, match=rf"{re.escape(name)}: is a folder"):
+    with pytest.raises(UsageError, match=rf"{re.escape(name)}: is not a file"):
         load_target(name)
 
 
@@ -170,7 +170,7 @@ def test_secret_is_read_from_a_file_beside_the_profile(tmp_path: Path, encoding:
         ("pipe", "is not a regular file"),
         ("folder", "is not a regular file"),
         ("/dev/zero", "is not a regular file"),
-        (r"no\u0000.key", "that is not a file name"),
+        (r"no\u0000.key", "cannot be read as text"),
     ],
 )
 def test_unreadable_secret_file_is_refused_at_once(load, tmp_path: Path, name: str, reason: str):

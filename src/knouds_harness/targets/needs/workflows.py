@@ -85,20 +85,17 @@ ANY_MODEL: Need[Model] = Need(
 )
 
 
+@cache
 def account_with_resource(operation: Operation) -> Need[str]:
     """Return the need for an account that has, can create or may use the resource of an operation."""
-    return _account_with_resource(operation.id, operation.path_parameters, operation.action)
-
-
-@cache
-def _account_with_resource(operation_id: str, parameters: tuple[str, ...], action: Action) -> Need[str]:
+    parameters = operation.path_parameters
     if parameters == ("id",):
         return _user_of(ASYNC_RUN, lambda found: found.key.user)
     if parameters == ("internalName",):
         return _user_of(MODEL_ACCOUNT, lambda key: key.user, ANY_MODEL)
-    if operation_id == "getPublicWorkflowSchema":
+    if operation.id == "getPublicWorkflowSchema":
         return _user_of(PUBLIC_WORKFLOW, lambda workflow: workflow.owner)
-    if parameters == ("slug",) and action is Action.WRITE:
+    if parameters == ("slug",) and operation.action is Action.WRITE:
         return _user_of(AUTHOR, lambda key: key.user)
     return _SOME_WORKFLOW if parameters == ("slug",) else _user_of(ANY_KEY, lambda key: key.user)
 
