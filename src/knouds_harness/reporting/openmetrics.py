@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from knouds_harness.printable import printable
 from knouds_harness.reporting.check.fact_status import fact_rows, status_counts
-from knouds_harness.reporting.load.columns import TIMES, LoadColumn, operation_columns, time_columns
+from knouds_harness.reporting.load.columns import OPERATION_COLUMNS, TIME_COLUMNS, TIMES, LoadColumn
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.operation_load import OperationLoad
@@ -148,11 +148,9 @@ def _of_check(record: RunRecord) -> Iterable[Metric]:
 def _by_operation(load: LoadResults) -> Iterable[Metric]:
     """Make one family of all columns with its name, each with the value of its label."""
     columns: list[tuple[str, LoadColumn[Any], Callable[[OperationLoad], Any]]] = [
-        ("", column, lambda each: each) for column in operation_columns(for_programs=True)
+        ("", column, lambda each: each) for column in OPERATION_COLUMNS
     ]
-    columns += [
-        (f"{kind}_", column, attrgetter(kind)) for kind in TIMES for column in time_columns(for_programs=True)
-    ]
+    columns += [(f"{kind}_", column, attrgetter(kind)) for kind in TIMES for column in TIME_COLUMNS]
     families: dict[str, tuple[LoadColumn[Any], dict[tuple[str, ...], float]]] = {}
     for prefix, column, part in columns:
         if not column.metric:
@@ -178,7 +176,7 @@ def _custom(load: LoadResults) -> Iterable[Metric]:
         {
             (each.name, column.label[1]): time_ms / _MS_PER_S
             for each in load.custom_metrics
-            for column in time_columns(for_programs=True)
+            for column in TIME_COLUMNS
             if column.label and each.times and (time_ms := column.figure(each.times)) is not None
         },
         *("name", "quantile"),

@@ -29,7 +29,7 @@ from knouds_harness.reporting.comparison.sides import read_change
 from knouds_harness.reporting.comparison.texts import lost_words
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.junit import junit, load_junit
-from knouds_harness.reporting.load.columns import TIMES, operation_columns, time_columns
+from knouds_harness.reporting.load.columns import OPERATION_COLUMNS, TIME_COLUMNS, TIMES
 from knouds_harness.reporting.load.headline import nothing_measured
 from knouds_harness.reporting.load.report import load_report
 from knouds_harness.reporting.markdown import markdown
@@ -141,8 +141,8 @@ def facts_csv(record: RunRecord) -> str:
 
 
 def operations_csv(load: LoadResults) -> str:
-    columns = operation_columns(for_programs=True)
-    times = [(kind, column) for kind in TIMES for column in time_columns(for_programs=True)]
+    columns = OPERATION_COLUMNS
+    times = [(kind, column) for kind in TIMES for column in TIME_COLUMNS]
     names = [*(column.key for column in columns), *(f"{kind}_{column.key}" for kind, column in times)]
     rows = [
         (

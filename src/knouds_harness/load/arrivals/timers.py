@@ -14,8 +14,6 @@ import gevent.hub
 
 from knouds_harness.measures.delay import BEAT_S
 
-_CLOCK_MONOTONIC: Final = 1  # what time.perf_counter reads on Linux
-_NONBLOCK: Final = os.O_NONBLOCK
 _ABSOLUTE: Final = 1
 _NS_PER_S: Final = 1_000_000_000
 _READ: Final = 1
@@ -39,7 +37,7 @@ class _TimerFd:
 
     def __init__(self, libc: ctypes.CDLL) -> None:
         self._settime = libc.timerfd_settime
-        self._file = libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK)
+        self._file = libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK)  # time.perf_counter's
         if self._file < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
         self._hub = gevent.hub.get_hub()
@@ -120,17 +118,14 @@ class LoopMonitor:
             self._due_s = time.perf_counter() + BEAT_S
             self._timer.set(self._due_s)
 
-    def take(self) -> list[tuple[float, float]]:
-        taken, self._beats = self._beats, []
-        return taken
+    def take(self) -> tuple[list[tuple[float, float]], list[tuple[float, float, float, float]]]:
+        """Return the beats and the stalls since the last call.
 
-    def take_stalls(self) -> list[tuple[float, float, float, float]]:
-        """Return the stalls since the last call.
-
-        Each has when a beat was due, how long the loop stood still, for how much of that this thread
+        A stall has when a beat was due, how long the loop stood still, for how much of that this thread
         computed, and for how much it waited for a processor that other work had.
         """
-        taken, self._stalls = self._stalls, []
+        taken = self._beats, self._stalls
+        self._beats, self._stalls = [], []
         return taken
 
     def _beat(self) -> None:

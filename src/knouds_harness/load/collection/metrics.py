@@ -253,12 +253,6 @@ class RunMetrics:
         ]
         return tuple(found[:_MOST_ERRORS])
 
-    def overall(self) -> Times:
-        return times(self.measured.ok())
-
-    def overall_by_label(self) -> dict[str, Times]:
-        return overall_by_label(self.measured)
-
     def ok_times_by_stage(self, planned: Sequence[PlannedStage]) -> list[OkTimes]:
         return [
             replace(each, operation=labelled(planned[number - 1].label(number), each.operation))

@@ -195,11 +195,12 @@ class GeneratingRun:
 
     def _extras(self) -> dict[str, Any]:
         arrivals = [*self._arrivals.values()]
+        lags, stalls = self._monitor.take()
         return {
             "sent_unix_s": now_unix_s(),
             "cpu_s": time.process_time(),
-            "lags": self._monitor.take(),
-            "stalls": self._monitor.take_stalls(),
+            "lags": lags,
+            "stalls": stalls,
             "waiting": self.seconds.recorder.waiting(),
             "arrivals": [sum(counts) for counts in zip(*(each.counts() for each in arrivals), strict=True)],
             "timer": arrivals[0].timer if arrivals else "",

@@ -14,7 +14,14 @@ from locust.env import Environment
 
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.collection.evidence_samples import SampleWriter
-from knouds_harness.load.collection.metrics import RunMetrics, cycles, ok_times, operations_of
+from knouds_harness.load.collection.metrics import (
+    RunMetrics,
+    cycles,
+    ok_times,
+    operations_of,
+    overall_by_label,
+    times,
+)
 from knouds_harness.load.invariants.verification import LoadVerification
 from knouds_harness.load.leader.validity import describe_missed, missed_bound, validity_of, with_doubts
 from knouds_harness.load.leader.workers import Workers
@@ -99,7 +106,7 @@ class RunResults:
         is_steady, steady_from_s = metrics.steadiness.from_s() if is_level else (None, None)
         invariants = verification.invariants() if verification else ()  # adds up what the next calls read
         verified_answers, answers = verification.verified_answers() if verification else (0, 0)
-        plan, overall = self._plan(), metrics.overall()
+        plan, overall = self._plan(), times(metrics.measured.ok())
         total = together(ALL_OPERATIONS, operations, overall)
         results = LoadResults(
             plan=plan,
@@ -114,7 +121,7 @@ class RunResults:
             objectives=(),
             cycles=cycles(metrics.measured.histograms),
             overall=overall,
-            overall_by_label=metrics.overall_by_label(),
+            overall_by_label=overall_by_label(metrics.measured),
             is_steady=is_steady,
             steady_from_s=steady_from_s,
             slow_seconds=metrics.steadiness.slow_seconds() if is_level else (),

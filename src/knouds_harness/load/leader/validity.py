@@ -43,6 +43,7 @@ _EXIT_CODES: Final = {
     LoadVerdict.MET: ExitCode.KEPT,
     LoadVerdict.MEASURED: ExitCode.KEPT,
 }
+_TOLD: Final = ("dropped", "cpu_share", "stalled_s", "own_s", "queued_s", "early_s")
 _NOTHING_ENDED: Final = "No request ended after the warm-up, so nothing was measured."
 
 
@@ -68,17 +69,12 @@ def judge_generator(
         asked_per_s=asked_per_s,
         achieved_per_s=achieved_per_s,
         arrivals=health.due,
-        dropped=health.dropped,
         unsent=health.due - health.handed - health.dropped,
         lateness=times(health.lateness),
         loop_lag=times(health.loop_lag),
-        cpu_share=health.cpu_share,
-        stalled_s=health.stalled_s,
-        own_s=health.own_s,
-        queued_s=health.queued_s,
-        early_s=health.early_s,
         accuracy=accuracy,
         delayed=tuple(chain.from_iterable(delay.figures_moved(each, accuracy=accuracy) for each in ok)),
+        **{each: getattr(health, each) for each in _TOLD},
     )
     longest_ms = max((each.service.max_s * 1e3 for each in ok), default=0.0)
     found = [*((Doubt.MISSING, reason) for reason in missing), *_reasons(judged, longest_ms, overload)]

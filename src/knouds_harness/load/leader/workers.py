@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 import gevent
@@ -23,18 +23,6 @@ from knouds_harness.targets.budget import Budget, credits_of
 _ASSEMBLE_WITHIN_S: Final = 15.0
 _LARGEST_CLOCK_ERROR_S: Final = 0.5
 _LOOK_EVERY_S: Final = 0.5
-_SUMS: Final = (
-    "stalled_s",
-    "own_s",
-    "queued_s",
-    "early_s",
-    "due",
-    "handed",
-    "dropped",
-    "runs",
-    "spent_credits",
-    "in_flight",
-)
 
 
 @dataclass(kw_only=True)
@@ -74,6 +62,9 @@ class Health:
         sums = {name: getattr(self, name) - getattr(earlier, name) for name in _SUMS}
         lateness, loop_lag = self.lateness.since(earlier.lateness), self.loop_lag.since(earlier.loop_lag)
         return replace(self, lateness=lateness, loop_lag=loop_lag, **sums)
+
+
+_SUMS: Final = tuple(each.name for each in fields(Health) if each.default == 0 and each.name != "cpu_share")
 
 
 def together(processes: Iterable[Health]) -> Health:

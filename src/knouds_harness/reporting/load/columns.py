@@ -188,6 +188,9 @@ TIME_COLUMNS: tuple[LoadColumn[Times], ...] = (
         rank=1,
     ),
 )
+SHOWN_COLUMNS: Final = [column for column in OPERATION_COLUMNS if not column.is_for_programs]
+SHOWN_TIMES: Final = [column for column in TIME_COLUMNS if not column.is_for_programs]
+"""The columns that people see, of operations and of times."""
 
 
 def byte_size(number: float) -> str:
@@ -204,20 +207,10 @@ def rows_of(load: LoadResults) -> list[OperationLoad]:
     return [*load.operations, *(load.totals if len(load.operations) > 1 else ())]
 
 
-def operation_columns(*, for_programs: bool = False) -> list[LoadColumn[OperationLoad]]:
-    """The columns of operations: those that people see, or all."""
-    return [column for column in OPERATION_COLUMNS if for_programs or not column.is_for_programs]
-
-
-def time_columns(*, for_programs: bool = False) -> list[LoadColumn[Times]]:
-    """The columns of times: those that people see, or all."""
-    return [column for column in TIME_COLUMNS if for_programs or not column.is_for_programs]
-
-
 def point_times(point: CapacityPoint) -> dict[str, str]:
     """Return the recorded times of a point of a capacity search, by heading, formatted for people."""
     return {
         column.heading: milliseconds(time)
-        for column in time_columns()
+        for column in SHOWN_TIMES
         if (time := getattr(point, column.key, None)) is not None
     }

@@ -10,13 +10,13 @@ from knouds_harness.measures.delay import causes, remedy
 from knouds_harness.measures.objectives import figure_text, milliseconds, observed_text, short_name
 from knouds_harness.reporting.load.columns import (
     PHASES,
+    SHOWN_COLUMNS,
+    SHOWN_TIMES,
     TRAFFIC_COLUMNS,
     LoadColumn,
     Subject,
-    operation_columns,
     point_times,
     rows_of,
-    time_columns,
 )
 from knouds_harness.reporting.load.headline import STATE_LABELS, verdict_on
 from knouds_harness.reporting.report import (
@@ -103,7 +103,7 @@ def percentile_table(load: LoadResults) -> Table:
     totals = load.totals if load.overall and len(load.operations) > 1 else ()
     rows: list[Sequence[Words]] = []
     for each in (*totals, *load.operations):
-        rows.append((each.operation, "response", *(_with_doubt(column, each) for column in time_columns())))
+        rows.append((each.operation, "response", *(_with_doubt(column, each) for column in SHOWN_TIMES)))
         others = {
             "service": each.service if load.plan.model == "open" else None,  # in the closed model the same
             "not ok": each.refused_response,
@@ -111,30 +111,30 @@ def percentile_table(load: LoadResults) -> Table:
         }
         if not is_total(each.operation):
             rows += [
-                (each.operation, kind, *_cells(time_columns(), times, with_unit=False))
+                (each.operation, kind, *_cells(SHOWN_TIMES, times, with_unit=False))
                 for kind, times in others.items()
                 if times and (times.count or kind == "service")
             ]
     columns = (Column("Operation", is_name=True), Column("Time in ms"))
     operations = [str(operation) for operation, *_ in rows]
-    return _figure_table("Percentiles", columns, time_columns(), rows, operations=operations)
+    return _figure_table("Percentiles", columns, SHOWN_TIMES, rows, operations=operations)
 
 
 def phase_table(load: LoadResults) -> Table:
-    blank = ["-"] * (len(time_columns()) - 1)
+    blank = ["-"] * (len(SHOWN_TIMES) - 1)
     waited = [
         ("waited", each.operation, f"{each.service.count:,}", milliseconds(waited_ms), *blank)
         for each in load.operations
         if load.plan.model == "open" and (waited_ms := _waited_ms(each)) is not None
     ]
     rows = [
-        (phase, each.operation, f"{times.count:,}", *_cells(time_columns(), times))
+        (phase, each.operation, f"{times.count:,}", *_cells(SHOWN_TIMES, times))
         for kind, phase in PHASES.items()
         for each in load.operations
         if (times := getattr(each, kind)).count
     ]
     columns = (Column("Phase"), Column("Operation", is_name=True), *numbers("Count"))
-    return _figure_table("Phases", columns, time_columns(), [*waited, *rows])
+    return _figure_table("Phases", columns, SHOWN_TIMES, [*waited, *rows])
 
 
 def _waited_ms(load: OperationLoad) -> float | None:
@@ -177,7 +177,7 @@ def _point_cells(point: CapacityPoint, headings: Sequence[str]) -> Sequence[Word
 
 
 def operation_table(load: LoadResults) -> Table:
-    return _operations_table("Requests by status", load, operation_columns())
+    return _operations_table("Requests by status", load, SHOWN_COLUMNS)
 
 
 def _operations_table(label: str, load: LoadResults, columns: Sequence[LoadColumn[OperationLoad]]) -> Table:
@@ -209,7 +209,7 @@ def stage_table(load: LoadResults) -> Table:
     """What was due in each stage of the plan, all operations together."""
     totals = [each.total for each in load.stages]
     counts = [each for each in _that_matter(totals) if each.key in _OF_STAGES]
-    figures = [each for each in time_columns() if each.is_in_text]
+    figures = [each for each in SHOWN_TIMES if each.is_in_text]
     rows = [
         (
             each.label,
@@ -232,7 +232,7 @@ def stage_table(load: LoadResults) -> Table:
 
 def custom_table(load: LoadResults) -> Table:
     """Counters and times of the scenario's own; without times it has no columns of times."""
-    shown = [each for each in time_columns() if each.is_in_text]
+    shown = [each for each in SHOWN_TIMES if each.is_in_text]
     figures = shown if any(each.times for each in load.custom_metrics) else []
     rows = [
         (
@@ -252,13 +252,13 @@ def operation_text_table(load: LoadResults) -> Table:
     """Statuses that never came, and some percentiles, are left out."""
     rows = rows_of(load)
     counts = _that_matter(rows)
-    times = [each for each in time_columns() if each.is_in_text]
+    times = [each for each in SHOWN_TIMES if each.is_in_text]
     cells = [(*_cells(counts, each), *(_with_doubt(column, each) for column in times)) for each in rows]
     return _text_table(load, "Times in ms", [*counts, *times], cells)
 
 
 def _that_matter(rows: Sequence[OperationLoad]) -> list[LoadColumn[OperationLoad]]:
-    return [each for each in operation_columns() if any(map(each.matters, rows))]
+    return [each for each in SHOWN_COLUMNS if any(map(each.matters, rows))]
 
 
 def _with_doubt(column: LoadColumn[Times], load: OperationLoad) -> Words:
@@ -272,7 +272,7 @@ def _with_doubt(column: LoadColumn[Times], load: OperationLoad) -> Words:
 
 def phase_text_table(load: LoadResults) -> Table:
     """The medians of phases, bytes and connections."""
-    (median,) = (column for column in time_columns() if column.key == "p50_ms")
+    (median,) = (column for column in SHOWN_TIMES if column.key == "p50_ms")
     phases = {
         kind: replace(median, heading=phase, rank=_RANK_BY_PHASE.get(kind, 7))
         for kind, phase in PHASES.items()
@@ -344,12 +344,12 @@ def cycle_table(cycles: Cycles) -> Table:
         "lost to polling, at most": cycles.lost_to_polling,
     }
     rows = [
-        (kind, f"{times.count:,}", *_cells(time_columns(), times))
+        (kind, f"{times.count:,}", *_cells(SHOWN_TIMES, times))
         for kind, times in kinds.items()
         if times.count
     ]
     columns = (Column("Time", is_name=True), *numbers("Count"))
-    return _figure_table("Times of cycles", columns, time_columns(), rows)
+    return _figure_table("Times of cycles", columns, SHOWN_TIMES, rows)
 
 
 def poll_table(polls: Mapping[int, int]) -> Table:

@@ -22,11 +22,11 @@ def wait():
 
 
 def next_beats(monitor):
-    """Let the loop turn until a beat has come."""
+    """Let the loop turn until a beat has come; return the beats, and the stalls."""
     with gevent.Timeout(5):
-        while not (beats := monitor.take()):
+        while not (taken := monitor.take())[0]:
             gevent.sleep(0.001)
-    return beats
+    return taken
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def longest():
         monitor.begin()
         next_beats(monitor)
         stop()
-        next_beats(monitor)
-        return max(monitor.take_stalls(), key=lambda each: each[1])
+        _, stalls = next_beats(monitor)
+        return max(stalls, key=lambda each: each[1])
 
     return stopped_by
 
@@ -60,12 +60,9 @@ def test_beats_within_a_stall_are_one_stall():
     monitor = LoopMonitor()
     monitor.begin()
     next_beats(monitor)
-    monitor.take_stalls()
     wait()
-    beats = next_beats(monitor)
 
-    stalls = [each for each in monitor.take_stalls() if each[1] > 0.5 * STOPPED_S]
-    late = [each for each in beats if each[1] > 0.5 * STOPPED_S]
+    late, stalls = ([each for each in found if each[1] > 0.5 * STOPPED_S] for found in next_beats(monitor))
 
     assert len(stalls) == 1
     assert len(late) > 2

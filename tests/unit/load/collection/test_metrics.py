@@ -4,7 +4,13 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from knouds_harness.load.collection.metrics import RunMetrics, ok_times, operations_of, times
+from knouds_harness.load.collection.metrics import (
+    RunMetrics,
+    ok_times,
+    operations_of,
+    overall_by_label,
+    times,
+)
 from knouds_harness.load.collection.seconds import (
     BODY,
     CONNECT,
@@ -121,7 +127,7 @@ def test_requests_with_a_label_are_counted_together_too():
 
     metrics.add(Second(unix_s=1003, histograms=histograms))
 
-    found = metrics.overall_by_label()
+    found = overall_by_label(metrics.measured)
     assert {label: each.count for label, each in found.items()} == {
         "Readers": 2,
         "Readers: large": 1,
@@ -154,7 +160,7 @@ def test_counters_and_times_of_ones_own_are_no_requests():
         times(histogram(*[12, 14] * 2)),
     )
     assert operations_of(metrics.measured, 2.0) == ()
-    assert metrics.ended.total() == len(metrics.overall_by_label()) == 0
+    assert metrics.ended.total() == len(overall_by_label(metrics.measured)) == 0
     (stage,) = metrics.stages([PlannedStage(duration_s=5.0, start=0.0, end=5.0)] * 2)
     assert [each.operation for each in stage.named] == [
         *("stage 2: all operations", "stage 2: hits", "stage 2: retries", "stage 2: Readers: render")

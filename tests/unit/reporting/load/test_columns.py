@@ -10,7 +10,7 @@ from load_records import load_run, lognormal_seconds
 from rendering import Page, printed, samples
 
 from knouds_harness.reporting.comparison.load_figures import load_figures
-from knouds_harness.reporting.load.columns import operation_columns, time_columns
+from knouds_harness.reporting.load.columns import SHOWN_COLUMNS, SHOWN_TIMES
 from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.load_record import load_file_format
 from knouds_harness.runs.load_results import LOAD_FILE
@@ -21,8 +21,8 @@ OPERATIONS = ["getPublicWorkflowSchema", "runWorkflow async"]
 ROWS = [*OPERATIONS, ALL_OPERATIONS]
 NEVER_CAME = {"throttled", "refused", "wrong"}
 IN_TEXT = [
-    *(each.heading.lower() for each in operation_columns() if each.key not in NEVER_CAME),
-    *(each.heading.lower() for each in time_columns() if each.is_in_text),
+    *(each.heading.lower() for each in SHOWN_COLUMNS if each.key not in NEVER_CAME),
+    *(each.heading.lower() for each in SHOWN_TIMES if each.is_in_text),
 ]
 PHASES = ["tls", "first byte", "body", "opened", "reused", "sent", "received"]
 
@@ -112,8 +112,8 @@ def test_figures_are_the_same_in_every_report_for_people(folder, operation):
     """Tables of text have five times without their unit, and leave out statuses that never occurred."""
     results = results_of(folder)
     row = next(row for row in (*results.operations, results.total) if row.operation == operation)
-    counts = {each.heading.lower(): each.text(row) for each in operation_columns()}
-    times = {each.heading.lower(): each.text(row.response) for each in time_columns()}
+    counts = {each.heading.lower(): each.text(row) for each in SHOWN_COLUMNS}
+    times = {each.heading.lower(): each.text(row.response) for each in SHOWN_TIMES}
     text = {name: figure.removesuffix(" ms") for name, figure in (counts | times).items() if name in IN_TEXT}
 
     assert in_terminal(folder, "times in ms", operation) == text
@@ -226,7 +226,7 @@ def test_older_record_is_shown_with_dashes_for_missing_figures(older):
     compared = load_figures(read_run(older)).figures[OPERATIONS[0]]
 
     assert (first["p95"], of_all["p99"], of_all["requests"]) == ("-", "-", "4,060")
-    keys = [each.key for each in time_columns()]
+    keys = [each.key for each in SHOWN_TIMES]
     assert in_page(older, OPERATIONS[0], "response")[0][keys.index("p95_ms")] == "-"
     assert table["response_p95_ms"] == table["response_mean_ms"] == table["throughput_per_s"] == ""
     assert "throughput" not in first
