@@ -123,72 +123,57 @@ def test_points_share_the_credits(search):
     assert found_by(launched)[1].cost_credits == 30.0 * len(points.asked)
 
 
+def then(exit_code: ExitCode, note: str = "", **when: Any) -> Points:
+    """Points of which the third, and all that follow, end otherwise."""
+    return Points(1000, then=Launched(exit_code=exit_code, folder=None, note=note), **when)
+
+
 @pytest.mark.parametrize(
-    ("ended", "outcome", "note"),
+    ("points", "exit_code", "outcome", "limit"),
     [
-        (Launched(exit_code=ExitCode.INTERRUPTED, folder=None), RunOutcome.INTERRUPTED, "interrupted"),
-        (
-            Launched(exit_code=ExitCode.GUARD, folder=None, note="no credits are left"),
-            RunOutcome.STOPPED,
-            "no credits are left",
-        ),
+        (then(ExitCode.INTERRUPTED), ExitCode.INTERRUPTED, RunOutcome.INTERRUPTED, "interrupted"),
+        (Points(1000, interrupted_at=2), ExitCode.INTERRUPTED, RunOutcome.INTERRUPTED, "interrupted"),
+        (then(ExitCode.GUARD, "no credits"), ExitCode.GUARD, RunOutcome.STOPPED, "no credits"),
+        (then(ExitCode.UNREACHABLE, "silent"), ExitCode.UNREACHABLE, RunOutcome.STOPPED, "silent"),
     ],
-    ids=["interrupted", "stopped by a guard"],
+    ids=["interrupted", "interrupted between points", "stopped by a guard", "unreachable"],
 )
-def test_search_that_ends_early_keeps_its_points(search, ended, outcome, note):
+def test_search_that_ends_early_keeps_its_points(search, points, exit_code, outcome, limit):
     """The record says why there are no more points."""
-    launched = search(Points(1000, then=ended))
+    launched = search(points)
 
     record, _, capacity = found_by(launched)
-    assert (launched.exit_code, record.outcome) == (ended.exit_code, outcome)
-    assert capacity.limit == note
-    assert len(capacity.points) == 2
-
-
-def test_interruption_between_points_ends_the_search(search):
-    launched = search(Points(1000, interrupted_at=2))
-
-    record, _, capacity = found_by(launched)
-    assert (launched.exit_code, record.outcome) == (ExitCode.INTERRUPTED, RunOutcome.INTERRUPTED)
-    assert capacity.limit == "interrupted"
+    assert (launched.exit_code, record.outcome, capacity.limit) == (exit_code, outcome, limit)
     assert len(capacity.points) == 2
 
 
 def test_unreachable_target_is_tried_once_more(search):
-    """It answered before, so one bad moment decides nothing; a second failure ends the search."""
-    unreachable = Launched(exit_code=ExitCode.UNREACHABLE, folder=None, note="nobody answers")
-    points = Points(1000, then=unreachable)
+    """It answered before, so one bad moment decides nothing."""
+    points = then(ExitCode.UNREACHABLE)
 
-    launched = search(points)
+    search(points)
 
     assert [each["--rate"] for each in points.asked] == ["10", "20", "40", "40"]
-    assert launched.exit_code == ExitCode.UNREACHABLE
-    assert found_by(launched)[2].limit == "nobody answers"
 
 
-def test_search_without_a_measured_point_has_no_report(search):
-    """The command says why, if not even the first point could be measured."""
-    unreachable = Launched(exit_code=ExitCode.UNREACHABLE, folder=None, note="nobody answers")
+@pytest.mark.parametrize(
+    ("points", "within_s", "exit_code", "note"),
+    [
+        (then(ExitCode.UNREACHABLE, "silent", after=0), 600.0, ExitCode.UNREACHABLE, "silent"),
+        (
+            Points(1000, operations=(operation(requests=7, refused=7),)),
+            *(600.0, ExitCode.BREACH, "7 of 7 requests were refused"),
+        ),
+        (Points(1000), 4.0, ExitCode.INVALID_MEASUREMENT, "within 4 s"),
+    ],
+    ids=["unreachable", "refused", "no time"],
+)
+def test_search_without_a_measured_point_has_no_report(search, points, within_s, exit_code, note):
+    """The command says why."""
+    launched = search(points, within_s=within_s)
 
-    assert search(Points(0, then=unreachable, after=0)) == unreachable
-
-
-def test_search_whose_requests_are_all_refused_is_a_breach(search):
-    """No rate was found, and the generator was not the limit."""
-    refused = (operation(requests=7, refused=7),)
-
-    launched = search(Points(1000, operations=refused))
-
-    assert launched.exit_code == ExitCode.BREACH
-    assert launched.folder is None
-    assert "7 of 7 requests were refused" in launched.note
-
-
-def test_point_that_would_not_end_in_time_is_not_started(search):
-    launched = search(Points(1000), within_s=4.0)
-
-    assert (launched.folder, launched.exit_code) == (None, ExitCode.INVALID_MEASUREMENT)
-    assert "within 4 s" in launched.note
+    assert (launched.folder, launched.exit_code) == (None, exit_code)
+    assert note in launched.note
 
 
 def test_target_that_keeps_no_rate_fails_the_search(search):
