@@ -12,10 +12,13 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from knouds_harness.contract.operations import Action
+from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.scenario import ScenarioUser
 from knouds_harness.load.workload.accounts import InputLine
 from knouds_harness.load.workload.workload import Workload
+from knouds_harness.measures.histograms import Histogram
+from knouds_harness.runs.operation_load import RequestStatus
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits, Model, Persona, Workflow
 
@@ -104,6 +107,16 @@ class Said:
 
     def json(self) -> Any:
         return json.loads(self.content)
+
+
+def second_of(unix_s: int, *, took_s: float = 0.001, operation: str = "getWhoami", **counts: int) -> Second:
+    """Return a second in which so many requests of an operation ended, by status."""
+    second = Second(unix_s=unix_s)
+    for status, count in counts.items():
+        if count:
+            histogram = second.histograms[SeriesKey(operation, RequestStatus(status))] = Histogram()
+            histogram.record(took_s, count)
+    return second
 
 
 def limited(remaining: int, *, limit: int = 100, reset_unix_s: int = RESET_UNIX_S) -> dict[str, str]:

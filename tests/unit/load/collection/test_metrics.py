@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 
 import pytest
+from load_records import histogram_of
 
 from knouds_harness.load.collection.metrics import (
     RunMetrics,
@@ -22,7 +23,7 @@ from knouds_harness.load.collection.seconds import (
     Traffic,
     now_unix_s,
 )
-from knouds_harness.measures.histograms import Histogram, merged
+from knouds_harness.measures.histograms import merged
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
@@ -38,10 +39,7 @@ from knouds_harness.runs.operation_load import (
 
 
 def histogram(*times_ms):
-    made = Histogram()
-    for each in times_ms:
-        made.record(each / 1e3)
-    return made
+    return histogram_of(times_ms)
 
 
 def begun(start_unix_s, *, warm_up_s=0.0):

@@ -11,6 +11,7 @@ import pytest
 from clocks import Clock
 from hypothesis import given
 from hypothesis import strategies as st
+from load_records import histogram_of
 
 from knouds_harness.load.client.http_answer import Answer, Opening, TimedOut
 from knouds_harness.load.client.response import Response, error_code
@@ -88,10 +89,7 @@ def tell(recorder: Counted, response_time_ms: float = 1.0, **event: Any) -> None
 
 
 def counted(*durations_ms: float) -> Histogram:
-    histogram = Histogram()
-    for duration_ms in durations_ms:
-        histogram.record(duration_ms / 1000)
-    return histogram
+    return histogram_of(durations_ms)
 
 
 def test_requests_are_counted_by_second_operation_and_status(recorder, clock):

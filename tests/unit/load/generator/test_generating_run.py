@@ -74,17 +74,14 @@ def generating(environment: Environment, *arguments: str) -> GeneratingRun:
 
 
 def test_answers_in_flight_at_the_end_may_time_out(here, there):
-    """Or those of a server that stands still would be in no status."""
+    """Or those of a server that stands still would be in no status; without a target, ten seconds do."""
     leading(here)
     generating(there)
+    aimless = Environment()
+    messages.set_stop_timeout(aimless, None)
 
     assert min(here.stop_timeout, there.stop_timeout) > TARGET.limits.timeout_s
-
-
-def test_answers_without_a_target_are_awaited_for_ten_seconds(here):
-    messages.set_stop_timeout(here, None)
-
-    assert here.stop_timeout == 10
+    assert aimless.stop_timeout == 10
 
 
 def arrivals_of(run: GeneratingRun) -> Any:
@@ -120,20 +117,6 @@ def user_in(environment: Environment) -> Any:
     return user_class(environment)
 
 
-def test_request_of_a_user_is_counted_in_the_results(here, there):
-    run, sender = leading(here), generating(there)
-    here.events.test_start.fire(environment=here)
-
-    fire(there)
-    hand_over(sender, run)
-    run.seconds.hand_out(everything=True)
-
-    results = run.results()
-    assert [(each.operation, each.requests) for each in results.operations] == [("getWhoami", 1)]
-    assert results.plan.workers == 1
-    assert here.stats.total.num_requests == 1
-
-
 @pytest.mark.parametrize(("own_s", "used_s"), [(60.0, 30.0), (5.0, 5.0)])
 def test_users_time_out_as_the_profile_says(there, own_s, used_s):
     """Or as their class says, if that is less: a silent target does not block them."""
@@ -160,7 +143,9 @@ def test_changing_the_clock_during_load_changes_no_figure(here, there, monkeypat
     run.seconds.hand_out(everything=True)
 
     results = run.results()
-    assert [each.requests for each in results.operations] == [2]
+    assert [(each.operation, each.requests) for each in results.operations] == [("getWhoami", 2)]
+    assert results.plan.workers == 1
+    assert here.stats.total.num_requests == 2
     assert 0 < results.operations[0].requests / results.operations[0].per_s < 60
 
 

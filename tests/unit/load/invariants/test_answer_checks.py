@@ -88,26 +88,6 @@ def test_wrong_success_is_reported_under_its_fact(changes, fact):
     assert facts[fact] == (4, 2, 0)
 
 
-@pytest.mark.parametrize(
-    ("answer", "fact"),
-    [
-        (Said(b"{", path="/api/whoami"), "ground.responses-are-json-objects"),
-        (Said([ACCOUNT], path="/api/whoami"), "ground.responses-are-json-objects"),
-        (
-            Said({"user": ACCOUNT}, path="/api/whoami", headers={"content-type": "text/html"}),
-            "ground.json-content-type",
-        ),
-        (Said({"user": ACCOUNT}, path="/api/whoami", status=203), "ground.status-is-documented"),
-    ],
-    ids=["cut short", "an array", "another type", "another status"],
-)
-def test_success_of_the_wrong_form_is_wrong(answer, fact):
-    (verdict,), facts = judged("getWhoami", answer)
-
-    assert verdict.fact
-    assert facts[fact][1] == 1
-
-
 NESTED = b'{"user": {"id": "usr_1", "role": ' + b"[" * 300 + b"]" * 300 + b"}}"
 
 

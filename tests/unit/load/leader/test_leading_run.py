@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from load_records import histogram_of
-from load_workload import TOLD, FakeMaster, options
+from load_workload import TOLD, FakeMaster, options, second_of
 from locust.env import Environment
 
 from knouds_harness.errors import ExitCode, GuardStop, TargetUnreachable, UsageError
 from knouds_harness.exchange.usage import ShownCharges
-from knouds_harness.load.collection.seconds import ROWS, Error, Second, SeriesKey, now_unix_s
+from knouds_harness.load.collection.seconds import ROWS, Error, Second, now_unix_s
 from knouds_harness.load.leader import leading_run
 from knouds_harness.load.leader.leading_run import LeadingRun
 from knouds_harness.load.leader.record_writer import LoadRecordWriter
@@ -19,7 +19,6 @@ from knouds_harness.load.leader.workers import Health
 from knouds_harness.load.messages import FinalReports
 from knouds_harness.load.workload.limits import LoadLimits
 from knouds_harness.load.workload.preflight import LoadSetup
-from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, TASK, RequestStatus
 from knouds_harness.runs.record import read_run
 from knouds_harness.targets.profile import Target
@@ -49,14 +48,10 @@ def leading(environment, tmp_path):
         each.discard()
 
 
-def second_of(
-    at_s: int, *, ok: int = 0, failed: int = 0, operation: str = "getWhoami", code: str = ""
+def second_after(
+    at_s: int, *, operation: str = "getWhoami", code: str = "", failed: int = 0, **counts: int
 ) -> Second:
-    second = Second(unix_s=START_UNIX_S + at_s)
-    for status, count in ((RequestStatus.OK, ok), (RequestStatus.FAILED, failed)):
-        if count:
-            histogram = second.histograms.setdefault(SeriesKey(operation, status), Histogram())
-            histogram.record(0.001, count)
+    second = second_of(START_UNIX_S + at_s, operation=operation, failed=failed, **counts)
     if failed:
         second.errors[Error(operation, RequestStatus.FAILED, 0, code)] = failed
     return second
@@ -72,9 +67,9 @@ def test_seconds_become_metrics(leading):
     run = leading("--users", "3")
     run.begin(START_UNIX_S)
 
-    run.add_second(second_of(0, ok=3))
-    run.add_second(second_of(1, ok=2, failed=1))
-    run.add_second(second_of(0, ok=1))
+    run.add_second(second_after(0, ok=3))
+    run.add_second(second_after(1, ok=2, failed=1))
+    run.add_second(second_after(0, ok=1))
 
     results = run.results()
     assert [(each.operation, each.requests) for each in results.operations] == [("getWhoami", 7)]
@@ -85,7 +80,7 @@ def test_seconds_become_metrics(leading):
 
 def test_requests_before_the_load_are_left_out(leading):
     run = leading("--rate", "10")
-    run.add_second(second_of(0, ok=3))
+    run.add_second(second_after(0, ok=3))
 
     run.begin(START_UNIX_S + 1)
 
@@ -122,7 +117,7 @@ def test_doubt_makes_the_measurement_invalid(leading, environment, second, exit_
     """But a breach stays a breach, also in a run that was stopped."""
     run = leading()
     run.begin(START_UNIX_S)
-    run.add_second(second_of(0, **second))
+    run.add_second(second_after(0, **second))
 
     run.doubt("The run lost a worker.")
     run.stop("Ended early.", None)
@@ -208,7 +203,7 @@ def test_rates_so_far_are_those_of_the_time_that_is_counted(leading, environment
     environment.runner.hear(ROWS, "a", rows=((), (), ()), epoch_s=0.0, workflows=(), **told)
 
     for number in range(2):
-        second = replace(second_of(0, ok=100), unix_s=int(start_unix_s) + number)
+        second = replace(second_after(0, ok=100), unix_s=int(start_unix_s) + number)
         run.add_second(second)
 
     results = run.results()
@@ -248,7 +243,7 @@ def test_missed_bound_ends_the_run(leading, environment, bound, operation):
     run.begin(START_UNIX_S)
 
     for at_s in range(10):
-        run.add_second(second_of(at_s, ok=1, failed=1))
+        run.add_second(second_after(at_s, ok=1, failed=1))
     run.conclude()
 
     assert environment.process_exit_code == ExitCode.BREACH
@@ -263,7 +258,7 @@ def test_load_that_is_over_cannot_end_early(leading):
     run.begin(START_UNIX_S)
 
     for at_s in range(60, 75):
-        run.add_second(second_of(at_s, failed=1))
+        run.add_second(second_after(at_s, failed=1))
 
     assert run.results().note == ""
 
@@ -273,7 +268,7 @@ def test_exception_of_a_task_is_printed_once(leading, capsys):
     run.begin(START_UNIX_S)
 
     for at_s in range(3):
-        run.add_second(second_of(at_s, failed=1, operation=f"{TASK}look", code="KeyError: 'a' (x.py:3)"))
+        run.add_second(second_after(at_s, failed=1, operation=f"{TASK}look", code="KeyError: 'a' (x.py:3)"))
 
     assert capsys.readouterr().err.count("KeyError") == 1
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from load_workload import second_of
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.schedule import Shape
 from knouds_harness.load.collection.metrics import RunMetrics
 from knouds_harness.load.collection.rows import Waiting
-from knouds_harness.load.collection.seconds import Error, Second, SeriesKey, now_unix_s
+from knouds_harness.load.collection.seconds import Error, Second, now_unix_s
 from knouds_harness.load.leader.progress import ProgressTeller
 from knouds_harness.load.leader.workers import Health
-from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_progress import Listener, ProgressMessage
 from knouds_harness.runs.operation_load import RequestStatus
 
@@ -69,19 +69,9 @@ def progress(teller, listener):
     return told
 
 
-def second(unix_s, *, late_s=0.0, **counts):
-    histograms = {}
-    for status, count in counts.items():
-        for measure, took_s in (("response", 0.001 + late_s), ("service", 0.001)):
-            series = SeriesKey("getWhoami", RequestStatus(status), measure)
-            histograms[series] = histogram = Histogram()
-            histogram.record(took_s, count)
-    return Second(unix_s=unix_s, histograms=histograms)
-
-
 def test_progress_has_all_requests_and_the_recent_rate(progress, metrics):
     for unix_s in range(100, 120):
-        metrics.add(second(unix_s, ok=10 if unix_s < 110 else 50))
+        metrics.add(second_of(unix_s, ok=10 if unix_s < 110 else 50))
 
     now = progress()
 
@@ -91,9 +81,9 @@ def test_progress_has_all_requests_and_the_recent_rate(progress, metrics):
 
 def test_counts_are_as_new_as_the_clock(teller, listener, metrics):
     """They include seconds that are not over, or wait for late parts; rate and times do not."""
-    metrics.add(second(100, ok=10))
+    metrics.add(second_of(100, ok=10))
     error = Error("a", RequestStatus.FAILED, 500, "X")
-    teller.tell([second(101, ok=5), replace(second(102, failed=2), errors=Counter({error: 2}))])
+    teller.tell([second_of(101, ok=5), replace(second_of(102, failed=2), errors=Counter({error: 2}))])
 
     now = listener.hear().progress
 
@@ -140,9 +130,9 @@ def test_errors_are_grouped_most_frequent_first(progress, metrics):
 
 
 def test_message_is_received_as_it_was_sent(teller, listener, metrics):
-    metrics.add(second(100, ok=10))
+    metrics.add(second_of(100, ok=10))
     teller.tell()
-    metrics.add(second(101, failed=1))
+    metrics.add(second_of(101, failed=1))
     teller.conclude(ExitCode.BREACH)
 
     told = listener.hear()

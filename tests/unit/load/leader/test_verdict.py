@@ -6,17 +6,16 @@ from dataclasses import replace
 
 import pytest
 from load_records import load_results, missed, operation, validity
+from load_workload import second_of
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.schedule import Shape
 from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics
 from knouds_harness.load.collection.rows import Waiting
-from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.load.leader.validity import describe_missed, exit_code_of, exit_summary, missed_bound
-from knouds_harness.measures.histograms import Histogram
 from knouds_harness.measures.objectives import parse_objectives
 from knouds_harness.runs.load_results import Doubt, Invariant, JudgedObjective
-from knouds_harness.runs.operation_load import RequestStatus, TaskError
+from knouds_harness.runs.operation_load import TaskError
 
 UNSENT = validity(is_valid=False, reasons=("Too few.",), doubts=(Doubt.UNSENT,))
 DELAYED = validity(is_valid=False, reasons=("Too late.",), doubts=(Doubt.DELAY,))
@@ -27,15 +26,6 @@ KEPT = Invariant(fact="async.status-edges", says="Statuses go forward.", seen=5,
 
 
 CONSTANT = Shape.of("constant", 50.0, 60.0)
-
-
-def second(unix_s, *, ok=0, failed=0, took_s=0.001):
-    histograms = {}
-    for status, count in ((RequestStatus.OK, ok), (RequestStatus.FAILED, failed)):
-        if count:
-            histograms[SeriesKey("getWhoami", status)] = histogram = Histogram()
-            histogram.record(took_s, count)
-    return Second(unix_s=unix_s, histograms=histograms)
 
 
 def first_miss(bound, seconds, *, warm_up_s=0.0, shape=CONSTANT, waiting=()):
@@ -50,7 +40,7 @@ def first_miss(bound, seconds, *, warm_up_s=0.0, shape=CONSTANT, waiting=()):
 
 
 def test_miss_over_the_whole_window_is_found():
-    at, judged = first_miss("* error_rate < 0.4", [second(100 + i, ok=1, failed=1) for i in range(20)])
+    at, judged = first_miss("* error_rate < 0.4", [second_of(100 + i, ok=1, failed=1) for i in range(20)])
 
     assert at == 100 + RECENT_S - 1
     assert (judged.operation, judged.measure, judged.observed) == ("getWhoami", "error_rate", 0.5)
@@ -71,7 +61,7 @@ def test_miss_over_the_whole_window_is_found():
 )
 def test_bound_that_can_only_be_missed_ends_the_run_before_the_window_is_over(bound, each, first_s):
     """Whatever comes in the rest of the ten seconds: as many requests again, all ok and at once."""
-    found = first_miss(bound, [second(100 + at_s, **each) for at_s in range(30)])
+    found = first_miss(bound, [second_of(100 + at_s, **each) for at_s in range(30)])
 
     assert found and found[0] - 100 == first_s if first_s else found is None
     assert found is None or found[1].over_s == first_s + 1
@@ -91,7 +81,7 @@ def test_bound_that_can_only_be_missed_ends_the_run_before_the_window_is_over(bo
 )
 def test_requests_in_flight_are_at_least_as_late_as_they_wait(bound, waited_s, first_s):
     """A target that stops answering ends the run before its requests time out."""
-    seconds = [second(100 + at_s, ok=100 * (at_s < 3)) for at_s in range(11)]
+    seconds = [second_of(100 + at_s, ok=100 * (at_s < 3)) for at_s in range(11)]
 
     found = first_miss(bound, seconds, waiting=[Waiting("getWhoami", waited_s, 150)])
 
@@ -112,38 +102,41 @@ def test_missed_bound_says_how_many_requests_wait_for_longer():
 
 def test_bound_is_not_missed_while_the_load_rises_and_may_answer_better():
     """Half of the first requests fail; ten times as many are due in the rest of the ten seconds."""
-    seconds = [second(100 + at_s, ok=10 * at_s, failed=5 * (at_s < 2)) for at_s in range(30)]
+    seconds = [second_of(100 + at_s, ok=10 * at_s, failed=5 * (at_s < 2)) for at_s in range(30)]
 
     assert first_miss("error_rate < 5%", seconds, shape=Shape.of("ramp", 100.0, 10.0)) is None
 
 
-def test_short_outage_is_tolerated():
-    seconds = [second(100 + i, ok=10, failed=10 * (i == 4)) for i in range(30)]
-
-    assert first_miss("* error_rate < 0.2", seconds) is None
-
-
-def test_warm_up_does_not_count():
-    """A slow warm-up is not in the metrics, so it does not end the run either."""
-    seconds = [second(100 + i, ok=5, took_s=3.0 if i < 20 else 0.001) for i in range(60)]
-
-    assert first_miss("* p99 < 100ms", seconds, warm_up_s=20) is None
+def slow(from_s, until_s):
+    """A minute of requests, which take long for a part of it."""
+    return [second_of(100 + i, ok=5, took_s=3.0 if from_s <= i < until_s else 0.001) for i in range(60)]
 
 
-def test_slowdown_that_begins_late_is_found():
-    at, _ = first_miss(
-        "* p50 < 100ms", [second(100 + i, ok=5, took_s=3.0 if i >= 30 else 0.001) for i in range(60)]
-    )
+@pytest.mark.parametrize(
+    ("bound", "seconds", "warm_up_s", "found_s"),
+    [
+        pytest.param(
+            *("* error_rate < 0.2", [second_of(100 + i, ok=10, failed=10 * (i == 4)) for i in range(30)]),
+            *(0, ()),
+            id="a short outage",
+        ),
+        pytest.param("* p99 < 100ms", slow(0, 20), 20, (), id="slow in the warm-up"),
+        pytest.param("* p50 < 100ms", slow(30, 60), 0, range(31, 40), id="slow later"),
+        *(
+            pytest.param(
+                *("* requests_per_s > 9", [second_of(each, failed=1) for each in range(100, 140, gap)]),
+                *(0, range(9, 10 + gap)),
+                id=f"a response each {gap} s",
+            )
+            for gap in (1, 3)
+        ),
+    ],
+)
+def test_window_has_the_last_ten_seconds_after_the_warm_up(bound, seconds, warm_up_s, found_s):
+    """However few of them had a response."""
+    found = first_miss(bound, seconds, warm_up_s=warm_up_s)
 
-    assert 130 < at < 130 + RECENT_S
-
-
-@pytest.mark.parametrize("gap", [1, 3])
-def test_seconds_without_a_response_are_part_of_the_window(gap):
-    """The window is ten seconds long, however few of them had a response."""
-    at, _ = first_miss("* requests_per_s > 9", [second(unix_s, failed=1) for unix_s in range(100, 140, gap)])
-
-    assert at - 100 in range(RECENT_S - 1, RECENT_S + gap)
+    assert found[0] - 100 in found_s if found else found_s == ()
 
 
 def test_summary_of_a_good_run_is_empty():
