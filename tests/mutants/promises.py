@@ -20,6 +20,7 @@ class Member:
         facts: A breach may cite any of them.
         kinds: Its allowed types; empty if no source says.
         is_optional: Whether it may be missing, or no source says.
+        statuses: It may be missing too unless ``status`` beside it is one of these; empty if it may not.
         closed: Its only values, if the sources close the set.
         is_open: Whether a new value is additive.
         form: The form of its text.
@@ -29,6 +30,7 @@ class Member:
     facts: tuple[str, ...]
     kinds: tuple[Kind, ...] = ()
     is_optional: bool = False
+    statuses: tuple[str, ...] = ()
     closed: tuple[object, ...] = ()
     is_open: bool = False
     form: Form = ""
@@ -152,8 +154,8 @@ USAGE = (
         creditsCost="integer",
         errorCode="string null",
         requestId="string",
-        durationMs="number null",
     ),
+    _member("/rows/*/durationMs", "number null", _ROW, statuses=("completed", "failed")),
     _member("/rows/*/workflowSlug", "string null", "usage.slim-has-no-workflow", _ROW),
     _member("/rows/*/modelIds", "array", "usage.no-provider-ids", _ROW),
     _member("/rows/*/status", "string", "usage.row-status-closed", _ROW, closed=_ROW_STATUSES),

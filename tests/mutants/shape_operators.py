@@ -46,7 +46,9 @@ def shapes(recording: Recording) -> Iterator[Mutant]:
 
 def _changes(member: Member, steps: Steps, body: object) -> Iterator[tuple[str, object, Label]]:
     if not isinstance(steps[-1], int):
-        yield "drop", dropped(body, steps), Label.EQUIVALENT if member.is_optional else Label.BREACH
+        status = value_at(body, (*steps[:-1], "status")) if member.statuses else None
+        may_be_missing = member.is_optional or (member.statuses and status not in member.statuses)
+        yield "drop", dropped(body, steps), Label.EQUIVALENT if may_be_missing else Label.BREACH
     for kind, value in _other_kinds(member, value_at(body, steps)):
         label = Label.BREACH if member.kinds else Label.EQUIVALENT
         yield f"make it {kind}", replaced(body, steps, value), label
