@@ -1,5 +1,8 @@
 """Every documented fact is claimed by a check, and a fault makes that check fail."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from knouds_harness.commands.facts import coverage
@@ -16,6 +19,7 @@ NOT_PROVABLE = {
     "tier.creator-has-no-key-access": "about making keys, which no key can do",
 }
 ROWS = coverage(shipped_document().facts)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["fact"])
@@ -28,3 +32,15 @@ def test_every_fault_breaks_a_documented_fact():
     named = {fault for row in ROWS for fault in row["faults"] if row["source"] != Source.ASSUMED}
 
     assert named == {fault.id for fault in FAULTS}
+
+
+def test_pages_tell_the_number_of_facts():
+    pages = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    told = {
+        (page.name, match[0])
+        for page in pages
+        for match in re.finditer(r"[0-9]+ of ([0-9]+) facts", page.read_text(encoding="utf-8"))
+        if int(match[1]) != len(ROWS)
+    }
+
+    assert told == set()
