@@ -19,7 +19,7 @@ from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_record import LoadRecord, LoadWriter, read_load
 from knouds_harness.runs.load_results import Doubt, JudgedObjective, LoadResults
-from knouds_harness.runs.operation_load import OperationLoad, time_ms
+from knouds_harness.runs.operation_load import OperationLoad, RequestStatus, time_ms
 from knouds_harness.runs.run_file import run_setup
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
@@ -239,7 +239,7 @@ def _targets_fault(results: LoadResults, missed: Iterable[JudgedObjective], tota
         return f"{describe(missed[0])}{more}"
     if broken:
         return f"{broken[0].says} Broken {broken[0].broken} of {broken[0].seen} times"
-    throttled = total.by_status["throttled"]
+    throttled = total.by_status[RequestStatus.THROTTLED]
     if throttled > TOLERATED_SHARE * total.requests:
         return f"{throttled} of {total.requests} requests were throttled (429): the keys' own rate limit"
     return ""

@@ -151,7 +151,7 @@ def percent_of(measure: str) -> str:
 
 PERCENTILES: Final = tuple(map(percentile_measure, PERCENTS))
 TIME_MEASURES: Final = ("mean_ms", *PERCENTILES, "max_ms")
-"""The measures that reports show of a distribution of times, in the order of their columns."""
+"""The measures of which it is told how far the generator's own delay may have raised them."""
 
 
 def time_ms(times: Times, measure: str) -> float | None:

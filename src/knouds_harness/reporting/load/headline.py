@@ -204,7 +204,7 @@ def _and_more(count: int, what: str = "") -> str:
 
 def _figures(load: LoadResults) -> str:
     total = load.total
-    requests, throttled = total.requests, total.by_status["throttled"]
+    requests, throttled = total.requests, total.by_status[RequestStatus.THROTTLED]
     asked = load.validity.asked_per_s
     achieved = f"{load.validity.achieved_per_s:,.1f}"
     rate = f", {achieved} tasks/s of {asked:,.1f} asked for" if asked else f" at {achieved}/s"

@@ -243,7 +243,7 @@ def _cycles(load: LoadResults, cycles: Cycles) -> list[Block]:
 def _limits(load: LoadResults, measured: LoadRecord, tracks: Sequence[Track]) -> Section:
     windows = listed(tracks)
     unlisted = sum(len(track.windows) for track in tracks) - len(windows)
-    throttled = {each.at_s for each in measured.seconds if each.by_status.get("throttled")}
+    throttled = {each.at_s for each in measured.seconds if each.by_status.get(RequestStatus.THROTTLED)}
     blocks: list[Block] = []
     if tracks:
         says = (
