@@ -236,7 +236,7 @@ def scenario_users(url: str) -> Callable[[], int]:
     environment = Environment(user_classes=[bench], host=url)
     environment.runner = worker = Worker(environment)
     options = LoadOptions(target="bench", users=CONNECTIONS)
-    workload = Workload(target, price=lambda each: each.cost_credits)
+    workload = Workload(target, prices={})
     run = GeneratingRun(environment, LoadSetup(options=options, target=target, workload=workload))
     environment.events.test_start.fire(environment=environment)  # type: ignore[no-untyped-call]
     run.limits.budget.extend(1e12)

@@ -69,13 +69,9 @@ def workload_of(
     lines: Sequence[InputLine] | None = None,
     runs_each: bool = False,
 ) -> Workload:
-    """Return the workload on a target, at the prices of its profile."""
-    return Workload(
-        where,
-        price=lambda each: unknown if each.cost_credits is None else each.cost_credits,
-        lines=lines,
-        runs_each=runs_each,
-    )
+    """Return the workload on a target, at the prices of its profile; other workflows cost ``unknown``."""
+    prices = {} if unknown is None else dict.fromkeys(where.workflows, unknown)
+    return Workload(where, prices=prices, lines=lines, runs_each=runs_each)
 
 
 def scenario(*tasks: Callable[[Any], object], **members: Any) -> type[ScenarioUser]:

@@ -8,9 +8,8 @@ import socket
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from typing import Any, Final
 
@@ -43,7 +42,6 @@ from knouds_harness.load.workload.preflight import (
     LoadSetup,
     Preflight,
     check_plan,
-    price_of,
     run_preflight,
     running_only,
     sandbox_prices,
@@ -285,17 +283,15 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
             each.tasks = mixed
     inputs = _read_inputs(environment, options, target)
 
-    def workload_at(prices: Mapping[str, float], *, unknown: float | None = None) -> Workload:
-        """Return the workload; runs of unknown price cost ``unknown``, or are left out if that is None."""
-        return Workload(
-            target,
-            price=lambda each: price_of(each, prices, unknown=unknown),
-            lines=inputs.lines if inputs else None,
-            runs_each=bool(options.workflow or options.model),
-        )
-
+    workload_at = partial(
+        Workload,
+        target,
+        lines=inputs.lines if inputs else None,
+        runs_each=bool(options.workflow or options.model),
+    )
     is_asked = options.plan_only and target.base_url == os.environ.get(_SANDBOX_URL)
-    rehearsal = workload_at(sandbox_prices(target) if is_asked else {}, unknown=0.0)
+    asked = sandbox_prices(target) if is_asked else {}
+    rehearsal = workload_at(prices={**dict.fromkeys(target.workflows, 0.0), **asked})
     if inputs:
         refuse_idle_lines(inputs, rehearsal.run_requests(scenarios))
     if options.plan_only:
@@ -313,7 +309,7 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
         )
         parsed["ahead"] = {"prices": dict(ahead.prices), "marks": dict(ahead.marks)}  # for workers
     environment.host = target.base_url
-    workload = workload_at(ahead.prices)
+    workload = workload_at(prices=ahead.prices)
     _, left_out, expected = forecast(workload, options, user_classes, is_asked=True, inputs=inputs)
     setup = LoadSetup(options=options, target=target, workload=workload, inputs=inputs, ahead=ahead)
     return setup, [*ahead.about_costs, *left_out], expected

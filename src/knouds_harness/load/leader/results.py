@@ -7,6 +7,7 @@ import os
 import platform
 import sysconfig
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from typing import Final
 
@@ -170,6 +171,7 @@ class RunResults:
         )
 
 
+@cache
 def fingerprint(timer: str) -> Fingerprint:
     build = sysconfig.get_config_var("CONFIG_ARGS") or ""
     optimized = ", PGO" if "--enable-optimizations" in build else ", no PGO"

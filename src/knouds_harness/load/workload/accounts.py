@@ -1,6 +1,6 @@
 """What the keys of one account can do together: which operations they may use, and what they can run."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, Final
@@ -12,9 +12,6 @@ from knouds_harness.targets.needs.runs import RunNeed
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Persona, Workflow
 from knouds_harness.targets.secrets import NO_SECRET
-
-Price = Callable[[Workflow | Model], float | None]
-"""Return the most that one run costs, in credits; None if that is unknown."""
 
 Runnable = tuple[str, str]
 """The operation that runs a workflow or a model, and its name."""
@@ -85,12 +82,12 @@ class AccountKeys:
         target: Target,
         keys: Sequence[Persona],
         *,
-        price: Price,
+        prices: Mapping[str, float],
         lines: Mapping[Runnable, tuple[InputLine, ...]] | None = None,
     ) -> None:
         self.keys = tuple(keys)
         self.user, self.tier = keys[0].user, keys[0].tier
-        self._price = price
+        self._prices = prices
         self._lines = lines
         self._operations = shipped_document().operation_by_id
         own = {slug: each for slug, each in target.workflows.items() if each.owner == self.user}
@@ -239,6 +236,12 @@ class AccountKeys:
         costs = [price if each.cost_credits is None else each.cost_credits for each in lines] or [price]
         told = [each for each in costs if each is not None]
         return told if len(told) == len(costs) else []
+
+    def _price(self, resource: Workflow | Model) -> float | None:
+        """Return the most that one run costs: by the profile, else by the server; None if that is unknown."""
+        if resource.cost_credits is None and isinstance(resource, Workflow):
+            return self._prices.get(resource.slug)
+        return resource.cost_credits
 
     def _may_have(self, noun: str) -> bool:
         return noun != Model.kind or self.tier not in WITHOUT_MODELS

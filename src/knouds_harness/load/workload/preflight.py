@@ -22,7 +22,6 @@ from knouds_harness.runs.unsettled import settle_earlier
 from knouds_harness.targets.guards import Guard, check_load
 from knouds_harness.targets.needs.runs import why_not_runnable
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Model, Workflow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,12 +176,3 @@ def _check(workload: Workload, scenarios: Sequence[type[HasTasks]], guard: Guard
             ]
         )
     )
-
-
-def price_of(
-    resource: Workflow | Model, asked: Mapping[str, float], *, unknown: float | None = None
-) -> float | None:
-    """Return the most that one run costs: by the profile, else by the server, else ``unknown``."""
-    if resource.cost_credits is not None or isinstance(resource, Model):
-        return resource.cost_credits
-    return asked.get(resource.slug, unknown)

@@ -16,7 +16,6 @@ from knouds_harness.load.workload.accounts import (
     WITHOUT_KEY,
     AccountKeys,
     InputLine,
-    Price,
     Runnable,
     RunRequest,
 )
@@ -100,27 +99,30 @@ class Workload:
         self,
         target: Target,
         *,
-        price: Price,
+        prices: Mapping[str, float],
         lines: Sequence[InputLine] | None = None,
         runs_each: bool = False,
     ) -> None:
-        """With ``lines`` or ``runs_each``, everything that can be run is run, by any account that can."""
+        """``prices`` are those of workflows, by slug, for which the profile has none: others are not run.
+
+        With ``lines`` or ``runs_each``, everything that can be run is run, by any account that can.
+        """
         self.target = target
         self.runs_each = runs_each or lines is not None
         self._lines = lines
-        self._price = price
+        self._prices = prices
         lines_by_what: dict[Runnable, list[InputLine]] = {}
         for line in lines or ():
             lines_by_what.setdefault(line.what, []).append(line)
         keys_by_user: dict[str, list[Persona]] = {}
         for key in filter(_is_usable, target.personas.values()):
             keys_by_user.setdefault(key.user, []).append(key)
-        self._without_key = AccountKeys(target, [WITHOUT_KEY], price=price)
+        self._without_key = AccountKeys(target, [WITHOUT_KEY], prices=prices)
         self.accounts = tuple(
             AccountKeys(
                 target,
                 sorted(keys, key=lambda each: -len(each.capabilities)),
-                price=price,
+                prices=prices,
                 lines=None if lines is None else {what: tuple(each) for what, each in lines_by_what.items()},
             )
             for keys in keys_by_user.values()
@@ -128,7 +130,7 @@ class Workload:
 
     def on(self, target: Target) -> Workload:
         """Return the workload of another profile, at the same prices."""
-        return Workload(target, price=self._price, lines=self._lines, runs_each=self.runs_each)
+        return Workload(target, prices=self._prices, lines=self._lines, runs_each=self.runs_each)
 
     def run_requests(self, scenarios: Iterable[type[HasTasks]]) -> list[RunRequest]:
         """Return all that the tasks of these scenarios can run, by any account; some of it may repeat."""
