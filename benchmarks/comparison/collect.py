@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from knouds_harness.load.generator.launching import launch
+from knouds_harness.load.generator.launching import LoadCommand, launch
 from knouds_sandbox.providers import Latency, ProviderModel
 from knouds_sandbox.serving import running_sandbox
 
@@ -81,21 +81,17 @@ def run(kind: str, number: int, options: argparse.Namespace) -> dict[str, object
             f"KNOUDS_SANDBOX_KEY_{persona.upper().replace('-', '_')}": secret
             for persona, secret in sandbox.keys.items()
         }
-        launched = launch(
-            SCENARIO,
+        command = LoadCommand(
+            scenario=SCENARIO,
             runs_folder=options.pool / "runs",
             options=[
                 *("--target", "sandbox", "--rate", str(options.rate), "--seed", str(number)),
                 *("--duration", f"{options.seconds + WARM_UP_S:g}s", "--warm-up", str(WARM_UP_S)),
             ],
-            environ={
-                **os.environ,
-                "KNOUDS_SANDBOX_URL": sandbox.base_url,
-                "KNOUDS_SANDBOX_CONTROL_TOKEN": token,
-                **keys,
-            },
-            command="python benchmarks/comparison/collect.py",
+            line="python benchmarks/comparison/collect.py",
         )
+        control = {"KNOUDS_SANDBOX_URL": sandbox.base_url, "KNOUDS_SANDBOX_CONTROL_TOKEN": token}
+        launched = launch(command, {**os.environ, **control, **keys})
     return {"folder": launched.folder and launched.folder.name, "exit_code": launched.exit_code}
 
 

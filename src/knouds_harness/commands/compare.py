@@ -183,7 +183,7 @@ def _run_in_turn(
     completed, the command exits.
     """
     from knouds_harness.command_output import CommandConsole
-    from knouds_harness.load.generator.launching import launch, scenario_file
+    from knouds_harness.load.generator.launching import LoadCommand, launch, scenario_file
     from knouds_harness.reporting.load.live import LiveView
     from knouds_harness.targets.builtin import open_target, target_environment
 
@@ -205,14 +205,13 @@ def _run_in_turn(
         target, faults = contenders[side]
         console.say(title)
         with target_environment(target, faults=faults) as environ, LiveView(console, title=title) as live:
-            return launch(
-                file,
+            command = LoadCommand(
+                scenario=file,
                 runs_folder=runs_folder,
                 options=["--target", target, "--seed", str(round_seed), *options],
-                environ=environ,
-                command=shlex.join(["knouds-harness", *sys.argv[1:]]),
-                on_progress=live.show,
+                line=shlex.join(["knouds-harness", *sys.argv[1:]]),
             )
+            return launch(command, environ, on_progress=live.show)
 
     for number in range(1, rounds + 1):
         round_seed = chance.randrange(2**31)

@@ -30,7 +30,7 @@ from knouds_harness.suite.options import RunOptions
 
 if TYPE_CHECKING:
     from knouds_harness.commands.live_server import LiveMetrics
-    from knouds_harness.load.generator.launching import Launched, StartedProcess
+    from knouds_harness.load.generator.launching import Launched, LoadCommand, StartedProcess
     from knouds_harness.runs.load_progress import LoadProgress
 
 _EPILOG = """Open model (--rate): tasks start on a schedule, however slow the answers are. Closed model
@@ -63,17 +63,6 @@ class SearchOptions:
         type=Timespan(),
         metavar="TIME",
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadCommand:
-    """What a command loads, and how Locust is started for it."""
-
-    scenario: Path
-    target: str
-    runs_folder: Path
-    arguments: Sequence[str]
-    line: str
 
 
 class _GroupedCommand(click.Command):
@@ -121,7 +110,7 @@ def load(
     SCENARIO is a name, or the path of any Locust file that has the plugin; it may be left out with --mix,
     --workflow or --model.
     """
-    from knouds_harness.load.generator.launching import scenario_file, started
+    from knouds_harness.load.generator.launching import LoadCommand, scenario_file, started
     from knouds_harness.targets.builtin import starting, usual_environment
 
     if not find_capacity:
@@ -138,23 +127,14 @@ def load(
     arguments += ["--processes", str(processes)] if processes else []
     command = LoadCommand(
         scenario=file,
-        target=target,
         runs_folder=runs_folder,
-        arguments=(*arguments, *locust_options),
+        options=(*arguments, *locust_options),
         line=shlex.join(["knouds-harness", *sys.argv[1:]]),
     )
     with ExitStack() as until_loaded:
         process = None
         if not find_capacity:
-            process = until_loaded.enter_context(
-                started(
-                    file,
-                    runs_folder=runs_folder,
-                    options=command.arguments,
-                    environ=usual_environment(),
-                    command=command.line,
-                )
-            )
+            process = until_loaded.enter_context(started(command, usual_environment()))
         environ = until_loaded.enter_context(starting(target, faults=faults))
         # What follows takes a second to import, as long as Locust and the sandbox take to start.
         from knouds_harness.command_output import CommandConsole
@@ -165,7 +145,7 @@ def load(
         with serving(served, port=metrics_port) as url:
             if url:
                 click.echo(f"metrics {url}", err=True)
-            launched = _run(command, process or search, asked, environ, quiet=quiet, served=served)
+            launched = _run(command, target, process or search, asked, environ, quiet=quiet, served=served)
             until_loaded.close()
             if launched.note:
                 click.echo(f"error: {launched.note}", err=True)
@@ -186,6 +166,7 @@ def _run_options(asked: Mapping[str, Any], *, is_search: bool) -> Sequence[str]:
 
 def _run(
     command: LoadCommand,
+    target: str,
     run: StartedProcess | SearchOptions,
     asked: Mapping[str, Any],
     environ: Callable[[], Mapping[str, str]],
@@ -202,13 +183,15 @@ def _run(
         served.show(progress)
         live.show(progress)
 
-    scenario, target = command.scenario.stem, command.target
-    with LiveView(CommandConsole(stderr=True, quiet=quiet), title=f"{scenario} on {target}") as live:
+    title = f"{command.scenario.stem} on {target}"
+    with LiveView(CommandConsole(stderr=True, quiet=quiet), title=title) as live:
         if not isinstance(run, SearchOptions):
             return lead(run, environ(), on_progress=show, say=live.say)
         from knouds_harness.commands.load_capacity import search_capacity
 
-        return search_capacity(command, run, options=asked, environ=environ(), say=live.say, on_progress=show)
+        return search_capacity(
+            command, target, run, options=asked, environ=environ(), say=live.say, on_progress=show
+        )
 
 
 def _scenario_of_own_mix(asked: Mapping[str, Any]) -> str:

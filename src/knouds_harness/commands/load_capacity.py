@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from knouds_harness.commands.load import LoadCommand, SearchOptions
+from knouds_harness.commands.load import SearchOptions
 from knouds_harness.errors import UsageError
 from knouds_harness.load.capacity import CapacityPlan, find_capacity
 from knouds_harness.load.capacity_search import Search
-from knouds_harness.load.generator.launching import Launched
+from knouds_harness.load.generator.launching import Launched, LoadCommand
 from knouds_harness.measures.objectives import load_objectives, parse_objectives
 from knouds_harness.option_declarations import draw_seed
 from knouds_harness.reporting.load.headline import describe_point
@@ -26,6 +26,7 @@ OF_THE_SEARCH: Final = ("rate", "duration_s", "warm_up_s", "seed", "credits")
 
 def search_capacity(
     command: LoadCommand,
+    target_name: str,
     search: SearchOptions,
     *,
     options: Mapping[str, Any],
@@ -35,19 +36,16 @@ def search_capacity(
 ) -> Launched:
     """Print the plan, and search for the highest rate."""
     _refuse_other_loads(command.scenario, options)
-    target = load_target(command.target, environ=environ)
+    target = load_target(target_name, environ=environ)
     most = min(search.up_to or math.inf, target.limits.requests_per_s or math.inf)
     point_s = float(options["duration_s"] or _POINT_S)
     plan = CapacityPlan(
-        scenario=command.scenario,
         search=Search(first=min(options["rate"] or _FIRST_RATE, most), most=most, repeats=search.repeats),
         point_s=point_s,
         warm_up_s=point_s * _WARM_UP_PART if options["warm_up_s"] is None else options["warm_up_s"],
         within_s=search.within_s,
         credits=target.spending(options["credits"]).limits.credits,
         seed=draw_seed() if options["seed"] is None else options["seed"],
-        options=command.arguments,
-        command=command.line,
     )
     if plan.warm_up_s >= point_s:
         raise UsageError(f"--warm-up {plan.warm_up_s:g} leaves nothing of a point of {point_s:g} s")
@@ -56,8 +54,8 @@ def search_capacity(
     say(_described(plan))
     return find_capacity(
         plan,
+        command,
         target,
-        runs_folder=command.runs_folder,
         environ=environ,
         on_point=lambda point: say(describe_point(point)),
         on_progress=on_progress,

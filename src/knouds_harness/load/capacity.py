@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.capacity_search import Search, SearchEnded
-from knouds_harness.load.generator.launching import Launched, launch
+from knouds_harness.load.generator.launching import Launched, LoadCommand, launch
 from knouds_harness.measures.objectives import describe, is_least
 from knouds_harness.runs.findings import OUTCOME_BY_EXIT_CODE
 from knouds_harness.runs.load_capacity import Capacity, CapacityPoint
@@ -31,47 +30,38 @@ TOLERATED_SHARE: Final = 0.001
 
 @dataclass(frozen=True, kw_only=True)
 class CapacityPlan:
-    """The options of a search; all points together spend at most ``credits``, and take ``within_s``."""
+    """The plan of a search; all points together spend at most ``credits``, and take ``within_s``."""
 
-    scenario: Path
     search: Search
     point_s: float
     warm_up_s: float
     within_s: float
     credits: float
     seed: int
-    options: Sequence[str]
-    command: str
 
 
 def find_capacity(
     plan: CapacityPlan,
+    command: LoadCommand,
     target: Target,
     *,
-    runs_folder: Path,
     environ: Mapping[str, str],
     on_point: Callable[[CapacityPoint], object] = lambda _: None,
     on_progress: Callable[[LoadProgress], object] = lambda _: None,
 ) -> Launched:
     """Search, and write a record; the records of the points are in its folder ``points``."""
-    setup = run_setup(target, command=[plan.command], seed=plan.seed)
+    setup = run_setup(target, command=[command.line], seed=plan.seed)
+    about = f"{command.scenario.stem}-capacity"
     with ExitStack() as resources:
         run_writer = resources.enter_context(
-            RunWriter.start(
-                runs_folder, kind="load", target=target, about=f"{plan.scenario.stem}-capacity", setup=setup
-            )
+            RunWriter.start(command.runs_folder, kind="load", target=target, about=about, setup=setup)
         )
         load_writer = resources.enter_context(LoadWriter(run_writer.folder))
 
         def launch_point(options: list[str]) -> Launched:
-            return launch(
-                plan.scenario,
-                runs_folder=run_writer.folder / POINTS_FOLDER,
-                options=[*plan.options, *options],
-                environ=environ,
-                command=plan.command,
-                on_progress=on_progress,
-            )
+            folder = run_writer.folder / POINTS_FOLDER
+            point = replace(command, runs_folder=folder, options=[*command.options, *options])
+            return launch(point, environ, on_progress=on_progress)
 
         points = _Points(plan, writer=load_writer, launch=launch_point)
 

@@ -1,7 +1,6 @@
 """Rounds of loads on several sides, and how they end."""
 
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -23,8 +22,8 @@ def rounds(monkeypatch, tmp_path):
     def compared(launched, *, number):
         launches = []
 
-        def launch(_: Path, **options: object) -> Launched:
-            launches.append(options)
+        def launch(command: object, *_: object, **__: object) -> Launched:
+            launches.append(command)
             ended: Launched = launched(len(launches))
             return ended
 

@@ -12,7 +12,7 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.load import capacity as capacity_run
 from knouds_harness.load.capacity import CapacityPlan, find_capacity
 from knouds_harness.load.capacity_search import Search
-from knouds_harness.load.generator.launching import Launched
+from knouds_harness.load.generator.launching import Launched, LoadCommand
 from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.load_capacity import Capacity
 from knouds_harness.runs.load_record import LoadWriter
@@ -42,11 +42,11 @@ class Points:
         self._interrupted_at = interrupted_at
         self._results = results
 
-    def launch(self, _: Path, *, runs_folder: Path, options: list[str], **__: Any) -> Launched:
-        self.asked.append(dict(zip(options[::2], options[1::2], strict=True)))
+    def launch(self, command: LoadCommand, *_: object, **__: object) -> Launched:
+        self.asked.append(dict(zip(command.options[::2], command.options[1::2], strict=True)))
         if self._then and len(self.asked) > self._after:
             return self._then
-        folder = runs_folder / str(len(self.asked))
+        folder = command.runs_folder / str(len(self.asked))
         folder.mkdir(parents=True)
         is_kept = float(self.asked[-1]["--rate"]) <= self._capacity
         with LoadWriter(folder) as writer:
@@ -82,17 +82,15 @@ def search(tmp_path, monkeypatch):
     def run(points: Points, *, within_s: float = 600.0, most: float = math.inf) -> Launched:
         monkeypatch.setattr(capacity_run, "launch", points.launch)
         plan = CapacityPlan(
-            scenario=Path("reads.py"),
             search=Search(first=10, most=most, repeats=2),
             point_s=5.0,
             warm_up_s=1.0,
             within_s=within_s,
             credits=100.0,
             seed=3,
-            options=[],
-            command="knouds-harness load reads --find-capacity",
         )
-        return find_capacity(plan, make_target(), runs_folder=tmp_path, environ={})
+        command = LoadCommand(scenario=Path("reads.py"), runs_folder=tmp_path, options=[], line="load reads")
+        return find_capacity(plan, command, make_target(), environ={})
 
     return run
 

@@ -45,6 +45,16 @@ def scenario_file(name: str) -> Path:
     return path
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoadCommand:
+    """A scenario to run, how Locust is asked to, and the line of the command that asks."""
+
+    scenario: Path
+    runs_folder: Path
+    options: Sequence[str]
+    line: str
+
+
 class StartedProcess:
     """A Locust process that waits for the variables of its target, and sends nothing before.
 
@@ -78,19 +88,26 @@ class StartedProcess:
 
 
 @contextmanager
-def started(
-    scenario: Path, *, runs_folder: Path, options: Sequence[str], environ: Mapping[str, str], command: str
-) -> Iterator[StartedProcess]:
+def started(command: LoadCommand, environ: Mapping[str, str]) -> Iterator[StartedProcess]:
     """Start Locust on a scenario, in this environment until it is given more; kill it with the context."""
     reading, writing = os.pipe()
     arguments = ["--headless", "--only-summary", "--loglevel", "ERROR"]
-    arguments += ["--record", str(runs_folder), "--progress-descriptor", str(writing)]
-    arguments += ["--started-by", command, "--command-pid", str(os.getpid())]
+    arguments += ["--record", str(command.runs_folder), "--progress-descriptor", str(writing)]
+    arguments += ["--started-by", command.line, "--command-pid", str(os.getpid())]
     asked: list[int] = []
     try:
         with signals_counted(asked):  # no signal may come between the start and the means to end it
             process = subprocess.Popen(  # noqa: S603 - our own arguments
-                [sys.executable, "-P", "-m", _LOCUST, "-f", str(scenario), *arguments, *options],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    _LOCUST,
+                    "-f",
+                    str(command.scenario),
+                    *arguments,
+                    *command.options,
+                ],
                 env=environ,
                 stdin=subprocess.PIPE,
                 # A terminal's Ctrl-C reaches this process only. A session of its own would be a scheduler's
@@ -141,18 +158,13 @@ class Launched:
 
 
 def launch(
-    scenario: Path,
-    *,
-    runs_folder: Path,
-    options: Sequence[str],
+    command: LoadCommand,
     environ: Mapping[str, str],
-    command: str,
+    *,
     on_progress: Callable[[LoadProgress], object] = lambda _: None,
 ) -> Launched:
     """Run Locust on a scenario, with no other environment than ``environ``, and wait for its end."""
-    with started(
-        scenario, runs_folder=runs_folder, options=options, environ=environ, command=command
-    ) as process:
+    with started(command, environ) as process:
         return lead(process, environ, on_progress=on_progress)
 
 

@@ -13,7 +13,14 @@ from load_records import LIVE_PROGRESS
 
 from knouds_harness.errors import ExitCode, OutputClosed, UnknownName
 from knouds_harness.load.generator import launching
-from knouds_harness.load.generator.launching import ending_of, launch, lead, scenario_file, started
+from knouds_harness.load.generator.launching import (
+    LoadCommand,
+    ending_of,
+    launch,
+    lead,
+    scenario_file,
+    started,
+)
 from knouds_harness.locations import scenario_names
 from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.load_progress import ProgressMessage
@@ -114,13 +121,17 @@ threading.Event().wait()
 """
 
 
+def command_in(folder):
+    return LoadCommand(scenario=folder / "mine.py", runs_folder=folder, options=[], line="")
+
+
 def launched_endless(monkeypatch, tmp_path, meanwhile, *, generator=ENDLESS):
     """Launch a generator that never ends by itself; return when the command has ended."""
     monkeypatch.setattr(launching, "_LOCUST", "endless")
     monkeypatch.setattr(launching, "_show", lambda told, _: meanwhile(told))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "endless.py").write_text(generator)
-    return launch(tmp_path / "mine.py", runs_folder=tmp_path, options=[], environ=os.environ, command="")
+    return launch(command_in(tmp_path), os.environ)
 
 
 def test_load_ends_if_its_progress_cannot_be_printed(monkeypatch, tmp_path):
@@ -169,9 +180,7 @@ def test_first_signal_says_what_a_second_does_and_two_at_once_end_at_once(monkey
     monkeypatch.setattr(launching, "_LOCUST", "endless")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
-    with started(
-        tmp_path / "mine.py", runs_folder=tmp_path, options=[], environ=os.environ, command=""
-    ) as process:
+    with started(command_in(tmp_path), os.environ) as process:
         process.asked += [signal.SIGINT] * signals
         ending = lead(process, {}, say=said.append)
 
@@ -203,9 +212,7 @@ def test_process_gets_its_variables_once_they_are_known(monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "comparing.py").write_text("import json, sys; sys.exit(json.load(sys.stdin) != {'A': 'b'})")
 
-    with started(
-        tmp_path / "mine.py", runs_folder=tmp_path, options=[], environ=os.environ, command=""
-    ) as process:
+    with started(command_in(tmp_path), os.environ) as process:
         assert process.wait(0.0) is None
         ending = lead(process, {"A": "b"})
 
@@ -214,10 +221,7 @@ def test_process_gets_its_variables_once_they_are_known(monkeypatch, tmp_path):
 
 def test_process_that_gets_none_ends(monkeypatch, tmp_path):
     """As when the profile is refused while it starts."""
-    with (
-        pytest.raises(UnknownName),
-        started(tmp_path, runs_folder=tmp_path, options=[], environ={}, command="") as process,
-    ):
+    with pytest.raises(UnknownName), started(command_in(tmp_path), {}) as process:
         raise UnknownName("target", "stagin", [])
 
     assert process._process.returncode is not None  # noqa: SLF001 - nobody else knows it any more
