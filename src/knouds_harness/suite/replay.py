@@ -50,17 +50,20 @@ def replay(
             conditions=conditions,
             show=CommandConsole(stderr=True).say,
         )
-        with replayer.resources:
-            for replayed in replayer.replay_all(findings):
-                counts[replayed.status] += 1
-                if mark is not None or record.fails(replayed.finding):
-                    deciding.add(replayed.status)
-                console.say(_line(replayed))
-        left = replayer.left
-        for run in replayer.runs:
-            console.say(f"What its tests sent: {run}")
-    if left:
-        console.say(f"{LEFT_BEHIND} (knouds-harness cleanup {folder} tries again): {'; '.join(left)}")
+        try:
+            with replayer.resources:
+                for replayed in replayer.replay_all(findings):
+                    counts[replayed.status] += 1
+                    if mark is not None or record.fails(replayed.finding):
+                        deciding.add(replayed.status)
+                    console.say(_line(replayed))
+        finally:  # also after Ctrl-C
+            left = replayer.left
+            for run in replayer.runs:
+                console.say(f"What its tests sent: {run}")
+            if left:
+                tries_again = f"knouds-harness cleanup {folder} tries again"
+                console.say(f"{LEFT_BEHIND} ({tries_again}): {'; '.join(left)}")
     verb = "stands" if counts[ReplayStatus.STANDS] == 1 else "stand"
     unseen = f"{counts[ReplayStatus.UNSEEN]} not seen, " if counts[ReplayStatus.UNSEEN] else ""
     console.say(

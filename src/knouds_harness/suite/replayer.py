@@ -161,6 +161,8 @@ class Replayer:
         if repeated.run is not None and repeated.run.is_begun:
             self.runs.append(repeated.run.recorder.writer.folder)
         self.left += tuple(repeated.left)
+        if repeated.was_interrupted:
+            raise KeyboardInterrupt
         return repeated
 
     def _judged(self, before: Replayed, repeated: RepeatedTests, tries: int) -> Replayed:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import date
 from functools import partial
 from io import StringIO
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -28,7 +30,7 @@ from knouds_harness.runs.run_file import run_setup
 from knouds_harness.suite import replay as replaying
 from knouds_harness.suite import replayer as replayer_module
 from knouds_harness.suite.recorder import FindingRecorder
-from knouds_harness.suite.replay_judgement import ReplayStatus
+from knouds_harness.suite.replay_judgement import RepeatedTests, ReplayStatus
 from knouds_harness.suite.replayer import Conditions, Replayer
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits, Persona, Workflow
@@ -178,6 +180,26 @@ def test_profile_of_a_record_is_one_of_targets_for_the_same_server(name, says, s
             record.folder, None, target_name=None, conditions=Conditions(), console=CommandConsole(quiet=True)
         )
     assert sent == []
+
+
+def test_ctrl_c_in_a_repeated_test_ends_the_replay(serve, tmp_path, monkeypatch):
+    """What the tests cut short have left is told, and they are not tried again."""
+    record, finding = finding_of(tmp_path)
+    cut = SimpleNamespace(was_interrupted=True, run=None, left=("mine: interrupted",))
+    monkeypatch.setattr(RepeatedTests, "repeat", Mock(side_effect=[cut]))
+    monkeypatch.setattr(replayer_module, "is_shown_by_suite", lambda _: True)
+    serve(THROTTLED)
+    output = StringIO()
+
+    with pytest.raises(KeyboardInterrupt):
+        replaying.replay(
+            record.folder,
+            finding.fingerprint,
+            target_name="mine",
+            conditions=Conditions(),
+            console=CommandConsole(file=output),
+        )
+    assert "mine: interrupted" in output.getvalue()
 
 
 def test_ledger_of_a_run_lets_replay_change_nothing(replayed, tmp_path):
