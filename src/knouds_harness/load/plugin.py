@@ -61,6 +61,7 @@ from knouds_harness.targets.builtin import target_environment
 from knouds_harness.targets.guards import check_production
 from knouds_harness.targets.profile import Target, load_target
 
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 _LOOK_EVERY_S: Final = 0.5
 _CONNECT_WITHIN_S: Final = 2.0
 _LOCUSTS_PORT: Final = 5557
@@ -159,17 +160,22 @@ def _on_init(environment: Environment, **_: object) -> None:
     if environment.parsed_options.command_pid:
         gevent.spawn(_end_without_command, environment, environment.parsed_options.command_pid)
         gevent.sleep(0)
+    is_headless = environment.parsed_options.headless  # Locust sets its own handlers only after such a run
+    if is_headless:
+        for number in _ENDING:
+            signal.signal(number, lambda *_: sys.exit(ExitCode.INTERRUPTED))  # there is no run to end yet
     run = _begin(environment)
     assert isinstance(run, LeadingRun)  # noqa: S101 - not a worker
     assert isinstance(environment.runner, MasterRunner)  # noqa: S101 - which it has
+    if is_headless:
+        for number in _ENDING:
+            gevent.signal_handler(number, _end_in_order, run)
+        environment.events.quit.add_listener(_ignore_signals)
     _await_workers(environment, environment.runner)
     environment.parsed_options.run_time = None  # the shape ends the run
     environment.shape_class = run.shape
     environment.shape_class.runner = environment.runner
     environment.process_exit_code = ExitCode.KEPT
-    if environment.parsed_options.headless:  # Locust sets its own handlers only after a headless run
-        for number in (signal.SIGINT, signal.SIGTERM):
-            gevent.signal_handler(number, _end_in_order, run)
     run.checkpoint()
     if environment.parsed_options.processes:
         gevent.spawn(_watch_workers, environment, run, environment.parsed_options.processes)
@@ -188,6 +194,12 @@ def _await_workers(environment: Environment, runner: MasterRunner) -> None:
 def _end_in_order(run: LeadingRun) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends plain Locust at once
     run.end_in_order()
+
+
+def _ignore_signals(**_: object) -> None:
+    """Once all is said: Locust, which awaits its processes then, would show a traceback."""
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _end_without_command(environment: Environment, command_pid: int) -> None:

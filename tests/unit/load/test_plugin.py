@@ -1,5 +1,6 @@
 """What the plugin sets up for a locustfile, in a worker's process."""
 
+import signal
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ from locust.argument_parser import LocustArgumentParser
 from locust.event import Events
 
 from knouds_harness.contract.document import shipped_document
+from knouds_harness.errors import ExitCode
 from knouds_harness.load import plugin
 
 
@@ -52,6 +54,27 @@ def test_worker_begins_its_part_once_and_a_master_has_none(begun, is_worker, par
     events.test_start.fire(environment=environment)
 
     assert begun == parts
+
+
+@pytest.fixture
+def leader(monkeypatch):
+    """Handlers of signals are put back; return a leader's environment, headless."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    options = SimpleNamespace(started_by="", command_pid=None, headless=True, processes=1)
+    yield SimpleNamespace(parsed_options=options, runner=None, events=Events())
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_while_a_run_is_set_up_ends_it_with_130(leader, monkeypatch, number):
+    """By an exception, so that the record of what has not begun is removed."""
+    monkeypatch.setattr(plugin, "_begin", lambda _: signal.raise_signal(number))
+
+    with pytest.raises(SystemExit) as ended:
+        plugin._on_init(leader)  # noqa: SLF001 - as Locust tells it
+
+    assert ended.value.code == ExitCode.INTERRUPTED
 
 
 def test_document_is_read_before_workers_are_forked():

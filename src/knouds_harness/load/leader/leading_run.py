@@ -108,7 +108,7 @@ class LeadingRun:
             if target and Action.WRITE in target.limits.allow and any(map(may_write, scenarios)):
                 write = self._record.add_created if self._record else None
                 self._cleanup = WorkflowCleanup(target, write=write, yes_production=options.yes_production)
-        except HarnessError:
+        except (HarnessError, SystemExit):
             self.discard()
             raise
         vars(environment)["load_run"] = self  # where ``run_of`` finds it
