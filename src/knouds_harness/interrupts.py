@@ -27,8 +27,7 @@ _DELAY: Final = _Delay()
 
 def end_as_ctrl_c_does() -> None:
     """Treat SIGTERM and SIGHUP like Ctrl-C, unless they are ignored, as under nohup."""
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    numbers = [number for number in _ending() if signal.getsignal(number) is signal.SIG_DFL]
 
     def end(*_: object) -> None:
         for number in numbers:
@@ -40,6 +39,16 @@ def end_as_ctrl_c_does() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     sys.unraisablehook = _interrupt_after_all
+
+
+def ignore_interrupts() -> None:
+    """Let no signal replace the exit code any more: as Python ends, it gives each its default effect back."""
+    for number in (signal.SIGINT, *_ending()):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _ending() -> list[signal.Signals]:
+    return [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Ctrl-C ends a command wherever it comes, and leaves no record of which one part is missing."""
 
 import signal
+import subprocess
 import sys
 from itertools import count
 
@@ -65,6 +66,21 @@ def test_interrupt_at_any_line_leaves_counts_and_files_that_agree(tmp_path):
         assert record.outcome == "interrupted"
 
     assert line > 0  # some were interrupted
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_signal_at_the_end_of_python_does_not_replace_the_exit_code(number):
+    program = (
+        "import os, sys\n"
+        "from knouds_harness.commands import cli\n"
+        "class Last:\n"
+        f"    def __del__(self, kill=os.kill, pid=os.getpid()): kill(pid, {int(number)})\n"
+        "last = Last()\n"
+        "sys.argv[1:] = ['--version']\n"
+        "cli.main()\n"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("number", ENDING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import sys
@@ -26,7 +27,7 @@ from knouds_harness.errors import (
     UsageError,
 )
 from knouds_harness.files import LEAST_OPEN_FILES, require_open_files
-from knouds_harness.interrupts import end_as_ctrl_c_does
+from knouds_harness.interrupts import end_as_ctrl_c_does, ignore_interrupts
 from knouds_harness.printable import printable
 
 if TYPE_CHECKING:
@@ -246,6 +247,7 @@ def main() -> None:
     if output and output.lost:
         click.echo(f"error: standard output: {output.lost.strerror}", err=True)
         exit_code = exit_code or ExitCode.USAGE
+    atexit.register(ignore_interrupts)
     sys.exit(exit_code)
 
 
