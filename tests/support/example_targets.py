@@ -53,7 +53,7 @@ def make_key(name: str, user: str = "ada", secret: str = "", **more: Any) -> Per
 
 
 def make_target(base_url: str = "https://staging.example.com", **limits: Any) -> Target:
-    limits = {"credits": 100.0, "allow": ALL, "timeout_s": 2.0, **limits}
+    limits = {"credits": 100.0, "allow": ALL, "timeout_s": 30.0, **limits}
     personas = {
         name: make_key(name, secret=value, capabilities=frozenset({"workflow:read"}))
         for name, value in SECRETS.items()

@@ -311,6 +311,7 @@ def test_reservation_waits_for_runs_in_flight_and_later_runs_for_it(running):
     """So a test that counts runs begins without others, and they cannot keep it waiting forever."""
     assert running.have(running.reservations.used, PORTRAIT).wait(WITHIN_S)
     reserved = running.have(running.reservations.made, ACCOUNT)
+    wait_until(lambda: running.reservations._reserved)  # noqa: SLF001 - its thread may begin late
     assert not reserved.wait(0.05)
     later = running.have(running.reservations.used, (*ACCOUNT, "sunset-clip"))
     assert not later.wait(0.05)
