@@ -1,21 +1,20 @@
 """Charges that usage shows late."""
 
 import json
-import time
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from checking import knouds
-from clocks import wait_until
 from example_targets import PORTRAIT, PRO, SmallProfile
 from raw_server import proxying
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.unsettled import UNSETTLED_FILE
+from knouds_harness.runs.unsettled import UNSETTLED_FILE, unsettled_format, unsettled_in
 
-SETTLE_S = 4.0
+SETTLE_S = 3600.0
 OVERCHARGED = 1_000
 
 
@@ -35,11 +34,14 @@ class LateUsage:
     def run(self, *words):
         return knouds(*words, "--target", self.profile, cwd=self.folder)
 
-    def run_when_settled(self, *words):
+    def cleanup_when_settled(self, run):
+        """Run ``cleanup`` as if the run had ended long ago."""
         self.alter = self.later
-        settles_at = time.monotonic() + SETTLE_S
-        wait_until(lambda: time.monotonic() > settles_at, timeout_s=2 * SETTLE_S)
-        return self.run(*words)
+        noted = unsettled_in(run)
+        assert noted
+        long_ago = replace(noted, settles_at=noted.settles_at - timedelta(seconds=2 * SETTLE_S)).signed()
+        (run / UNSETTLED_FILE).write_bytes(unsettled_format().dump_json(long_ago))
+        return self.run("cleanup", run)
 
     @contextmanager
     def of(self, sandbox, key, user):
@@ -64,7 +66,7 @@ def test_overcharges_that_show_late_are_told(tmp_path, sandbox):
         checked = late.run("check", "--fact", "run.cost-is-credits")
         (folder,) = (tmp_path / "reports/runs").iterdir()
         counted = read_run(folder).counts.cost_credits
-        cleaned = late.run_when_settled("cleanup", folder)
+        cleaned = late.cleanup_when_settled(folder)
 
     runs = counted / 8
     shown = f"charged {runs * OVERCHARGED:,.0f} credits (usage), not {counted:g} as counted when it ended"
@@ -84,7 +86,7 @@ def test_load_whose_charges_show_late_says_so(tmp_path, sandbox):
         loaded = late.run("load", "sync_runs", "--rate", "5", "--users", "2", "--duration", "1s", "--yes")
         (folder,) = (tmp_path / "reports/runs").iterdir()
         early = late.run("cleanup", folder)
-        cleaned = late.run_when_settled("cleanup", folder)
+        cleaned = late.cleanup_when_settled(folder)
 
     record = read_run(folder)
     assert record.load is not None

@@ -13,6 +13,7 @@ from clocks import wait_until
 from example_targets import write_profile
 from hostile_traffic import whole
 from integration.echoed_secrets import found_in
+from loading import PATIENT
 from raw_server import replacing, serving
 
 from knouds_harness.contract.document import shipped_document
@@ -27,7 +28,7 @@ ON_LINUX = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="n
     "command",
     [
         ("check", "--quick", "--family", "usage", "--family", "schemas", "--family", "authentication"),
-        ("load", "mixed", "--users", "4", "--duration", "3s", "--verify", "--quiet"),
+        ("load", "mixed", "--users", "4", "--duration", "3s", "--verify", "--quiet", *PATIENT),
     ],
     ids=lambda command: command[0],
 )

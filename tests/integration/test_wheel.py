@@ -59,7 +59,7 @@ def test_wheel_and_source_distribution_are_reproducible(distributions):
 def files_of(folder, *, under=""):
     """Return the files of a checkout below a folder (or that file), as paths that begin with ``under``."""
     paths = [folder] if folder.is_file() else [path for path in folder.rglob("*") if path.is_file()]
-    kept = [path for path in paths if path.suffix != ".pyc"]
+    kept = [path for path in paths if "__pycache__" not in path.parts]  # others may be writing there
     return {str(Path(under) / path.relative_to(folder)) for path in kept}
 
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from checking import sampled
 from example_targets import write_profile
-from loading import load
+from loading import PATIENT, load
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.reporting.markdown import escaped
@@ -53,7 +53,7 @@ def verified(folder, profile, *arguments):
     none = folder / "objectives.toml"
     none.write_text("", encoding="utf-8")
     verify = () if {"rate_limit", "--verify"} & set(arguments) else ("--verify",)
-    options = (*verify, "--target", profile, "--objectives", str(none), "--quiet")
+    options = (*verify, "--target", profile, "--objectives", str(none), *PATIENT, "--quiet")
     return load(folder / "runs", *options, *arguments)
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 from example_targets import CLIP, IMAGE, PORTRAIT, PRO
-from loading import load
+from loading import PATIENT, load
 
 from knouds_harness.errors import ExitCode
 
-SHORT = ("--rate", "4", "--duration", "3s", "--quiet", "--seed", "1")
+SHORT = ("--rate", "4", "--duration", "3s", "--quiet", "--seed", "1", *PATIENT)
 ASKED = {"sync_runs": set(), "async_cycles": {"getExecution"}, "cancels": {"getExecution", "cancelExecution"}}
 RUNS_MODELS = ("model:run", "execution:read", "execution:cancel")
 
