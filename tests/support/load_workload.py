@@ -1,13 +1,13 @@
 """Parts of a load, hand-made without server or client: options, keys, targets, scenarios, responses."""
 
 import json
-from argparse import ArgumentParser
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from example_targets import make_key
 from locust import between
+from locust.argument_parser import get_empty_argument_parser, setup_parser_arguments
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
@@ -25,13 +25,16 @@ from knouds_harness.targets.resources import Limits, Model, Persona, Workflow
 RESET_UNIX_S = 1_764_063_060
 
 
-def options(*arguments: str) -> LoadOptions:
-    """Parse options of a load, together with Locust's own."""
-    parser = ArgumentParser()
+def parsed(*arguments: str) -> Any:
+    """Parse options of a load, together with Locust's own, as Locust does."""
+    parser = get_empty_argument_parser(add_help=False, default_config_files=[])
+    setup_parser_arguments(parser)  # type: ignore[no-untyped-call]
     add_options(parser)
-    parser.add_argument("--users", dest="num_users", type=int)
-    parser.set_defaults(run_time=None)
-    return read_options(parser.parse_args(arguments))
+    return parser.parse_args(arguments, env_vars={})
+
+
+def options(*arguments: str) -> LoadOptions:
+    return read_options(parsed(*arguments))
 
 
 def persona(

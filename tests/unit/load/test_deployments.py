@@ -5,11 +5,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import load_workload
 import pytest
 import yaml
-from locust.argument_parser import get_empty_argument_parser, setup_parser_arguments
 
-from knouds_harness.load.options import add_options
 from knouds_harness.locations import scenarios_path
 from knouds_harness.targets.profile import load_target
 
@@ -40,10 +39,7 @@ def commands() -> dict[str, str]:
 
 
 def parsed(command: str) -> Any:
-    parser = get_empty_argument_parser(add_help=False, default_config_files=[])
-    setup_parser_arguments(parser)
-    add_options(parser)
-    return parser.parse_args(shlex.split(command, comments=True), env_vars={})
+    return load_workload.parsed(*shlex.split(command, comments=True))
 
 
 @pytest.mark.parametrize("name", commands())

@@ -1,17 +1,11 @@
 """Options of a load run, on the master and on its workers, which get only what is not Locust's own."""
 
 import pytest
-from locust.argument_parser import default_args_dict, get_empty_argument_parser, setup_parser_arguments
+from load_workload import options, parsed
+from locust.argument_parser import default_args_dict
 
 from knouds_harness.errors import ExitCode, UsageError
-from knouds_harness.load.options import add_options, read_options
-
-
-def parsed(*arguments):
-    parser = get_empty_argument_parser(add_help=False, default_config_files=[])
-    setup_parser_arguments(parser)
-    add_options(parser)
-    return parser.parse_args(arguments, env_vars={})
+from knouds_harness.load.options import read_options
 
 
 @pytest.mark.parametrize(
@@ -38,7 +32,7 @@ def test_worker_has_the_options_of_the_master(asked):
 
 def test_too_many_users_are_refused():
     with pytest.raises(UsageError, match="at most 100,000 users"):
-        read_options(parsed("--users", "9999999"))
+        options("--users", "9999999")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +48,7 @@ def test_too_many_users_are_refused():
 )
 def test_option_without_effect_is_refused(asked, says):
     with pytest.raises(UsageError, match=says):
-        read_options(parsed(*asked))
+        options(*asked)
 
 
 @pytest.mark.parametrize(
@@ -66,24 +60,24 @@ def test_option_without_effect_is_refused(asked, says):
     ],
 )
 def test_option_with_an_effect_is_read(asked):
-    assert read_options(parsed(*asked)).load_shape.total > 0
+    assert options(*asked).load_shape.total > 0
 
 
 def test_stages_say_rate_users_and_duration():
     """Each stage goes in a straight line from the level before it, the first from 0."""
-    options = read_options(parsed("--stages", "30s:50/s, 2m:200/s,30s:0/s"))
+    found = options("--stages", "30s:50/s, 2m:200/s,30s:0/s")
 
-    assert (options.rate, options.users, options.duration_s) == (200, 1000, 180)
-    levels = [options.load_shape.level(at_s) for at_s in (0, 15, 30, 90, 150, 165)]
+    assert (found.rate, found.users, found.duration_s) == (200, 1000, 180)
+    levels = [found.load_shape.level(at_s) for at_s in (0, 15, 30, 90, 150, 165)]
     assert levels == [0, 25, 50, 125, 200, 100]
-    assert options.schedule is not None
-    assert sum(1 for _ in options.schedule.instants()) == pytest.approx(options.load_shape.total, abs=1)
+    assert found.schedule is not None
+    assert sum(1 for _ in found.schedule.instants()) == pytest.approx(found.load_shape.total, abs=1)
 
 
 def test_stages_of_users_are_the_closed_model():
-    options = read_options(parsed("--stages", "10s:20,10s:20"))
+    found = options("--stages", "10s:20,10s:20")
 
-    assert (options.rate, options.users, options.peak_level, options.schedule) == (None, 20, 20, None)
+    assert (found.rate, found.users, found.peak_level, found.schedule) == (None, 20, 20, None)
 
 
 @pytest.mark.parametrize(
@@ -126,12 +120,12 @@ def test_invalid_value_is_refused(flag, values, says, capsys):
 )
 def test_options_that_stages_imply_are_refused(asked, says):
     with pytest.raises(UsageError, match=says):
-        read_options(parsed(*asked))
+        options(*asked)
 
 
 @pytest.mark.parametrize(("think", "think_s"), [("0.5", (0.5, 0.5)), ("0-2", (0, 2)), ("0", (0, 0))])
 def test_think_time_is_read(think, think_s):
-    assert read_options(parsed("--think", think)).think_s == think_s
+    assert options("--think", think).think_s == think_s
 
 
 def test_stages_are_read_from_a_file(tmp_path):
@@ -157,9 +151,9 @@ def test_stages_are_read_from_a_file(tmp_path):
     ],
 )
 def test_stages_of_a_shape_have_names(shape, names):
-    options = read_options(parsed("--rate", "50", "--shape", *shape))
+    found = options("--rate", "50", "--shape", *shape)
 
-    assert [each.name for each in options.load_shape.stages] == names
+    assert [each.name for each in found.load_shape.stages] == names
 
 
 @pytest.mark.parametrize(
