@@ -66,25 +66,20 @@ class Webhooks:
             SignatureRefused: It is not signed with the account's secret, or too old.
             TimeoutError: It does not come in time; names what came.
         """
-        mine: list[Delivery] = []
-        found: list[Delivery] = []
 
-        def has_come(deliveries: object) -> bool:
-            assert isinstance(deliveries, list)  # noqa: S101 - for the type checker
-            mine[:] = [each for each in deliveries if each.path == self._path]
-            found[:] = [each for each in mine if run in _ids_of(each)]
-            return bool(found)
+        def is_of_run(delivery: Delivery) -> bool:
+            members = members_of(payload_of(delivery.body))
+            is_named = run in (members.get("executionId"), members.get("requestId"))
+            return delivery.path == self._path and is_named
 
-        if not self._receiver.wait_until(has_come, timeout_s=timeout_s):
+        self._receiver.wait_until(lambda came: any(map(is_of_run, came)), timeout_s=timeout_s)
+        mine = [each for each in self._receiver.deliveries if each.path == self._path]
+        found = next(filter(is_of_run, mine), None)
+        if found is None:
             came = ", ".join(str(each.execution_id) for each in mine) or "none"
             raise TimeoutError(f"no delivery of {run} within {timeout_s:g} s; deliveries that came: {came}")
-        verify(found[0].body, found[0].signature, secret=self.secret, now_unix_s=time.time())
-        return payload_of(found[0].body)
-
-
-def _ids_of(delivery: Delivery) -> tuple[JSON, JSON]:
-    members = members_of(payload_of(delivery.body))
-    return members.get("executionId"), members.get("requestId")
+        verify(found.body, found.signature, secret=self.secret, now_unix_s=time.time())
+        return payload_of(found.body)
 
 
 @pytest.fixture(scope="session")

@@ -132,14 +132,21 @@ class _Comparison:
         """Send ``getWhoami`` with every key; a refusal counts only if another operation confirms it."""
         personas = self.target.personas
         self.whoami_by_key = self._sent({name: _request("getWhoami", personas[name]) for name in personas})
-        refused = [name for name, answer in self.whoami_by_key.items() if _is(answer, 401)]
-        active = [personas[name] for name in refused if personas[name].state == "active"]
-        confirmed = self._sent({key.name: _request("listUsageModels", key) for key in active})
+        active = [name for name in self.whoami_by_key if personas[name].state == "active"]
+        refused = [name for name in active if self.whoami_by_key[name].status == 401]
+        confirmed = self._sent({name: _request("listUsageModels", personas[name]) for name in refused})
         for name, answer in self.whoami_by_key.items():
             key = personas[name]
-            if key.state != "active":
-                yield from self._judge_state(key, answer)
-            elif not _is(answer, 401):
+            if key.state != "active" and answer.status == 200:
+                yield Contradiction(
+                    where=f"keys.{name}.state",
+                    profile_says=f'the key is "{key.state}"',
+                    target_says="the target lets it in",
+                    either=f"the key is not {key.state}, or the server lets {key.state} keys in",
+                    fact=_FACT_BY_STATE[key.state],
+                    exchange=answer,
+                )
+            elif name in active and name not in refused:
                 yield from self._judge_account(key, answer)
             elif _is(confirmed.get(name), 401):
                 yield Contradiction(
@@ -150,17 +157,6 @@ class _Comparison:
                     fact="auth.key-in-x-api-key",
                     exchange=answer,
                 )
-
-    def _judge_state(self, key: Persona, whoami: Exchange) -> Iterator[Contradiction]:
-        if _is(whoami, 200):
-            yield Contradiction(
-                where=f"keys.{key.name}.state",
-                profile_says=f'the key is "{key.state}"',
-                target_says="the target lets it in",
-                either=f"the key is not {key.state}, or the server lets {key.state} keys in",
-                fact=_FACT_BY_STATE[key.state],
-                exchange=whoami,
-            )
 
     def _judge_account(self, key: Persona, whoami: Exchange) -> Iterator[Contradiction]:
         account = members_of(whoami.members.get("user")) if _is(whoami, 200) else {}
@@ -247,7 +243,9 @@ class _Comparison:
                 lists[0] if lists and workflow.template else (self._reader(workflow.owner), None),
             )
             is_telling = reader is not None and (reader.user == workflow.owner or _is(listed, 200))
-            if reader is not None and is_telling and slug not in _slugs(listed):
+            summaries = objects_in(listed.json_or_none()) if listed and listed.status == 200 else ()
+            is_shown = any(each.get("slug") == slug for each in summaries)
+            if reader is not None and is_telling and not is_shown:
                 unseen[slug] = reader  # a stranger's read is refused as it likes, the list is not
         answers = self._sent({slug: _request("getWorkflow", key, slug) for slug, key in unseen.items()})
         for slug, answer in answers.items():
@@ -319,14 +317,6 @@ class _Comparison:
 
 def _is(answer: Exchange | None, status: int) -> bool:
     return answer is not None and answer.status == status
-
-
-def _slugs(listed: Exchange | None) -> list[object]:
-    return (
-        [each.get("slug") for each in objects_in(listed.json_or_none())]
-        if listed and listed.status == 200
-        else []
-    )
 
 
 def _may_run_models(key: Persona) -> bool:

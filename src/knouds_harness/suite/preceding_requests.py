@@ -83,10 +83,6 @@ class PrecedingRequests:
         """From now on, each request may depend on all before it."""
         self._running.sent, self._running.is_sequence = [], True
 
-    def end_sequence(self) -> None:
-        """From now on, each request stands for itself again."""
-        self.begin_test()
-
     def note(self, exchange: Exchange) -> None:
         self._running.sent.append(exchange)
         self._latest = self._latest if exchange.is_control else exchange

@@ -19,7 +19,7 @@ from knouds_harness.runs.findings import CUT_SHORT, OWN_CODE_FAILED
 from knouds_harness.runs.run_file import UntestedFact
 from knouds_harness.suite.request_failures import ENDS_IN_TIME
 from knouds_harness.targets.needs.keys import active_keys, without_working_keys
-from knouds_harness.targets.profile import Target
+from knouds_harness.targets.profile import Expect, Target
 from knouds_harness.targets.profile_format import Problem, profile_error
 
 if TYPE_CHECKING:
@@ -35,8 +35,18 @@ def decided(run: ConformanceRun, *, was_interrupted: bool) -> tuple[str, ExitCod
     """Return the outcome, the exit code, and lines that say why."""
     if was_interrupted:
         return "interrupted", ExitCode.INTERRUPTED, []
-    cut, own_errors = _cut_short(run), _user_errors(run)
-    unproven = [*([] if _accepts_cut(run) else cut), *_unproven(run), *_not_verified(run)]
+    cut, own_errors, writer = _cut_short(run), _user_errors(run), run.recorder.writer
+    missed = shortfall(
+        run.asked,
+        writer.verified_facts,
+        untested=writer.untested,
+        least=run.least,
+        text=run.options.min_verified or "",
+        expected=run.expected,
+    )
+    # The user may say what has to be verified, or that less will do.
+    accepts_cut = run.options.allow_short or run.profile.expect != Expect()
+    unproven = [*([] if accepts_cut else cut), *_unproven(run), *missed]
     if run.recorder.is_broken:
         expired = [
             f"waiver expired on {waiver.expires}: {waiver}. Fix what it waives, or renew it."
@@ -48,20 +58,14 @@ def decided(run: ConformanceRun, *, was_interrupted: bool) -> tuple[str, ExitCod
         return "failed", ExitCode.BREACH, [words]
     if own_errors:
         return "failed", ExitCode.BREACH, own_errors
-    is_skipped, lacks_keys = run.recorder.writer.is_all_skipped, not active_keys(run.target)
-    if is_skipped or (lacks_keys and not run.asked <= run.recorder.writer.verified_facts):
+    is_skipped, lacks_keys = writer.is_all_skipped, not active_keys(run.target)
+    if is_skipped or (lacks_keys and not run.asked <= writer.verified_facts):
         admitted = (key.tier for key in run.target.personas.values() if key.state == "active")
         words = without_working_keys(admitted) if lacks_keys else "Every test was skipped"
-        counts = Counter(each.missing for each in run.recorder.writer.untested)
+        counts = Counter(each.missing for each in writer.untested)
         missing = [f"  {each}" for each, _ in counts.most_common(_MOST_MISSING)]
         return "untested", ExitCode.USAGE, [f"{words}. What is missing:", *missing]
     return ("short", ExitCode.BREACH, unproven) if unproven else ("kept", ExitCode.KEPT, cut)
-
-
-def _accepts_cut(run: ConformanceRun) -> bool:
-    """Whether the user says what has to be verified, or that less will do."""
-    expect = run.profile.expect
-    return run.options.allow_short or bool(expect.facts or expect.families)
 
 
 def _cut_short(run: ConformanceRun) -> list[str]:
@@ -177,18 +181,6 @@ def _unknown(kind: str, names: Iterable[str], known: Collection[str]) -> Iterato
         if name not in known:
             says, _, remedy = str(UnknownName(kind, name, known)).partition(" (known")
             yield Problem(where="expect", says=says, remedy=f"Known{remedy.removesuffix(')')}")
-
-
-def _not_verified(run: ConformanceRun) -> list[str]:
-    writer = run.recorder.writer
-    return shortfall(
-        run.asked,
-        writer.verified_facts,
-        untested=writer.untested,
-        least=run.least,
-        text=run.options.min_verified or "",
-        expected=run.expected,
-    )
 
 
 def shortfall(

@@ -48,7 +48,7 @@ def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: 
             raise
     finally:
         recorder.duration_s_by_test[item.nodeid] = time.monotonic() - begun
-        recorder.steps.end_sequence()
+        recorder.steps.begin_test()
         said = _said_of_findings(item, recorder)
         if said and not isinstance(sys.exception(), KeyboardInterrupt):
             raise pytest.fail.Exception("\n".join(said), pytrace=False) from None  # even if an error ended it

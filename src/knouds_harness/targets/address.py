@@ -189,9 +189,10 @@ def allow_host(entry: str) -> None:
 def entry_of(url: str) -> str:
     """Return the entry that allows a URL: the host for HTTPS on its usual port, else host and port."""
     parts = httpx.URL(url)
-    if parts.scheme == "https":
-        return _entry_of(parts)
-    return f"{_host(parts)}:{parts.port or 80}"
+    host = parts.raw_host.decode("ascii").rstrip(".")
+    host = f"[{host}]" if ":" in host else host
+    port = parts.port or (None if parts.scheme == "https" else 80)
+    return f"{host}:{port}" if port else host
 
 
 def _entry(word: str, place: str) -> str:
@@ -204,13 +205,4 @@ def _entry(word: str, place: str) -> str:
             f"{place}: {shown(word)} is not a host\n"
             "  Write staging.example.com, or staging.example.com:8443 for a port other than that of HTTPS."
         )
-    return _entry_of(parts)
-
-
-def _entry_of(parts: httpx.URL) -> str:
-    return _host(parts) if parts.port is None else f"{_host(parts)}:{parts.port}"
-
-
-def _host(parts: httpx.URL) -> str:
-    host = parts.raw_host.decode("ascii").rstrip(".")
-    return f"[{host}]" if ":" in host else host
+    return entry_of(str(parts))

@@ -42,7 +42,7 @@ def test_request_after_a_sequence_has_only_itself():
     steps = PrecedingRequests()
     steps.begin_sequence()
     noted(steps, exchange(1, "createWorkflow"))
-    steps.end_sequence()
+    steps.begin_test()
     (second,) = noted(steps, exchange(2, "createWorkflow"))
 
     assert steps.of(second) == (second,)

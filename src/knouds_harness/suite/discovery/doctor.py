@@ -55,21 +55,7 @@ _MOST_LACKING: Final = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What is known of a target before a check.
-
-    Attributes:
-        mistyped: Names in the profile that are near to a known one, in sentences.
-        contradictions: Where the target contradicts the profile, in sentences.
-        untested: What the profile lacks, and the facts that stay untested without it; most facts first.
-        deliveries: Where deliveries are awaited, or why they cannot be; None if none are expected.
-        can_receive: Whether nothing prevents deliveries.
-        values: How many values of requests can be tried, in a sentence.
-        time: How long a full check likely takes, in a sentence.
-        unpaid: How many tests the limit does not pay for.
-        beyond: Facts that cost more than the limit even alone, and how many credits.
-        are_hosts_listed: Whether the user has listed the hosts that keys may go to.
-        unread: Accounts whose usage cannot be read.
-    """
+    """What is known of a target before a check; docs/commands.schema.json says what each member is."""
 
     target: str
     base_url: str
@@ -104,13 +90,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyFound:
-    """A key of the profile, and what whoami said about it.
-
-    Attributes:
-        status: The status of whoami; None without a response.
-        verdict: Whether that fits the profile, in words.
-        is_told: Whether whoami told all that the profile says.
-    """
+    """A key of the profile, and what whoami said about it."""
 
     name: str
     user: str = ""
@@ -314,13 +294,7 @@ _S_PER_MINUTE: Final = 60
 
 
 def check_time_s(latency_ms: float, at_once: int, *, share: float = 1.0, fills_window: bool = False) -> float:
-    """Estimate the seconds of a full check.
-
-    Args:
-        latency_ms: Time of one answer.
-        at_once: Requests in flight.
-        share: Share of the suite's tests that are possible.
-        fills_window: Whether a rate-limit window is filled in real time.
+    """Estimate the seconds of a full check, of which a ``share`` of the tests is possible.
 
     How many requests wait for each other was measured (benchmarks/README.md); how many there are is counted.
     """
