@@ -19,7 +19,6 @@ from loaded_runs import loaded
 from run_records import broken, healthy
 
 from knouds_harness.commands.cli import cli
-from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.exchange.recordings.recording import read_recording
 from knouds_harness.measures.objectives import load_objectives
@@ -217,7 +216,7 @@ READERS: Final[dict[str, Callable[[Path], object]]] = {
     "objectives": lambda path: (load_objectives(path, "mixed"), read_tolerances(path, "kept", [])),
     "summary": lambda path: read_side([path], baselines=path.parent),
     "recording": read_recording,
-    "har": lambda path: read_captured(path, shipped_document(), base_url=None),
+    "har": lambda path: read_captured(path, base_url=None),
 }
 
 

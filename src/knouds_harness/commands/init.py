@@ -123,7 +123,6 @@ def init(
 
 def _found(target: Target, say: Callable[[str], object]) -> Found:
     """Ask a server about the keys of a target."""
-    from knouds_harness.contract.document import shipped_document
     from knouds_harness.exchange.client import Client
     from knouds_harness.exchange.first_contact import first_contact
     from knouds_harness.suite.discovery.discovery import Discovery
@@ -133,7 +132,7 @@ def _found(target: Target, say: Callable[[str], object]) -> Found:
     with Client(target=target, guard=Guard(target, yes_production=bool(target.production))) as client:
         first_contact(client, address="--url")
         say(f"{target.base_url} answers. Sending reads, and requests that can have no effect.")
-        return Discovery(client, shipped_document(), variables=variables).find_all()
+        return Discovery(client, variables=variables).find_all()
 
 
 def _variables(named: Sequence[str]) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from knouds_harness.command_output import CommandConsole
-from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, UnknownName, UsageError
 from knouds_harness.locations import SANDBOX
 from knouds_harness.printable import counted, printable
@@ -45,7 +44,6 @@ def replay(
     if findings:
         replayer = Replayer(
             record=record,
-            document=shipped_document(),
             target_name=target_name or _target_name(record),
             conditions=conditions,
             show=CommandConsole(stderr=True).say,

@@ -8,7 +8,6 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final
 
-from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop, NotSent
 from knouds_harness.exchange.client import Client
@@ -103,7 +102,6 @@ class Replayer:
     """
 
     record: RunRecord
-    document: Document
     target_name: str
     conditions: Conditions = field(default_factory=Conditions)
     resources: ExitStack = field(default_factory=ExitStack)

@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner
 
 from knouds_harness.commands.cli import cli, writing_har
-from knouds_harness.contract.document import shipped_document
 from knouds_harness.exchange.har import read_har
 from knouds_harness.suite.recorded.captured_traffic import read_captured
 from knouds_sandbox.answers import with_observer
@@ -87,7 +86,7 @@ def test_traffic_can_be_verified(written):
         lambda _: {"method": "GET", "url": "/api/health"},
     )
 
-    captured = read_captured(path, shipped_document(), base_url=None)
+    captured = read_captured(path, base_url=None)
 
     assert [each.request.operation_id for each in captured.exchanges] == ["getHealth"]
     assert len(json.loads(path.read_text())["log"]["entries"]) == 1

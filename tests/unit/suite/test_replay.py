@@ -134,7 +134,7 @@ def replayed(serve):
 
     def run(record, finding, answer=SOUND, target=TARGET):
         sent = serve(answer, target)
-        replayer = Replayer(record=record, document=DOCUMENT, target_name="mine")
+        replayer = Replayer(record=record, target_name="mine")
         with replayer.resources:
             return replayer.replay(finding), sent[1:]
 
@@ -411,7 +411,7 @@ def test_replay_that_is_charged_more_than_the_limit_ends_with_that(tmp_path, ser
     )
     record, finding = finding_of(tmp_path, edit=lambda shown: replace(shown, request=run))
     serve(httpx.Response(200, json={"success": True, "cost": 64, "ms": 1, "result": {"text": "a"}}), target)
-    replayer = Replayer(record=record, document=DOCUMENT, target_name="mine")
+    replayer = Replayer(record=record, target_name="mine")
 
     with replayer.resources, pytest.raises(GuardStop, match="64"):
         list(replayer.replay_all([finding]))

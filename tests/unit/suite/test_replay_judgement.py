@@ -121,7 +121,7 @@ def replayed(monkeypatch):
             return replace(repeated(runs[len(tried) - 1]), found=tests)
 
         monkeypatch.setattr(RepeatedTests, "repeat", repeat)
-        replayer = Replayer(record=record, document=DOCUMENT, target_name="mine")
+        replayer = Replayer(record=record, target_name="mine")
         return list(replayer.replay_all(record.findings)), tried
 
     return replay

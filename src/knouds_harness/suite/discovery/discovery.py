@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from knouds_harness.contract.document import Document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import WITHOUT_MODELS, Action, Operation, meets
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
@@ -50,9 +50,9 @@ _R = TypeVar("_R")
 class Discovery:
     """Asks one target about keys; the profile's limits need to allow only reading."""
 
-    def __init__(self, client: Client, document: Document, *, variables: Mapping[str, str]) -> None:
+    def __init__(self, client: Client, *, variables: Mapping[str, str]) -> None:
         self._client = client
-        self._document = document
+        self._operations = shipped_document().operation_by_id
         self._variables = variables
         self._remarks: list[str] = []
         self._listed: dict[str, tuple[str, ...]] = {}
@@ -134,7 +134,7 @@ class Discovery:
             )
 
     def _asked(self) -> list[Operation]:
-        return [self._document.operation_by_id[each] for each in ASKED]
+        return [self._operations[each] for each in ASKED]
 
     def _key(
         self,
@@ -169,7 +169,7 @@ class Discovery:
             )
         own = [slug for slug, each in workflows.items() if each.workflow.owner == user]
         for operation_id, known in (("runWorkflow", own), ("runModel", sorted(models))):
-            operation = self._document.operation_by_id[operation_id]
+            operation = self._operations[operation_id]
             if holdings[operation.alternatives[0]].is_held is False:
                 bound = self._bound_forms(name, operation, known[:MOST_BOUND_FORMS])
                 held += [form for form, each in bound.items() if each.is_held]
@@ -235,7 +235,7 @@ class Discovery:
         return used | most_credits_by_model(rows_of(usage))
 
     def _read(self, operation_id: str, persona: str | None = None, call: Call | None = None) -> Exchange:
-        operation = self._document.operation_by_id[operation_id]
+        operation = self._operations[operation_id]
         request = (call or Call()).request(operation, persona=persona)
         return self._client.send(request)
 

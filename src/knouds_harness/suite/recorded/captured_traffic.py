@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from knouds_harness.contract.document import Document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Operation
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.evidence import Exchange
@@ -54,12 +54,12 @@ class _Entry:
     base_url: str = ""
 
 
-def read_captured(path: Path, document: Document, *, base_url: str | None) -> Captured:
+def read_captured(path: Path, *, base_url: str | None) -> Captured:
     """Read a HAR file, find the API's exchanges in it and redact them."""
     traffic = read_traffic(path)
     redactor = TrafficRedactor(traffic)
     asked = _checked(base_url)
-    entries = [_placed(each, document, asked) for each in traffic]
+    entries = [_placed(each, asked) for each in traffic]
     where = _one_base_url(entries, path) or asked or ""
     exchanges: list[Exchange] = []
     deliveries: list[Exchange] = []
@@ -81,7 +81,7 @@ def read_captured(path: Path, document: Document, *, base_url: str | None) -> Ca
             left_out["other hosts"][origin] += 1
     remarks = _remarks(left_out, len(traffic))
     if not exchanges:
-        others = sorted({_placed(each, document, None).base_url for each in traffic} - {""})
+        others = sorted({_placed(each, None).base_url for each in traffic} - {""})
         if asked and others:
             like = first_few(others, _MOST_LISTED)
             remarks += f"\nRequests like the API's went to {like}: name one as --base-url."
@@ -96,11 +96,11 @@ def read_captured(path: Path, document: Document, *, base_url: str | None) -> Ca
     )
 
 
-def _placed(recorded: Recorded, document: Document, base_url: str | None) -> _Entry:
+def _placed(recorded: Recorded, base_url: str | None) -> _Entry:
     """Find out where an entry was sent; with ``base_url``, only what is under it is of the API."""
     exchange = recorded.exchange
     if recorded.is_ours:
-        return _placed_ours(recorded, document, base_url)
+        return _placed_ours(recorded, base_url)
     origin, path = _origin(exchange.url), exchange.request.path
     if base_url is None:
         starts = [match.start() for match in _API.finditer(path)]
@@ -108,7 +108,7 @@ def _placed(recorded: Recorded, document: Document, base_url: str | None) -> _En
         prefix = urlsplit(base_url).path
         starts = [len(prefix)] if _origin(base_url) == origin and path.startswith(f"{prefix}/") else []
     for start in starts:
-        if (found := document.recognise(exchange.request.method, path[start:])) is not None:
+        if (found := shipped_document().recognise(exchange.request.method, path[start:])) is not None:
             operation, values = found
             request = replace(
                 exchange.request, path=path[start:], operation_id=operation.id, path_values=values
@@ -121,13 +121,13 @@ def _placed(recorded: Recorded, document: Document, base_url: str | None) -> _En
     return _Entry(recorded=recorded)
 
 
-def _placed_ours(recorded: Recorded, document: Document, base_url: str | None) -> _Entry:
+def _placed_ours(recorded: Recorded, base_url: str | None) -> _Entry:
     """Place an exchange of this harness: it was sent to the API, and its request names the operation."""
     exchange = recorded.exchange
     origin = _origin(exchange.url)
     prefix, _, _ = exchange.url.removeprefix(origin).partition(exchange.request.path)
     where = f"{origin}{prefix}" if exchange.request.path in exchange.url else origin
-    operation = document.operation_by_id.get(exchange.request.operation_id or "")
+    operation = shipped_document().operation_by_id.get(exchange.request.operation_id or "")
     is_asked = base_url in (None, where)
     return _Entry(recorded=recorded, operation=operation, base_url=where if is_asked else "")
 

@@ -48,7 +48,7 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
         The exit code and the run folder.
     """
     document = shipped_document()
-    captured = read_captured(path, document, base_url=base_url)
+    captured = read_captured(path, base_url=base_url)
     target = Target(name=urlsplit(captured.base_url).hostname or "traffic", base_url=captured.base_url)
     setup = run_setup(
         target,

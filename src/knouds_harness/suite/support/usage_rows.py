@@ -33,13 +33,11 @@ def read_page(tester: Tester, persona: Persona, **query: str | int) -> Exchange:
     return page
 
 
-def read_pages(
-    tester: Tester, persona: Persona, *, size: int = MAX_LIMIT, most: int = _MOST_PAGES
-) -> list[Exchange]:
-    """Read pages from the first on until one is not full, at most ``most``."""
+def read_pages(tester: Tester, persona: Persona) -> list[Exchange]:
+    """Read pages from the first on until one is not full, at most twelve."""
     pages: list[Exchange] = []
-    while len(pages) < most and (not pages or len(rows_of(pages[-1])) >= size):
-        pages.append(read_page(tester, persona, limit=size, offset=size * len(pages)))
+    while len(pages) < _MOST_PAGES and (not pages or len(rows_of(pages[-1])) >= MAX_LIMIT):
+        pages.append(read_page(tester, persona, limit=MAX_LIMIT, offset=MAX_LIMIT * len(pages)))
     return pages
 
 

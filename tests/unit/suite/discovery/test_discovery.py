@@ -99,7 +99,7 @@ def found_with(server):
     }
     target = Target(name="any", base_url="http://127.0.0.1", personas=personas)
     with Client(target=target, transport=httpx.MockTransport(server)) as client:
-        return Discovery(client, DOCUMENT, variables={name: name.upper() for name in personas}).find_all()
+        return Discovery(client, variables={name: name.upper() for name in personas}).find_all()
 
 
 FULL = {"workflow:read", "workflow:write", "workflow:run", "model:run", "execution:read", "execution:cancel"}

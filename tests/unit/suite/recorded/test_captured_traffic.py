@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from recorded import document, recording
+from recorded import recording
 
 from knouds_harness.exchange.har import HarWriter
 from knouds_harness.suite.recorded.captured_traffic import read_captured
@@ -15,7 +15,7 @@ def test_deliveries_in_our_own_traffic_are_told_apart(tmp_path):
         delivery = recording("receiveExecutionCompleted-204-taken").exchange
         har.add(replace(delivery, url="http://127.0.0.1:9000/webhook"))
 
-    captured = read_captured(path, document(), base_url=None)
+    captured = read_captured(path, base_url=None)
 
     assert [each.request.operation_id for each in captured.exchanges] == ["getHealth"]
     assert captured.base_url == "http://127.0.0.1:8000"

@@ -42,9 +42,7 @@ def verified(path, *entries, **options):
     ],
 )
 def test_operation_of_an_entry_is_recognised(method, url, operation_id, base_url, tmp_path):
-    captured = read_captured(
-        write_har(tmp_path / "x.har", entry(url, method=method)), DOCUMENT, base_url=None
-    )
+    captured = read_captured(write_har(tmp_path / "x.har", entry(url, method=method)), base_url=None)
 
     assert [each.request.operation_id for each in captured.exchanges] == [operation_id]
     assert captured.base_url == base_url
