@@ -148,33 +148,25 @@ BROKEN_JSON: Final[Mapping[str, Attack]] = {
     "truncated JSON": whole(lambda body: body[:-9]),
     "invalid UTF-8": whole(_added(b'"\xff\xfe"')),
     "UTF-16 said to be UTF-8": whole(lambda body: body.decode().encode("utf-16")),
-    "Latin-1 said to be UTF-8": whole(_added('"caf\xe9"'.encode("latin-1"))),
     "NaN": whole(_added(b"NaN")),
-    "Infinity": whole(_added(b"-Infinity")),
     "nested 100,000 times": whole(_added(b"[" * 100_000 + b"]" * 100_000)),
     "null bytes": whole(lambda body: body[:9] + b"\0\0" + body[9:]),
     "raw control characters in a text": whole(_added(b'"\x01\x1b[2J"')),
     "byte order mark": whole(lambda body: b"\xef\xbb\xbf" + body),
     "nothing": whole(lambda _: b""),
     "no members": whole(lambda _: b"{}"),
-    "a greeting": whole(lambda _: b"hello"),
     "another type": whole(lambda _: b"7"),
     "chunks of nothing": raw(lambda _: _declared(b"0\r\n\r\n", b"Transfer-Encoding: chunked\r\n")),
-    "a redirect to itself": whole(
-        lambda _: b"", head=b"HTTP/1.1 302 Found\r\nLocation: /api/whoami\r\n" + _JSON
-    ),
     "status 999": whole(bytes, head=b"HTTP/1.1 999 Odd\r\n" + _JSON),
     "a redirect elsewhere": whole(
         lambda _: b"", head=b"HTTP/1.1 307 Odd\r\nLocation: http://192.0.2.1/\r\n" + _JSON
     ),
     "status 204": raw(lambda _: b"HTTP/1.1 204 No Content\r\n\r\n"),
-    "status 304": raw(lambda _: b"HTTP/1.1 304 Not Modified\r\n\r\n"),
     "status 500 in HTML": whole(
         lambda _: b"<h1>Oops</h1><script>alert(1)</script>",
         head=b"HTTP/1.1 500 Oops\r\nContent-Type: text/html\r\n",
     ),
     "a login page": whole(lambda _: b"<html><form>", head=b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"),
-    "an image": whole(lambda _: b"\x89PNG\r\n\x1a\n", head=b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n"),
     "no content type": whole(bytes, head=b"HTTP/1.1 200 OK\r\n"),
     "a number beyond doubles": whole(lambda _: b'{"rows": 1e400, "total": -1e400, "user": 1e400}'),
     "50,000 members": whole(lambda _: b"{" + b",".join(b'"%d":0' % each for each in range(50_000)) + b"}"),
@@ -200,12 +192,9 @@ BROKEN_HTTP: Final[Mapping[str, Attack]] = {
         _OK + b"Transfer-Encoding: chunked\r\n\r\n", b"2\r\nxy\r\n" * 10_000
     ),
     "cut body": raw(lambda body: _declared(body[:-5], b"Content-Length: %d\r\n" % len(body))),
-    "closed after the head": raw(lambda _: _declared(b"", b"Content-Length: 99\r\n")),
     "a reset in the body": _reset(lambda body: _declared(body[:9], b"Content-Length: %d\r\n" % len(body))),
     "half-closed in the body": _half_closed(lambda body: _declared(body[:9], b"Content-Length: 9999\r\n")),
     "a length below zero": raw(lambda body: _declared(body, b"Content-Length: -1\r\n")),
-    "a length of 30 digits": raw(lambda body: _declared(body, b"Content-Length: %s\r\n" % (b"9" * 30))),
-    "a length in words": raw(lambda body: _declared(body, b"Content-Length: some\r\n")),
     "a length and chunks": raw(
         lambda body: _declared(body, b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n")
     ),
@@ -219,12 +208,9 @@ BROKEN_HTTP: Final[Mapping[str, Attack]] = {
     "an endless extension of a chunk": endless(_OK + b"Transfer-Encoding: chunked\r\n\r\n2;", b"x" * 65_536),
     "an endless body without a length": endless(_OK + b"\r\n", _MEGABYTE),
     "endless headers": endless(_OK, b"X-More: more\r\n" * 1_000),
-    "20,000 headers": raw(lambda body: _declared(body, b"X-More: more\r\n" * 20_000)),
     "an endless status line": endless(b"HTTP/1.1 200 ", b"O" * 65_536),
     "a header without a colon": raw(lambda body: _declared(body, b"no colon\r\n")),
     "a status in words": raw(lambda body: b"HTTP/1.1 OK\r\n\r\n" + body),
-    "a status of 30 digits": raw(lambda body: b"HTTP/1.1 %s OK\r\n\r\n%s" % (b"2" * 30, body)),
-    "HTTP/2": raw(lambda _: b"\0\0\x12\4\0\0\0\0\0" + bytes(18)),
     "a TLS alert": raw(lambda _: b"\x15\3\3\0\2\2\x28"),
     "switching protocols": raw(
         lambda _: b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x02{}"
@@ -236,7 +222,6 @@ BROKEN_HTTP: Final[Mapping[str, Attack]] = {
     ),
     "two lengths": raw(lambda body: _declared(body, b"Content-Length: 3\r\nContent-Length: 4\r\n")),
     "HTTP/0.9": raw(bytes),
-    "another protocol": raw(lambda _: b"SSH-2.0-OpenSSH_9.6\r\n"),
     "a header of 1 MB": raw(lambda body: _declared(body, b"X-Long: " + _MEGABYTE + b"\r\n")),
     "null bytes in a header": raw(lambda body: _declared(body, b"X-Odd: a\0b\r\n")),
     "broken gzip": raw(lambda body: _declared(body, b"Content-Encoding: gzip\r\nContent-Length: 9\r\n")),

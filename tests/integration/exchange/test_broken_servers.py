@@ -23,17 +23,14 @@ WHOAMI = Request(method="GET", path="/api/whoami", persona="full")
 
 REASONS = {
     "the connection was closed before there was an answer": (
-        *("early close", "half-closed before the status line"),
-        *("another protocol", "HTTP/0.9", "random bytes"),
+        *("early close", "half-closed before the status line", "HTTP/0.9", "random bytes"),
     ),
     "the connection broke: connection reset by peer": (
         *("a reset before the status line", "a reset in the body"),
     ),
     "no answer within ": ("silence", "too late", "slow head", "endless 1xx"),
     "the answer was not complete within ": ("slow drip",),
-    "the answer ended early": (
-        *("cut body", "closed after the head", "half-closed in the body", "a chunk of 2^64"),
-    ),
+    "the answer ended early": ("cut body", "half-closed in the body", "a chunk of 2^64"),
     "the body is over 4 MB": (
         *("100 MB", "endless chunks", "an endless body without a length"),
         *("Brotli bomb", "gzip bomb", "gzip in gzip"),
