@@ -13,8 +13,8 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.recordings.recording import read_recordings
 
 
-def record(*options, cwd, folder="out"):
-    return knouds("record", "--folder", folder, *options, cwd=cwd)
+def record(*options, cwd):
+    return knouds("record", "--folder", "out", *options, cwd=cwd)
 
 
 @pytest.fixture

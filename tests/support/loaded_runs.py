@@ -107,14 +107,9 @@ _WINDOWS = (
 )
 
 
-def loaded(
-    root: Path, *, seconds: int = 60, operations: Mapping[str, float] | None = None, samples: int = 40
-) -> Path:
-    """Make a run with ten slow seconds, throttling, some failures, and a missed objective.
-
-    ``operations`` have their median response times in ms, and so many ``samples`` in each second.
-    """
-    results, rows = _measured(seconds, operations or _MEDIAN_MS, samples=samples)
+def loaded(root: Path, *, seconds: int = 60) -> Path:
+    """Make a run with ten slow seconds, throttling, some failures, and a missed objective."""
+    results, rows = _measured(seconds, _MEDIAN_MS)
     whole = replace(
         results,
         objectives=_OBJECTIVES,
@@ -143,18 +138,18 @@ def unmeasured(root: Path) -> Path:
 
 
 def _measured(
-    seconds: int, operations: Mapping[str, float], *, is_calm: bool = False, samples: int = 40
+    seconds: int, median_ms_by_operation: Mapping[str, float], *, is_calm: bool = False
 ) -> tuple[LoadResults, list[SecondRow]]:
     chance = random.Random(1)
     rows = []
     loads = []
     together: dict[int, Histogram] = defaultdict(Histogram)
     counted: dict[int, Counter[str]] = defaultdict(Counter)
-    for name, median_ms in operations.items():
+    for name, median_ms in median_ms_by_operation.items():
         whole = Histogram()
         counts: dict[str, int] = defaultdict(int)
         pool, slow = (
-            list(map(histogram_of, lognormal_seconds(1, median_ms=median, spread=0.5, per_s=samples)))
+            list(map(histogram_of, lognormal_seconds(1, median_ms=median, spread=0.5, per_s=40)))
             for median in (median_ms, median_ms * 6)
         )
         for at_s in range(seconds):

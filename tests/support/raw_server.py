@@ -97,9 +97,6 @@ class Relayed:
     headers: Pairs
     body: bytes
 
-    def header(self, name: str) -> str:
-        return next((value for each, value in self.headers if each.lower() == name), "")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
