@@ -122,7 +122,6 @@ def report_of(folder: Path) -> RunRecord:
         ("markup", "doctor"),
         ("a charset", "doctor"),
         ("endless chunks of two bytes", "load"),
-        ("1,300,000 objects, packed", "load"),
     ),
 )
 def test_hostile_response_of_one_operation_fails_each_command(tmp_path, sandbox, name, command):
