@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -110,11 +110,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(text)
-
-
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
 def _is_deeper_than(value: Any, levels: int) -> bool:

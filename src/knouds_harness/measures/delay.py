@@ -55,16 +55,11 @@ class Delay:
 
     def __init__(self, lags: Histogram) -> None:
         self._mean_ms = lags.mean_s * 1e3
-        total, within = len(lags), 0
-        longest_by_share: list[tuple[float, float]] = []
-        wanted = iter(_LAG_PERCENTS)
-        next_percent = next(wanted)
-        for bucket in sorted(lags.counts):
-            within += lags.counts[bucket]
-            if within * 100 >= next_percent * total:
-                longest_by_share.append((1 - within / total, middle_of(bucket) / 1e6))
-                next_percent = next((each for each in wanted if each * total > within * 100), 101.0)
-        self._points: Sequence[tuple[float, float]] = longest_by_share or [(0.0, 0.0)]
+        total, buckets = len(lags), sorted(lags.counts)
+        within = list(accumulate(lags.counts[bucket] for bucket in buckets))
+        places = {bisect_left(within, total * percent / 100 - 1e-9) for percent in _LAG_PERCENTS}
+        points = [(1 - within[at] / total, middle_of(buckets[at]) / 1e6) for at in sorted(places) if total]
+        self._points: Sequence[tuple[float, float]] = points or [(0.0, 0.0)]
 
     def least_ms(self, measured: Histogram, *measures: str) -> list[float]:
         """Return for each measure how low the figure may be without the delay."""

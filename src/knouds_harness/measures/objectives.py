@@ -173,7 +173,9 @@ def describe(objective: JudgedObjective) -> str:
     kind = "at least" if is_least(objective) else "at most"
     found, bound = observed_text(objective, whole=False), figure_text(measure, objective.bound)
     if objective.observed is not None and not objective.is_met and found == bound:
-        found, bound = (_exact_text(measure, number) for number in (objective.observed, objective.bound))
+        found, bound = (
+            figure_text(measure, number, is_exact=True) for number in (objective.observed, objective.bound)
+        )
     doubt = f"; {objective.doubt}" if objective.doubt else ""
     if objective.nearest:
         doubt += f" (did you mean {' or '.join(objective.nearest)}?)"
@@ -197,20 +199,14 @@ def short_name(measure: str) -> str:
     return measure.removesuffix("_ms").removesuffix("_per_s").replace("_", " ")
 
 
-def figure_text(measure: str, number: float) -> str:
+def figure_text(measure: str, number: float, *, is_exact: bool = False) -> str:
     if measure.endswith("_rate"):
-        return f"{number:.2%}"
+        return f"{100 * number:g}%" if is_exact else f"{number:.2%}"
     if measure == "count":
-        return f"{number:,.10g}"
-    return f"{number:,.1f}/s" if measure.endswith("per_s") else milliseconds(number)
-
-
-def _exact_text(measure: str, number: float) -> str:
-    if measure.endswith("_rate"):
-        return f"{100 * number:g}%"
-    if measure == "count":
-        return f"{number:.15g}"
-    return f"{number:g}/s" if measure.endswith("per_s") else f"{number:g} ms"
+        return f"{number:.15g}" if is_exact else f"{number:,.10g}"
+    if measure.endswith("per_s"):
+        return f"{number:g}/s" if is_exact else f"{number:,.1f}/s"
+    return f"{number:g} ms" if is_exact else milliseconds(number)
 
 
 def milliseconds(number: float | None) -> str:

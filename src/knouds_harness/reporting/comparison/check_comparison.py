@@ -160,7 +160,11 @@ def compare_checks(baseline: CheckFigures, candidate: CheckFigures, *, against: 
         gone=tuple(each for each in missing if each not in unseen),
         not_looked_for=tuple(unseen),
         lost=tuple(_lost_facts(baseline, candidate)),
-        facts=_changed_facts(baseline, candidate),
+        facts={
+            fact: (earlier, later)
+            for fact, later in sorted(candidate.facts.items(), key=lambda each: each[1].rank)
+            if (earlier := baseline.facts.get(fact, FactStatus.UNTESTED)) is not later
+        },
         notes=tuple(_notes(baseline, candidate)),
     )
 
@@ -176,16 +180,6 @@ def _lost_facts(baseline: CheckFigures, candidate: CheckFigures) -> Iterator[str
         is_lost = before is FactStatus.VERIFIED and now is FactStatus.UNTESTED
         if is_lost and is_asked_for and not is_another_nights:
             yield fact
-
-
-def _changed_facts(
-    baseline: CheckFigures, candidate: CheckFigures
-) -> Mapping[str, tuple[FactStatus, FactStatus]]:
-    return {
-        fact: (before, now)
-        for fact, now in sorted(candidate.facts.items(), key=lambda each: each[1].rank)
-        if (before := baseline.facts.get(fact, FactStatus.UNTESTED)) is not now
-    }
 
 
 def _notes(baseline: CheckFigures, candidate: CheckFigures) -> Iterator[str]:

@@ -215,11 +215,8 @@ def _row(
             is_more_worse=is_more_worse,
         )
         verdict = change.verdict(tolerance=tolerance, is_more_worse=is_more_worse)
-        if (
-            measure == ERRORS
-            and verdict is ChangeVerdict.NO_EVIDENCE
-            and _fail_more(sides[0], sides[1], tolerance)
-        ):
+        is_open = measure == ERRORS and verdict is ChangeVerdict.NO_EVIDENCE
+        if is_open and _fail_more(*sides, tolerance=tolerance):
             verdict = ChangeVerdict.WORSE
     else:
         is_absent = any(all(operation not in run.figures for run in side) for side in (baseline, candidate))
@@ -239,7 +236,7 @@ def _row(
     )
 
 
-def _fail_more(baseline: Sequence[RunFigure], candidate: Sequence[RunFigure], tolerance: float) -> bool:
+def _fail_more(baseline: Sequence[RunFigure], candidate: Sequence[RunFigure], *, tolerance: float) -> bool:
     """Whether each run of the candidate has plainly more errors than any of the baseline.
 
     Blocks of a run with an outage differ so much that their interval shows nothing.

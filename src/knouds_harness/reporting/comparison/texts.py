@@ -207,11 +207,10 @@ def contents_of_check(comparison: CheckComparison) -> dict[str, Any]:
         "kind": "check",
         "baseline": comparison.baseline.run,
         "candidate": comparison.candidate.run,
-        "regressions": _findings(comparison.regressions),
-        "new": _findings(comparison.new),
-        "gone": _findings(comparison.gone),
-        "not_looked_for": _findings(comparison.not_looked_for),
-        "still": _findings(comparison.still),
+        **{
+            name: _findings(getattr(comparison, name))
+            for name in ("regressions", "new", "gone", "not_looked_for", "still")
+        },
         "lost": list(comparison.lost),
         "facts": [
             {"fact": fact, "before": before, "now": now} for fact, (before, now) in comparison.facts.items()
