@@ -61,12 +61,9 @@ def claims_of(check_id: str, exchange: Exchange, context: Context) -> list[Claim
         return [claim for of, claim in claims_by_rule(case) if of == check_id] or None
     if check is None or check.lacks_knowledge(case):
         return None
-    is_of_every_answer = check.applies in _OF_EVERY_ANSWER
-    return (
-        []
-        if is_of_every_answer and not check.applies_to(replace(case, context=context))
-        else list(check.claims_of(case))
-    )
+    if check.applies in _OF_EVERY_ANSWER and not check.applies_to(replace(case, context=context)):
+        return []
+    return list(check.claims_of(case))
 
 
 def checks_of_every_answer() -> tuple[Check[...], ...]:

@@ -1,10 +1,10 @@
 """The routes of the sandbox. After the key, capability, rate limit, resource and body are looked at."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 from starlette.requests import Request
@@ -23,6 +23,7 @@ from knouds_sandbox.routing.operations import OPERATIONS, Endpoint
 from knouds_sandbox.routing.preferences import answer_preferred
 from knouds_sandbox.state.workflows import changed_members, new_members
 
+_Answer = Callable[[Request, Services], Awaitable[Response]]
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _ENCODED = re.compile("%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -41,7 +42,7 @@ PUBLIC = {
 }
 
 
-async def answer_operation(request: Request, operation: Endpoint, services: Services) -> Response:
+async def _answer_keyed(operation: Endpoint, request: Request, services: Services) -> Response:
     key = authenticate(request, operation=operation.name, store=services.store, edits=services.edits)
     call = HandlerCall(request=request, operation=operation.name, key=key, services=services)
     handle = services.edits.around(operation.name, operation.handler)
@@ -126,13 +127,16 @@ _DOCUMENT: Mapping[str, Callable[[Any], object]] = {
 
 
 def make_routes(services: Services) -> list[Route]:
-    keyed = [
-        _keyed_route(services, path, list(operations))
-        for path, operations in groupby(OPERATIONS, key=lambda operation: operation.path)
-    ]
-    public = [
-        Route(path, _public(services, name, handler), methods=["GET"])
-        for name, (path, handler) in PUBLIC.items()
+    answers: dict[str, dict[str, tuple[str, _Answer]]] = defaultdict(dict)
+    for operation in OPERATIONS:
+        answers[operation.path][operation.method] = operation.name, partial(_answer_keyed, operation)
+    for name, (path, handler) in PUBLIC.items():
+        answers[path]["GET"] = name, handler
+    of_operations = [
+        Route(
+            path, _endpoint(services, by_method), methods=list(by_method)
+        )  # one for each path: a 405 lists them
+        for path, by_method in answers.items()
     ]
     session_only = [Route(path, _refuse_key, methods=_METHODS) for path in _SESSION_ONLY]
     controlled = [
@@ -145,31 +149,16 @@ def make_routes(services: Services) -> list[Route]:
             ("GET", "state", control.count_state),
         )
     ]
-    return [*keyed, *public, *session_only, *controlled]
+    return [*of_operations, *session_only, *controlled]
 
 
-def _keyed_route(services: Services, path: str, operations: Sequence[Endpoint]) -> Route:
-    """Make one route with all methods of a path, so that a 405 can list them."""
-    operation_by_method = {operation.method: operation for operation in operations}
-    if "GET" in operation_by_method:
-        operation_by_method["HEAD"] = operation_by_method["GET"]
-
-    async def endpoint(request: Request) -> Response:
-        operation = operation_by_method[request.method]
-        request.scope["operation"] = operation.name
-        return await answer_preferred(
-            request, operation.name, services, partial(answer_operation, request, operation, services)
-        )
-
-    return Route(path, endpoint, methods=list(operation_by_method))
-
-
-def _public(
-    services: Services, name: str, handler: Callable[[Request, Services], Awaitable[Response]]
+def _endpoint(
+    services: Services, answer_by_method: Mapping[str, tuple[str, _Answer]]
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
+        name, answer = answer_by_method["GET" if request.method == "HEAD" else request.method]
         request.scope["operation"] = name
-        return await answer_preferred(request, name, services, partial(handler, request, services))
+        return await answer_preferred(request, name, services, partial(answer, request, services))
 
     return endpoint
 
