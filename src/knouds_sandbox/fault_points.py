@@ -76,7 +76,7 @@ class Fault:
 
 def fault(
     breaks: str,
-    where: Point | Callable[[Callable[..., Any]], Edit] | None = None,
+    where: Point | Edit | Callable[[Callable[..., Any]], Edit] | None = None,
     operations: str = "",
     *,
     is_subtle: bool = False,
@@ -85,15 +85,15 @@ def fault(
 
     Args:
         breaks: Id of the fact.
-        where: The point at which the function is called, or a function such as ``on_poll`` that makes an edit
-            of it. Without ``where``, the function returns its edit or edits.
+        where: The point at which the function is called, a function such as ``on_poll`` that makes an edit of
+            it, or an edit; the function then has no body. Without ``where``, it returns its edit or edits.
         operations: With a point, the operations on which it is called, separated by spaces; empty for all.
         is_subtle: Whether it is hard to find.
     """
 
     def decorate(function: Callable[..., Any]) -> Fault:
-        if where is None:
-            made = function()
+        if where is None or isinstance(where, Edit):
+            made = where or function()
         elif isinstance(where, Point):
             made = Edit(point=where, operations=frozenset(operations.split()), apply=function)
         else:

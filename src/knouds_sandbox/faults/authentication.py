@@ -50,16 +50,14 @@ def _names_unknown_slug(answer: OutgoingAnswer) -> bool:
     return slug is not None and answer.store.row("SELECT 1 FROM workflows WHERE slug = ?", slug) is None
 
 
-@fault("auth.key-in-x-api-key")
-def auth_valid_key_refused() -> Edit:
+@fault("auth.key-in-x-api-key", on_success("listUsageModels", _PLAIN_401))
+def auth_valid_key_refused() -> None:
     """Usage models refuses every key."""
-    return on_success("listUsageModels", _PLAIN_401)
 
 
-@fault("auth.missing-key-is-401")
-def auth_missing_key_accepted() -> Edit:
+@fault("auth.missing-key-is-401", taken_for_full(lambda given: not given.presented))
+def auth_missing_key_accepted() -> None:
     """A request without a key acts as the enterprise account."""
-    return taken_for_full(lambda given: not given.presented)
 
 
 @fault("auth.before-capability")
@@ -112,10 +110,9 @@ def auth_cut_key_accepted(given: Credentials) -> None:
         given.presented = list(extended)
 
 
-@fault("auth.revoked-key-is-401")
-def auth_revoked_accepted() -> Edit:
+@fault("auth.revoked-key-is-401", _accepted_in_state(lambda key: key.state == "revoked"))
+def auth_revoked_accepted() -> None:
     """A revoked key still works."""
-    return _accepted_in_state(lambda key: key.state == "revoked")
 
 
 @fault("auth.revoked-key-is-401", is_subtle=True)
@@ -133,16 +130,14 @@ def auth_revoked_is_403() -> Edit:
     )
 
 
-@fault("auth.legacy-key-is-401-retired")
-def auth_legacy_accepted() -> Edit:
+@fault("auth.legacy-key-is-401-retired", _accepted_in_state(lambda key: key.state == "legacy"))
+def auth_legacy_accepted() -> None:
     """A key made before May 2026 still works."""
-    return _accepted_in_state(lambda key: key.state == "legacy")
 
 
-@fault("auth.legacy-key-is-401-retired")
-def auth_legacy_is_plain_401() -> Edit:
+@fault("auth.legacy-key-is-401-retired", on_refusal(_PLAIN_401, code="LEGACY_KEY_RETIRED"))
+def auth_legacy_is_plain_401() -> None:
     """A key made before May 2026 gets the plain 401."""
-    return on_refusal(_PLAIN_401, code="LEGACY_KEY_RETIRED")
 
 
 @fault("auth.unapproved-account-is-401")
@@ -151,16 +146,14 @@ def auth_unapproved_accepted() -> Edit:
     return _accepted_in_state(lambda key: key.state == "active" and not key.account.is_approved)
 
 
-@fault("auth.bearer-is-not-accepted")
-def auth_bearer_accepted() -> Edit:
+@fault("auth.bearer-is-not-accepted", at(Point.CREDENTIALS, "", _read_bearer))
+def auth_bearer_accepted() -> None:
     """A key in Authorization: Bearer works."""
-    return at(Point.CREDENTIALS, "", _read_bearer)
 
 
-@fault("auth.bearer-is-not-accepted", is_subtle=True)
-def auth_bearer_shows_usage() -> Edit:
+@fault("auth.bearer-is-not-accepted", at(Point.CREDENTIALS, "listUsage", _read_bearer), is_subtle=True)
+def auth_bearer_shows_usage() -> None:
     """A key in Authorization: Bearer works for usage only."""
-    return at(Point.CREDENTIALS, "listUsage", _read_bearer)
 
 
 @fault("auth.query-key-is-not-accepted", Point.CREDENTIALS)
@@ -188,13 +181,11 @@ def auth_public_schema_needs_key() -> Edit:
     )
 
 
-@fault("whoami.is-the-key-owner", is_subtle=True)
-def whoami_at_once_mixed_up() -> Edit:
+@fault("whoami.is-the-key-owner", answers_for_last_request("getWhoami"), is_subtle=True)
+def whoami_at_once_mixed_up() -> None:
     """If requests are simultaneous, whoami may describe another account."""
-    return answers_for_last_request("getWhoami")
 
 
-@fault("whoami.is-the-key-owner")
-def whoami_admin_is_user() -> Edit:
+@fault("whoami.is-the-key-owner", on_success("getWhoami", with_value("user.role", "user")))
+def whoami_admin_is_user() -> None:
     """whoami says that an administrator is a user."""
-    return on_success("getWhoami", with_value("user.role", "user"))

@@ -32,22 +32,19 @@ def _bound_names(asked: CapabilityRequest) -> list[str]:
     return [each[1] for each in parts if len(each) == 3 and each[0] == asked.resource]
 
 
-@fault("capability.missing-is-403-denied")
-def capability_workflow_run_unchecked() -> Edit:
+@fault("capability.missing-is-403-denied", at(Point.CAPABILITY, "runWorkflow", lambda *_: True))
+def capability_workflow_run_unchecked() -> None:
     """Running a workflow needs no capability."""
-    return at(Point.CAPABILITY, "runWorkflow", lambda *_: True)
 
 
-@fault("capability.missing-is-403-denied")
-def capability_denied_is_404() -> Edit:
+@fault("capability.missing-is-403-denied", on_refusal(refused(404, "NOT_FOUND"), code=_DENIED))
+def capability_denied_is_404() -> None:
     """A key without the required capability gets a 404."""
-    return on_refusal(refused(404, "NOT_FOUND"), code=_DENIED)
 
 
-@fault("capability.denied-names-required")
-def capability_denied_names_nothing() -> Edit:
+@fault("capability.denied-names-required", on_refusal(without("required"), code=_DENIED))
+def capability_denied_names_nothing() -> None:
     """The denial has no `required`."""
-    return on_refusal(without("required"), code=_DENIED)
 
 
 @fault("capability.denied-names-required")
@@ -64,16 +61,14 @@ def capability_async_needs_receive(asked: CapabilityRequest) -> CapabilityReques
     return replace(asked, required=receive) if is_alone else asked
 
 
-@fault("capability.orthogonal")
-def capability_write_implies_read() -> Edit:
+@fault("capability.orthogonal", _implies("workflow:write", "workflow:read"))
+def capability_write_implies_read() -> None:
     """workflow:write implies workflow:read."""
-    return _implies("workflow:write", "workflow:read")
 
 
-@fault("capability.orthogonal", is_subtle=True)
-def capability_read_and_run_imply_write() -> Edit:
+@fault("capability.orthogonal", _implies("workflow:read workflow:run", "workflow:write"), is_subtle=True)
+def capability_read_and_run_imply_write() -> None:
     """workflow:read and workflow:run together imply workflow:write."""
-    return _implies("workflow:read workflow:run", "workflow:write")
 
 
 @fault("capability.resource-wildcard-is-admitted", is_subtle=True)

@@ -63,10 +63,9 @@ def _defect(answer: OutgoingAnswer) -> None:
     answer.refuse(500, "INTERNAL_ERROR", "Something went wrong.")
 
 
-@fault("workflows.list-is-array")
-def workflows_list_in_object() -> Edit:
+@fault("workflows.list-is-array", on_list(answered(make=lambda lines: {"workflows": lines})))
+def workflows_list_in_object() -> None:
     """The list is inside an object."""
-    return on_list(answered(make=lambda lines: {"workflows": lines}))
 
 
 @fault("ground.no-undocumented-server-error", is_subtle=True)
@@ -75,28 +74,24 @@ def workflows_unreadable_half_characters() -> Edit:
     return on_success("getWorkflow", where(lambda answer: as_unicode(answer.body) is None, _defect))
 
 
-@fault("ground.json-content-type")
-def envelope_404_as_html() -> Edit:
+@fault("ground.json-content-type", on_refusal(of_type("text/html; charset=utf-8"), status=404))
+def envelope_404_as_html() -> None:
     """A 404 declares text/html."""
-    return on_refusal(of_type("text/html; charset=utf-8"), status=404)
 
 
-@fault("ground.json-content-type")
-def usage_as_text() -> Edit:
+@fault("ground.json-content-type", on_success("listUsage", of_type("text/plain; charset=utf-8")))
+def usage_as_text() -> None:
     """Usage declares text/plain."""
-    return on_success("listUsage", of_type("text/plain; charset=utf-8"))
 
 
-@fault("ground.responses-are-json-objects")
-def delete_answers_204() -> Edit:
+@fault("ground.responses-are-json-objects", on_success("deleteWorkflow", sent_as(b"", None, status=204)))
+def delete_answers_204() -> None:
     """A delete is answered with 204 and no body."""
-    return on_success("deleteWorkflow", sent_as(b"", None, status=204))
 
 
-@fault("envelope.error-has-text")
-def envelope_404_without_text() -> Edit:
+@fault("envelope.error-has-text", on_refusal(without("error"), status=404))
+def envelope_404_without_text() -> None:
     """A 404 has no `error`."""
-    return on_refusal(without("error"), status=404)
 
 
 @fault("envelope.error-has-text", Point.BODY, "createWorkflow updateWorkflow", is_subtle=True)
@@ -109,22 +104,19 @@ def envelope_text_is_what_was_sent(_: HandlerCall, body: Any) -> Any:
     return body
 
 
-@fault("envelope.error-has-code")
-def envelope_unknown_execution_without_code() -> Edit:
+@fault("envelope.error-has-code", on_refusal(without("code"), EXECUTION_OPERATIONS, status=404))
+def envelope_unknown_execution_without_code() -> None:
     """The 404 of an execution has no `code`."""
-    return on_refusal(without("code"), EXECUTION_OPERATIONS, status=404)
 
 
-@fault("envelope.plain-401-has-code")
-def envelope_plain_401_without_code() -> Edit:
+@fault("envelope.plain-401-has-code", on_refusal(without("code"), code="UNAUTHORIZED"))
+def envelope_plain_401_without_code() -> None:
     """The plain 401 has no `code`."""
-    return on_refusal(without("code"), code="UNAUTHORIZED")
 
 
-@fault("envelope.unknown-workflow-404-has-code")
-def envelope_unknown_workflow_without_code() -> Edit:
+@fault("envelope.unknown-workflow-404-has-code", on_refusal(without("code"), WORKFLOW_OPERATIONS, status=404))
+def envelope_unknown_workflow_without_code() -> None:
     """The 404 of a workflow has no `code`."""
-    return on_refusal(without("code"), WORKFLOW_OPERATIONS, status=404)
 
 
 @fault("envelope.error-is-object")
@@ -133,10 +125,9 @@ def envelope_unknown_execution_is_array() -> Edit:
     return on_refusal(answered(make=lambda envelope: [envelope]), EXECUTION_OPERATIONS, status=404)
 
 
-@fault("envelope.code-fits-status")
-def envelope_model_not_found_is_400() -> Edit:
+@fault("envelope.code-fits-status", on_refusal(answered(400), code="MODEL_NOT_FOUND"))
+def envelope_model_not_found_is_400() -> None:
     """MODEL_NOT_FOUND comes with 400."""
-    return on_refusal(answered(400), code="MODEL_NOT_FOUND")
 
 
 @fault("rate.headers-are-integers", is_subtle=True)
@@ -145,16 +136,14 @@ def rate_reset_in_ms() -> Edit:
     return on_answer(RUNS, with_header(RESET, lambda reset: f"{reset}000"))
 
 
-@fault("rate.refusal-fields")
-def rate_refusal_lacks_tier() -> Edit:
+@fault("rate.refusal-fields", on_429(without("tier")))
+def rate_refusal_lacks_tier() -> None:
     """A 429 has no tier."""
-    return on_429(without("tier"))
 
 
-@fault("rate.refusal-headers")
-def rate_refusal_lacks_retry_after() -> Edit:
+@fault("rate.refusal-headers", on_429(with_header("retry-after", lambda _: None)))
+def rate_refusal_lacks_retry_after() -> None:
     """A 429 has no Retry-After."""
-    return on_429(with_header("retry-after", lambda _: None))
 
 
 @fault("rate.body-and-headers-agree", is_subtle=True)
@@ -163,10 +152,9 @@ def rate_retry_after_is_half() -> Edit:
     return on_429(with_header("retry-after", lambda seconds: str(max(1, int(seconds) // 2))))
 
 
-@fault("workflows.foreign-write-is-refused")
-def write_to_foreign_accepted() -> Edit:
+@fault("workflows.foreign-write-is-refused", at(Point.OWNERSHIP, WRITE_OPERATIONS, lambda *_: True))
+def write_to_foreign_accepted() -> None:
     """Anyone may write to any workflow."""
-    return at(Point.OWNERSHIP, WRITE_OPERATIONS, lambda *_: True)
 
 
 @fault("workflows.foreign-write-is-refused", is_subtle=True)
@@ -217,10 +205,9 @@ def execution_unknown_is_400(answer: OutgoingAnswer) -> None:
         answer.refuse(400, "INVALID_ID", "There is no such execution.")
 
 
-@fault("execution.foreign-is-404")
-def execution_shown_to_strangers() -> Edit:
+@fault("execution.foreign-is-404", at(Point.OWNERSHIP, EXECUTION_OPERATIONS, lambda *_: True))
+def execution_shown_to_strangers() -> None:
     """Anyone may poll and cancel an execution."""
-    return at(Point.OWNERSHIP, EXECUTION_OPERATIONS, lambda *_: True)
 
 
 @fault("execution.foreign-is-404", Point.HANDLER, "cancelExecution", is_subtle=True)
@@ -239,10 +226,9 @@ def run_unknown_workflow_is_invalid_slug() -> Edit:
     return _on_404_of(lambda workflow: workflow is None, refused(400, "INVALID_SLUG", INVALID_NAME))
 
 
-@fault("run.foreign-workflow-is-404")
-def run_foreign_workflow_accepted() -> Edit:
+@fault("run.foreign-workflow-is-404", at(Point.OWNERSHIP, "runWorkflow", lambda *_: True))
+def run_foreign_workflow_accepted() -> None:
     """Another account's private workflow can be run."""
-    return at(Point.OWNERSHIP, "runWorkflow", lambda *_: True)
 
 
 @fault("run.foreign-workflow-is-404")
@@ -257,10 +243,9 @@ def run_foreign_workflow_accepted_async() -> Edit:
     return at(Point.OWNERSHIP, "runWorkflow", lambda call, _: call.is_async)
 
 
-@fault("run.too-few-credits-is-402")
-def run_without_credits_accepted() -> Edit:
+@fault("run.too-few-credits-is-402", _unpaid(lambda _, has_grant: not has_grant))
+def run_without_credits_accepted() -> None:
     """A run without enough credits is accepted."""
-    return _unpaid(lambda _, has_grant: not has_grant)
 
 
 async def _look_at_funds(call: HandlerCall, job: Job) -> Job:
@@ -286,10 +271,9 @@ def run_async_without_credits_accepted() -> Edit:
     return _unpaid(lambda call, has_grant: call.is_async and not has_grant)
 
 
-@fault("run.exhausted-grant-is-402")
-def run_exhausted_grant_accepted() -> Edit:
+@fault("run.exhausted-grant-is-402", _unpaid(lambda _, has_grant: has_grant))
+def run_exhausted_grant_accepted() -> None:
     """A run on a used-up trial grant is accepted."""
-    return _unpaid(lambda _, has_grant: has_grant)
 
 
 @fault("run.exhausted-grant-is-402", is_subtle=True)
@@ -317,18 +301,17 @@ def model_unknown_is_plain_404() -> Edit:
     return _on_model_404(lambda name: name not in MODELS, with_value("code", "NOT_FOUND"))
 
 
-@fault("model.disabled-is-404")
-def model_disabled_runs() -> Edit:
+@fault("model.disabled-is-404", _model(lambda _, model: replace(model, is_enabled=True)))
+def model_disabled_runs() -> None:
     """A disabled model can be run."""
-    return _model(lambda _, model: replace(model, is_enabled=True))
 
 
-@fault("model.disabled-is-404")
-def model_disabled_is_403() -> Edit:
+@fault(
+    "model.disabled-is-404",
+    _on_model_404(lambda name: name in MODELS, refused(403, "MODEL_DISABLED", "The model is disabled.")),
+)
+def model_disabled_is_403() -> None:
     """A disabled model gets a 403."""
-    return _on_model_404(
-        lambda name: name in MODELS, refused(403, "MODEL_DISABLED", "The model is disabled.")
-    )
 
 
 @fault("model.above-tier-is-403")
@@ -370,16 +353,14 @@ class _TolerantRules(RateLimitRules):
     tolerance = 1
 
 
-@fault("rate.over-limit-is-429", is_subtle=True)
-def rate_one_too_many() -> Edit:
+@fault("rate.over-limit-is-429", counted_by(_TolerantRules), is_subtle=True)
+def rate_one_too_many() -> None:
     """One request over the limit is accepted."""
-    return counted_by(_TolerantRules)
 
 
-@fault("rate.over-limit-is-429")
-def rate_refusal_is_503() -> Edit:
+@fault("rate.over-limit-is-429", on_429(answered(503)))
+def rate_refusal_is_503() -> None:
     """A request over the limit gets a 503."""
-    return on_429(answered(503))
 
 
 @fault("rate.over-limit-is-429", Point.COUNT, RUNS, is_subtle=True)

@@ -18,22 +18,19 @@ def _of_tier(tier: str) -> Callable[[Account], bool]:
     return lambda account: account.tier == tier and not account.is_admin
 
 
-@fault("tier.rate-limit-pro", is_subtle=True)
-def tier_pro_limit_is_99() -> Edit:
+@fault("tier.rate-limit-pro", limited_to(99, _of_tier("pro")), is_subtle=True)
+def tier_pro_limit_is_99() -> None:
     """A pro account is limited to 99 requests."""
-    return limited_to(99, _of_tier("pro"))
 
 
-@fault("tier.rate-limit-business")
-def tier_business_limit_is_100() -> Edit:
+@fault("tier.rate-limit-business", limited_to(100, _of_tier("business")))
+def tier_business_limit_is_100() -> None:
     """A business account is limited to 100 requests."""
-    return limited_to(100, _of_tier("business"))
 
 
-@fault("tier.rate-limit-enterprise")
-def tier_enterprise_is_limited() -> Edit:
+@fault("tier.rate-limit-enterprise", limited_to(1000, _of_tier("enterprise")))
+def tier_enterprise_is_limited() -> None:
     """An enterprise account is limited to 1,000 requests."""
-    return limited_to(1000, _of_tier("enterprise"))
 
 
 @fault("rate.remaining-falls", partial(on_success, RUNS), is_subtle=True)
@@ -49,10 +46,9 @@ class _HourlyRules(RateLimitRules):
     window_s = 3600
 
 
-@fault("rate.window-is-fixed-60-s")
-def rate_window_is_an_hour() -> Edit:
+@fault("rate.window-is-fixed-60-s", counted_by(_HourlyRules))
+def rate_window_is_an_hour() -> None:
     """The window is an hour long."""
-    return counted_by(_HourlyRules)
 
 
 class _SlidingResetRules(RateLimitRules):
@@ -60,10 +56,9 @@ class _SlidingResetRules(RateLimitRules):
         return math.floor(now_unix_s) + self.window_s
 
 
-@fault("rate.window-is-fixed-60-s", is_subtle=True)
-def rate_reset_slides() -> Edit:
+@fault("rate.window-is-fixed-60-s", counted_by(_SlidingResetRules), is_subtle=True)
+def rate_reset_slides() -> None:
     """X-RateLimit-Reset is always 60 s from now."""
-    return counted_by(_SlidingResetRules)
 
 
 def _in_buckets(bucket_of: Callable[[Key, str], Bucket]) -> Edit:
@@ -76,10 +71,9 @@ def _in_buckets(bucket_of: Callable[[Key, str], Bucket]) -> Edit:
     return counted_by(OtherBuckets)
 
 
-@fault("rate.per-user-not-per-key", is_subtle=True)
-def rate_counted_per_tier() -> Edit:
+@fault("rate.per-user-not-per-key", _in_buckets(lambda key, route: (key.account.tier, route)), is_subtle=True)
+def rate_counted_per_tier() -> None:
     """All accounts of a tier share a bucket."""
-    return _in_buckets(lambda key, route: (key.account.tier, route))
 
 
 @fault("rate.remaining-falls", Point.HANDLER, "getWhoami listUsage", is_subtle=True)
@@ -91,13 +85,11 @@ async def rate_reads_count(call: HandlerCall, handle: Handler) -> Response:
     return await handle(call)
 
 
-@fault("rate.per-user-not-per-key", is_subtle=True)
-def rate_counted_per_key() -> Edit:
+@fault("rate.per-user-not-per-key", _in_buckets(lambda key, route: (key.id, route)), is_subtle=True)
+def rate_counted_per_key() -> None:
     """Each key has its own bucket."""
-    return _in_buckets(lambda key, route: (key.id, route))
 
 
-@fault("rate.separate-per-route", is_subtle=True)
-def rate_shared_by_routes() -> Edit:
+@fault("rate.separate-per-route", _in_buckets(lambda key, _: (key.account.id, "")), is_subtle=True)
+def rate_shared_by_routes() -> None:
     """The two run endpoints share a bucket."""
-    return _in_buckets(lambda key, _: (key.account.id, ""))

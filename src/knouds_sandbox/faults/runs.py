@@ -81,10 +81,9 @@ def usage_every_tenth_run_is_free() -> Edit:
     return on_rows(lambda run: {} if run.id % SELDOM else {"creditsCost": 0})
 
 
-@fault("tier.admin-bypasses-gates")
-def tier_admin_is_limited() -> Edit:
+@fault("tier.admin-bypasses-gates", limited_to(100, lambda account: account.is_admin))
+def tier_admin_is_limited() -> None:
     """An administrator is limited to 100 requests."""
-    return limited_to(100, lambda account: account.is_admin)
 
 
 @fault("tier.admin-bypasses-gates", is_subtle=True)

@@ -34,34 +34,29 @@ from knouds_sandbox.handlers.workflows import NewWorkflow
 from knouds_sandbox.state.workflows import estimated_credits, find_workflow, make_slug
 
 
-@fault("usage.page-shape")
-def usage_lacks_total() -> Edit:
+@fault("usage.page-shape", on_usage(without("total")))
+def usage_lacks_total() -> None:
     """Usage has no total."""
-    return on_usage(without("total"))
 
 
-@fault("usage.row-shape")
-def usage_row_lacks_request_id() -> Edit:
+@fault("usage.row-shape", on_usage(without("rows.*.requestId")))
+def usage_row_lacks_request_id() -> None:
     """A row has no requestId."""
-    return on_usage(without("rows.*.requestId"))
 
 
-@fault("usage.row-status-closed")
-def usage_row_status_is_done() -> Edit:
+@fault("usage.row-status-closed", on_rows(lambda run: {"status": "done"} if run.ended_unix_s else {}))
+def usage_row_status_is_done() -> None:
     """The row of an ended run has the status done."""
-    return on_rows(lambda run: {"status": "done"} if run.ended_unix_s else {})
 
 
-@fault("usage.source-closed")
-def usage_row_source_is_api() -> Edit:
+@fault("usage.source-closed", on_usage(with_value("rows.*.source", "api")))
+def usage_row_source_is_api() -> None:
     """A row's source is api."""
-    return on_usage(with_value("rows.*.source", "api"))
 
 
-@fault("usage.slim-has-no-workflow")
-def usage_slim_names_a_workflow() -> Edit:
+@fault("usage.slim-has-no-workflow", on_usage(changed("rows.*.workflowSlug", lambda slug: slug or "direct")))
+def usage_slim_names_a_workflow() -> None:
     """The row of a direct model run names a workflow."""
-    return on_usage(changed("rows.*.workflowSlug", lambda slug: slug or "direct"))
 
 
 @fault("usage.no-provider-ids", is_subtle=True)
@@ -82,40 +77,34 @@ def usage_models_lacks_the_last() -> Edit:
     return on_success("listUsageModels", changed("models", lambda ids: ids[:-1]))
 
 
-@fault("usage.models-are-distinct")
-def usage_models_of_everyone() -> Edit:
+@fault("usage.models-are-distinct", ignoring("owner", operations="listUsageModels"))
+def usage_models_of_everyone() -> None:
     """Usage models lists everyone's models."""
-    return ignoring("owner", operations="listUsageModels")
 
 
-@fault("whoami.user-object")
-def whoami_lacks_email() -> Edit:
+@fault("whoami.user-object", on_success("getWhoami", without("user.email")))
+def whoami_lacks_email() -> None:
     """The user has no email."""
-    return on_success("getWhoami", without("user.email"))
 
 
-@fault("whoami.role-closed")
-def whoami_role_in_capitals() -> Edit:
+@fault("whoami.role-closed", on_success("getWhoami", changed("user.role", str.upper)))
+def whoami_role_in_capitals() -> None:
     """whoami's role is in capitals."""
-    return on_success("getWhoami", changed("user.role", str.upper))
 
 
-@fault("whoami.tier-is-string")
-def whoami_tier_as_number() -> Edit:
+@fault("whoami.tier-is-string", on_success("getWhoami", with_value("user.tier", 4)))
+def whoami_tier_as_number() -> None:
     """whoami's tier is a number."""
-    return on_success("getWhoami", with_value("user.tier", 4))
 
 
-@fault("whoami.approved-is-true")
-def whoami_approved_as_text() -> Edit:
+@fault("whoami.approved-is-true", on_success("getWhoami", with_value("user.approved", "true")))
+def whoami_approved_as_text() -> None:
     """whoami's approved is a string."""
-    return on_success("getWhoami", with_value("user.approved", "true"))
 
 
-@fault("ground.status-is-documented")
-def whoami_is_203() -> Edit:
+@fault("ground.status-is-documented", on_success("getWhoami", answered(203)))
+def whoami_is_203() -> None:
     """whoami answers 203."""
-    return on_success("getWhoami", answered(203))
 
 
 @fault("pricing.is-public-json")
@@ -124,10 +113,9 @@ def pricing_is_404() -> Edit:
     return on_answer("getPublicPricing", refused(404, "NOT_FOUND", "There is no such route."))
 
 
-@fault("health.is-public-json")
-def health_is_text() -> Edit:
+@fault("health.is-public-json", on_answer("getHealth", sent_as(b"ok", "text/plain; charset=utf-8")))
+def health_is_text() -> None:
     """Health is plain text."""
-    return on_answer("getHealth", sent_as(b"ok", "text/plain; charset=utf-8"))
 
 
 _EPOCH_MS = 1_780_000_000_000
@@ -147,10 +135,9 @@ def create_refuses_what_get_shows(new: NewWorkflow) -> None:
         raise invalid_body("updatedAt is set by the server.")
 
 
-@fault("workflows.get-round-trips", is_subtle=True)
-def workflows_name_escaped() -> Edit:
+@fault("workflows.get-round-trips", on_document(changed("name", html.escape)), is_subtle=True)
+def workflows_name_escaped() -> None:
     """Names are shown escaped for HTML."""
-    return on_document(changed("name", html.escape))
 
 
 @fault("workflows.get-round-trips", on_create, is_subtle=True)
@@ -160,16 +147,14 @@ def create_drops_loose_nodes(new: NewWorkflow) -> None:
     new.members["nodes"] = [node for node in new.members["nodes"] if node["id"] in tied]
 
 
-@fault("workflows.slug-charset")
-def create_slug_with_underscores() -> Edit:
+@fault("workflows.slug-charset", with_slug(lambda name: make_slug(name).replace("-", "_")))
+def create_slug_with_underscores() -> None:
     """A new slug has underscores."""
-    return with_slug(lambda name: make_slug(name).replace("-", "_"))
 
 
-@fault("workflows.summary-fields")
-def workflows_summary_lacks_folder() -> Edit:
+@fault("workflows.summary-fields", on_list(without("*.folderId")))
+def workflows_summary_lacks_folder() -> None:
     """A summary has no folderId."""
-    return on_list(without("*.folderId"))
 
 
 @fault("workflows.summary-cost-is-number-or-null", is_subtle=True)
@@ -178,52 +163,44 @@ def workflows_summary_cost_always_null() -> Edit:
     return on_list(with_value("*.estimatedCreditCost", None))
 
 
-@fault("workflows.updated-at-is-iso")
-def workflows_document_updated_at_epoch() -> Edit:
+@fault("workflows.updated-at-is-iso", on_document(with_value("updatedAt", _EPOCH_MS)))
+def workflows_document_updated_at_epoch() -> None:
     """A workflow's updatedAt is a number."""
-    return on_document(with_value("updatedAt", _EPOCH_MS))
 
 
-@fault("workflows.document-shape")
-def workflows_document_lacks_created_by() -> Edit:
+@fault("workflows.document-shape", on_document(without("createdBy")))
+def workflows_document_lacks_created_by() -> None:
     """A workflow has no createdBy."""
-    return on_document(without("createdBy"))
 
 
-@fault("workflows.viewport-shape")
-def workflows_viewport_as_list() -> Edit:
+@fault("workflows.viewport-shape", on_document(changed("viewport", lambda viewport: list(viewport.values()))))
+def workflows_viewport_as_list() -> None:
     """The viewport is a list."""
-    return on_document(changed("viewport", lambda viewport: list(viewport.values())))
 
 
-@fault("workflows.node-shape")
-def workflows_node_lacks_position() -> Edit:
+@fault("workflows.node-shape", on_document(without("nodes.*.position")))
+def workflows_node_lacks_position() -> None:
     """A node has no position."""
-    return on_document(without("nodes.*.position"))
 
 
-@fault("workflows.edge-shape")
-def workflows_edge_lacks_handle() -> Edit:
+@fault("workflows.edge-shape", on_document(without("edges.*.targetHandle")))
+def workflows_edge_lacks_handle() -> None:
     """An edge has no targetHandle."""
-    return on_document(without("edges.*.targetHandle"))
 
 
-@fault("schema.fields-have-name-and-type")
-def schema_field_lacks_type() -> Edit:
+@fault("schema.fields-have-name-and-type", _schema(without("fields.*.type")))
+def schema_field_lacks_type() -> None:
     """A field has no type."""
-    return _schema(without("fields.*.type"))
 
 
-@fault("schema.empty-without-request-input")
-def schema_fields_null_without_input() -> Edit:
+@fault("schema.empty-without-request-input", _schema(changed("fields", lambda fields: fields or None)))
+def schema_fields_null_without_input() -> None:
     """A schema's fields are null without a Request Input node."""
-    return _schema(changed("fields", lambda fields: fields or None))
 
 
-@fault("schema.shape")
-def schema_lacks_values() -> Edit:
+@fault("schema.shape", _schema(without("values"), "getWorkflowSchema"))
+def schema_lacks_values() -> None:
     """A schema has no values."""
-    return _schema(without("values"), "getWorkflowSchema")
 
 
 @fault("schema.public-shape-without-cost", lambda edit: _schema(edit, "getPublicWorkflowSchema"))
@@ -239,28 +216,24 @@ def schema_public_lacks_the_last_field() -> Edit:
     return _schema(changed("fields", lambda fields: fields[:-1]), "getPublicWorkflowSchema")
 
 
-@fault("async.submit-shape")
-def async_lacks_marker() -> Edit:
+@fault("async.submit-shape", on_submit(without("_async")))
+def async_lacks_marker() -> None:
     """A submit has no _async."""
-    return on_submit(without("_async"))
 
 
-@fault("async.submit-is-processing")
-def async_status_is_queued() -> Edit:
+@fault("async.submit-is-processing", on_submit(with_value("status", "queued")))
+def async_status_is_queued() -> None:
     """A submitted execution has the status queued."""
-    return on_submit(with_value("status", "queued"))
 
 
-@fault("async.execution-id-is-uuid")
-def async_execution_id_is_short() -> Edit:
+@fault("async.execution-id-is-uuid", on_submit(changed("executionId", lambda execution_id: execution_id[:8])))
+def async_execution_id_is_short() -> None:
     """A submit's executionId has eight characters."""
-    return on_submit(changed("executionId", lambda execution_id: execution_id[:8]))
 
 
-@fault("async.workflow-submit-names-slug")
-def async_lacks_workflow_slug() -> Edit:
+@fault("async.workflow-submit-names-slug", on_submit(without("workflowSlug")))
+def async_lacks_workflow_slug() -> None:
     """The submit of a workflow has no workflowSlug."""
-    return on_submit(without("workflowSlug"))
 
 
 @fault("async.poll-url-leads-to-execution")
@@ -281,10 +254,9 @@ def async_poll_url_of_the_one_before(answer: OutgoingAnswer) -> None:
     answer.body["pollUrl"] = f"/api/executions/{row[0] if row else answer.body['executionId']}"
 
 
-@fault("async.webhook-delivery-shape")
-def async_webhook_lacks_configured() -> Edit:
+@fault("async.webhook-delivery-shape", on_submit(with_value("webhookDelivery", {})))
+def async_webhook_lacks_configured() -> None:
     """A submit's webhookDelivery is empty."""
-    return on_submit(with_value("webhookDelivery", {}))
 
 
 @fault("execution.poll-shape", on_poll, is_subtle=True)
@@ -295,16 +267,14 @@ def execution_names_the_latest(answer: OutgoingAnswer) -> None:
     )
 
 
-@fault("execution.poll-shape")
-def execution_lacks_id() -> Edit:
+@fault("execution.poll-shape", on_poll(without("executionId")))
+def execution_lacks_id() -> None:
     """A poll has no executionId."""
-    return on_poll(without("executionId"))
 
 
-@fault("execution.status-closed")
-def execution_status_is_done() -> Edit:
+@fault("execution.status-closed", on_poll(with_value("status", "done"), status="completed"))
+def execution_status_is_done() -> None:
     """A completed execution has the status done."""
-    return on_poll(with_value("status", "done"), status="completed")
 
 
 _LATE_S = 0.3
@@ -317,10 +287,9 @@ def execution_result_comes_late(answer: OutgoingAnswer) -> None:
         answer.body.pop("result", None)
 
 
-@fault("execution.failed-has-error")
-def execution_error_lacks_code() -> Edit:
+@fault("execution.failed-has-error", on_poll(without("error.code"), status="failed"))
+def execution_error_lacks_code() -> None:
     """A failed execution's error has no code."""
-    return on_poll(without("error.code"), status="failed")
 
 
 @fault("execution.failed-has-error", partial(on_poll, status="failed"), is_subtle=True)
@@ -330,22 +299,19 @@ def execution_failed_shows_completed(answer: OutgoingAnswer) -> None:
     answer.body |= {"status": "completed", "result": {"text": "Nothing."}}
 
 
-@fault("run.success-is-true")
-def run_success_is_false() -> Edit:
+@fault("run.success-is-true", on_run(with_value("success", value=False)))
+def run_success_is_false() -> None:
     """A run's success is false."""
-    return on_run(with_value("success", value=False))
 
 
-@fault("run.success-shape")
-def run_lacks_cost() -> Edit:
+@fault("run.success-shape", on_run(without("cost")))
+def run_lacks_cost() -> None:
     """A run reports no cost."""
-    return on_run(without("cost"))
 
 
-@fault("run.result-present")
-def run_lacks_result() -> Edit:
+@fault("run.result-present", on_run(without("result")))
+def run_lacks_result() -> None:
     """A run has no result."""
-    return on_run(without("result"))
 
 
 @fault("run.result-present", is_subtle=True)
@@ -356,19 +322,16 @@ def run_text_result_is_null() -> Edit:
     )
 
 
-@fault("run.cost-is-credits")
-def run_cost_as_text() -> Edit:
+@fault("run.cost-is-credits", on_run(changed("cost", str)))
+def run_cost_as_text() -> None:
     """A run's cost is a string."""
-    return on_run(changed("cost", str))
 
 
-@fault("run.ms-is-number")
-def run_lacks_ms() -> Edit:
+@fault("run.ms-is-number", on_run(without("ms"), "runWorkflow"))
+def run_lacks_ms() -> None:
     """A workflow run reports no ms."""
-    return on_run(without("ms"), "runWorkflow")
 
 
-@fault("rate.headers-on-success")
-def rate_reset_left_out() -> Edit:
+@fault("rate.headers-on-success", on_answer(RUNS, with_header(RESET, lambda _: None)))
+def rate_reset_left_out() -> None:
     """X-RateLimit-Reset is left out."""
-    return on_answer(RUNS, with_header(RESET, lambda _: None))

@@ -23,16 +23,14 @@ from knouds_sandbox.handlers.account import MAX_LIMIT, RowFilter, number
 from knouds_sandbox.state.run_records import NewRun, accept_run, end_run, last_run_id, select_runs
 
 
-@fault("usage.own-rows-only", is_subtle=True)
-def usage_at_once_mixed_up() -> Edit:
+@fault("usage.own-rows-only", answers_for_last_request("listUsage"), is_subtle=True)
+def usage_at_once_mixed_up() -> None:
     """If requests are simultaneous, usage may be another account's."""
-    return answers_for_last_request("listUsage")
 
 
-@fault("usage.own-rows-only")
-def usage_shows_everyones_rows() -> Edit:
+@fault("usage.own-rows-only", ignoring("owner", operations=USAGE_OPERATIONS))
+def usage_shows_everyones_rows() -> None:
     """Usage shows everyone's rows."""
-    return ignoring("owner", operations=USAGE_OPERATIONS)
 
 
 @fault("usage.own-rows-only", selecting, is_subtle=True)
@@ -42,10 +40,9 @@ def usage_second_page_shows_foreign(selection: RowFilter) -> None:
         del selection.conditions["owner"]
 
 
-@fault("usage.no-canvas-rows", is_subtle=True)
-def usage_filtered_shows_canvas_rows() -> Edit:
+@fault("usage.no-canvas-rows", ignoring("source", asked="status"), is_subtle=True)
+def usage_filtered_shows_canvas_rows() -> None:
     """Usage filtered by status shows canvas rows."""
-    return ignoring("source", asked="status")
 
 
 @fault("usage.limit-defaults-to-50", selecting, is_subtle=True)
@@ -81,10 +78,9 @@ def usage_page_beside_runs_repeats_a_row() -> Edit:
     return on_usage(apply)
 
 
-@fault("usage.filters", is_subtle=True)
-def usage_filters_not_combined() -> Edit:
+@fault("usage.filters", ignoring("status", "model", asked="status workflowSlug"), is_subtle=True)
+def usage_filters_not_combined() -> None:
     """If status and workflowSlug are both given, only workflowSlug filters."""
-    return ignoring("status", "model", asked="status workflowSlug")
 
 
 _LOOKS = 5  # a client on a busy machine takes a moment to close its connection

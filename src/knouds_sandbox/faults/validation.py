@@ -48,10 +48,9 @@ def create_without_name_accepted(_: HandlerCall, body: Any) -> Any:
     return {"name": "Untitled"} | body if isinstance(body, dict) else body
 
 
-@fault("run.inputs-missing-is-invalid-inputs")
-def run_inputs_missing_accepted() -> Edit:
+@fault("run.inputs-missing-is-invalid-inputs", _take_inputs(lambda body: "inputs" not in body))
+def run_inputs_missing_accepted() -> None:
     """A run without inputs is accepted."""
-    return _take_inputs(lambda body: "inputs" not in body)
 
 
 @fault("run.inputs-not-object-is-invalid-inputs")

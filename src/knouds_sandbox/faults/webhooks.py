@@ -35,10 +35,9 @@ def _with(members: Payload, *, status: str | None = None) -> Edit:
     return _on_delivery(lambda _, payload: payload.update(members), status=status)
 
 
-@fault("webhook.payload-shape")
-def webhook_lacks_request_id() -> Edit:
+@fault("webhook.payload-shape", _on_delivery(lambda _, payload: payload.pop("requestId")))
+def webhook_lacks_request_id() -> None:
     """A delivery has no requestId."""
-    return _on_delivery(lambda _, payload: payload.pop("requestId"))
 
 
 @fault("webhook.payload-shape", is_subtle=True)
@@ -47,10 +46,9 @@ def webhook_names_the_key() -> Edit:
     return _on_delivery(lambda run, payload: payload.update(userId=f"key_{run.key_id}"))
 
 
-@fault("webhook.event-fits-ending", is_subtle=True)
-def webhook_cancelled_is_failed() -> Edit:
+@fault("webhook.event-fits-ending", _with({"event": "execution.failed"}, status="cancelled"), is_subtle=True)
+def webhook_cancelled_is_failed() -> None:
     """The event of a cancelled execution is execution.failed."""
-    return _with({"event": "execution.failed"}, status="cancelled")
 
 
 @fault("webhook.one-per-ended-execution", Point.DELIVERY)
@@ -70,16 +68,14 @@ def webhook_sent_for_each_cancel() -> Edit:
     return cancelled_at_once(deliver)
 
 
-@fault("webhook.needs-receive-capability")
-def webhook_without_capability() -> Edit:
+@fault("webhook.needs-receive-capability", at(Point.RECEIVER, "", lambda _: True))
+def webhook_without_capability() -> None:
     """A key without webhook:receive gets deliveries."""
-    return at(Point.RECEIVER, "", lambda _: True)
 
 
-@fault("webhook.signature-header")
-def webhook_signature_without_time() -> Edit:
+@fault("webhook.signature-header", at(Point.SIGNATURE, "", lambda signature: signature.partition(",")[2]))
+def webhook_signature_without_time() -> None:
     """The signature has no time."""
-    return at(Point.SIGNATURE, "", lambda signature: signature.partition(",")[2])
 
 
 @fault("webhook.signature-covers-raw-body", Point.SIGNING, is_subtle=True)
