@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 from starlette.responses import Response
@@ -157,13 +158,10 @@ def answers_for_last_request(operation: str) -> Edit:
     return at(Point.HANDLER, operation, handle_for_the_last)
 
 
-def on_document(edit: AnswerEdit) -> Edit:
-    """Edit every response that is a workflow document."""
-    return on_success(DOCUMENT_OPERATIONS, edit)
-
-
-def on_list(edit: AnswerEdit) -> Edit:
-    return on_success("listWorkflows", edit)
+on_document = partial(on_success, DOCUMENT_OPERATIONS)
+on_list = partial(on_success, "listWorkflows")
+on_usage = partial(on_success, "listUsage")
+on_429 = partial(on_refusal, operations=RUNS, code="RATE_LIMIT_EXCEEDED")
 
 
 def on_create(change: Callable[[NewWorkflow], object]) -> Edit:
@@ -253,10 +251,6 @@ def cancelled_at_once(act: Callable[[HandlerCall, StoredRun], Any]) -> Edit:
     return on_cancel("processing", cancel)
 
 
-def on_usage(edit: AnswerEdit) -> Edit:
-    return on_success("listUsage", edit)
-
-
 def on_rows(make: Callable[[StoredRun], Mapping[str, object]]) -> Edit:
     """Change members of each usage row to those that ``make`` returns for its run."""
 
@@ -287,10 +281,6 @@ def ignoring(*conditions: str, asked: str = "", operations: str = "listUsage") -
                 selection.conditions.pop(name, None)
 
     return selecting(apply, operations)
-
-
-def on_429(edit: AnswerEdit) -> Edit:
-    return on_refusal(edit, RUNS, code="RATE_LIMIT_EXCEEDED")
 
 
 def limited_to(limit: int, is_meant: Callable[[Account], bool]) -> Edit:
