@@ -19,7 +19,6 @@ from knouds_harness.load.arrivals.schedule import (
     ArrivalSchedule,
     Shape,
     Stages,
-    WrittenStages,
     parse_stages,
 )
 from knouds_harness.locations import ObjectivesFile
@@ -205,13 +204,9 @@ class LoadOptions:
     @cached_property
     def load_shape(self) -> Shape:
         if self.stages is not None:
-            return parse_stages(self.stages).shape
+            return parse_stages(self.stages)[0]
         level = float(self.rate or self.users)
         return Shape.of(self.shape, level, float(self.duration_s), base=self.base, steps=self.steps)
-
-    @property
-    def peak_level(self) -> float:
-        return max(max(stage.start, stage.end) for stage in self.load_shape.stages)
 
     @property
     def think_s(self) -> tuple[float, float] | None:
@@ -239,15 +234,15 @@ def read_options(parsed: Namespace) -> LoadOptions:
     Drawn values, and those of Locust's own options, are written back into ours: only ours reach workers.
     """
     parsed.duration = parsed.duration or parsed.run_time
-    staged = parse_stages(parsed.stages) if parsed.stages else None
+    staged, is_rate = parse_stages(parsed.stages) if parsed.stages else (None, False)
     if staged:
-        _refuse_beside_stages(parsed, staged)
-    rate = staged.peak if staged and staged.is_rate else parsed.rate
+        _refuse_beside_stages(parsed, staged, is_rate=is_rate)
+    rate = staged.peak if staged and is_rate else parsed.rate
     usual_users = 1000 if rate else math.ceil(staged.peak) if staged else 10
     parsed.users_in_all = getattr(parsed, "users_in_all", None) or parsed.num_users or usual_users
     read = replace(options_from(LoadOptions, parsed), users=int(parsed.users_in_all), rate=rate)
     if staged:
-        read = replace(read, duration_s=staged.shape.duration_s)
+        read = replace(read, duration_s=staged.duration_s)
     if rate and rate > MOST_PER_S:
         raise UsageError(f"--stages {read.stages}: one run has at most {MOST_PER_S:,} tasks per second")
     if read.users > MOST_USERS:
@@ -266,12 +261,12 @@ def read_options(parsed: Namespace) -> LoadOptions:
     return read
 
 
-def _refuse_beside_stages(parsed: Namespace, staged: WrittenStages) -> None:
+def _refuse_beside_stages(parsed: Namespace, staged: Shape, *, is_rate: bool) -> None:
     given = {
         "--rate": parsed.rate,
         "--shape": parsed.shape != LoadOptions.shape,
-        "--duration": parsed.duration and parsed.duration != staged.shape.duration_s,  # the master sends it
-        "--users": parsed.num_users and not staged.is_rate,
+        "--duration": parsed.duration and parsed.duration != staged.duration_s,  # the master sends it
+        "--users": parsed.num_users and not is_rate,
     }
     names = [name for name, is_given in given.items() if is_given]
     if names:

@@ -77,7 +77,7 @@ def test_stages_say_rate_users_and_duration():
 def test_stages_of_users_are_the_closed_model():
     found = options("--stages", "10s:20,10s:20")
 
-    assert (found.rate, found.users, found.peak_level, found.schedule) == (None, 20, 20, None)
+    assert (found.rate, found.users, found.load_shape.peak, found.schedule) == (None, 20, 20, None)
 
 
 @pytest.mark.parametrize(

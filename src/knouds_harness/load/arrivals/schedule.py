@@ -109,6 +109,10 @@ class Shape:
         return self._areas[-1]
 
     @property
+    def peak(self) -> float:
+        return max(max(stage.start, stage.end) for stage in self.stages)
+
+    @property
     def ends_level(self) -> bool:
         """Whether the level stays the same for more than the second half."""
         last = self.stages[-1]
@@ -194,20 +198,11 @@ class ArrivalSchedule:
             yield area
 
 
-@dataclass(frozen=True, kw_only=True)
-class WrittenStages:
-    """Stages as parsed, starting at level 0; levels are arrivals per second if ``is_rate``, else users."""
+def parse_stages(text: str) -> tuple[Shape, bool]:
+    """Parse stages: the name, how long each lasts, and the level that it reaches in a straight line, from 0.
 
-    shape: Shape
-    is_rate: bool
-
-    @property
-    def peak(self) -> float:
-        return max(stage.end for stage in self.shape.stages)
-
-
-def parse_stages(text: str) -> WrittenStages:
-    """Parse stages: the name, how long each lasts, and the level that it reaches in a straight line."""
+    Return them, and whether levels are arrivals per second; if not, they are users.
+    """
     stages: list[Stage] = []
     units = set()
     for part in text.split(","):
@@ -221,7 +216,7 @@ def parse_stages(text: str) -> WrittenStages:
         raise ValueError("some levels are rates (50/s) and some are users (50); write all in one unit")
     if len(stages) > _MOST_STAGES:
         raise ValueError(f"more than {_MOST_STAGES:,} stages")
-    return WrittenStages(shape=Shape(tuple(stages)), is_rate=units == {True})
+    return Shape(tuple(stages)), units == {True}
 
 
 def _stage(part: str) -> tuple[str, float, float, bool]:

@@ -152,7 +152,7 @@ class _Plan:
         total = self.tasks.total if self.tasks else 0.0
         if options.rate is not None:
             return (
-                f"open model, {duration}, about {total:,.0f} tasks, at most {options.peak_level:g} per "
+                f"open model, {duration}, about {total:,.0f} tasks, at most {options.load_shape.peak:g} per "
                 f"second and {options.users:,} in flight"
             )
         upper = f", at most about {total:,.0f} tasks (if answers came at once)" if self.tasks else ""

@@ -68,7 +68,7 @@ def check_plan(target: Target, options: LoadOptions, *, host: str | None) -> Non
         )
     check_load(
         target,
-        starts_per_s=options.peak_level if options.rate else 0.0,
+        starts_per_s=options.load_shape.peak if options.rate else 0.0,
         in_flight=options.users,
         yes=options.yes,
     )

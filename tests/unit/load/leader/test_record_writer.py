@@ -1,7 +1,6 @@
 """A slow disk delays the writing of the record, and nothing else."""
 
-import os
-from collections.abc import Iterator
+import threading
 
 import gevent
 import pytest
@@ -9,33 +8,12 @@ import pytest
 from knouds_harness.load.leader.record_writer import BackgroundWriter
 
 
-class Disk:
-    def __init__(self) -> None:
-        self._wait_at, self._free_at = os.pipe()
-
-    def wait(self) -> None:
-        os.read(self._wait_at, 1)
-
-    def free(self) -> None:
-        os.close(self._free_at)
-
-    def close(self) -> None:
-        os.close(self._wait_at)
-
-
-@pytest.fixture
-def disk() -> Iterator[Disk]:
-    disk = Disk()
-    yield disk
-    disk.close()
-
-
-def test_jobs_are_done_in_order_while_the_loop_goes_on(disk):
+def test_jobs_are_done_in_order_while_the_loop_goes_on():
     """The first job blocks; neither its caller nor another greenlet waits for it."""
-    background_writer, done = BackgroundWriter(), []
+    background_writer, done, disk_is_free = BackgroundWriter(), [], threading.Event()
 
     def blocked() -> None:
-        disk.wait()
+        disk_is_free.wait(timeout=10)
         done.append("first")
 
     background_writer.give(blocked)
@@ -43,7 +21,7 @@ def test_jobs_are_done_in_order_while_the_loop_goes_on(disk):
     for _ in range(3):
         gevent.sleep(0.001)
     assert done == []
-    disk.free()
+    disk_is_free.set()
     background_writer.finish()
 
     assert done == ["first", "second"]
