@@ -152,75 +152,46 @@ def test_account_without_credits_still_reads():
     assert set(done(target(broke, workflows=[WORKFLOW]), who_am_i, run_workflow)) == {who_am_i}
 
 
-@pytest.mark.parametrize(
-    ("where", "task", "lacks"),
-    [
-        (target(PIA), run_workflow, "pia (pro) lacks a workflow that runs"),
-        (
-            target(persona(capabilities=()), workflows=[WORKFLOW]),
-            run_workflow,
-            "pia (pro) lacks a key with workflow:run",
-        ),
-        (
-            target(persona(capabilities={"workflow:other:run"}), workflows=[WORKFLOW]),
-            run_workflow,
-            "pia (pro) lacks a key with workflow:run or workflow:portrait:run",
-        ),
-        (
-            target(persona(capabilities=RUNS_WORKFLOWS, credits="none"), workflows=[WORKFLOW]),
-            run_workflow,
-            "pia (pro) lacks credits",
-        ),
-        (
-            target(PIA, workflows=[Workflow(slug="portrait", owner="pia")]),
-            run_workflow,
-            "pia (pro) lacks cost_credits of the workflow portrait: its price is unknown",
-        ),
-        (
-            target(persona(capabilities={"model:run"}), models=[MODEL]),
-            run_model,
-            "pia (pro) lacks the tier business or enterprise",
-        ),
-        (
-            target(BEA, models=[Model(name="big", needs_tier="enterprise", cost_credits=1)]),
-            run_model,
-            "bea (business) lacks a model that runs",
-        ),
-        (
-            target(persona(capabilities={"workflow:run", "execution:read"}), workflows=[WORKFLOW]),
-            follow_run,
-            "pia (pro) lacks a workflow with polled = true",
-        ),
-        (
-            target(persona(user="bea", tier="business", capabilities=()), models=[MODEL]),
-            follow_run,
-            (
-                "bea (business) lacks a key that holds execution:read, a workflow with polled = true and a "
-                "key with workflow:run, or a key with model:run"
-            ),
-        ),
-        (
-            target(persona(state="revoked"), workflows=[WORKFLOW]),
-            who_am_i,
-            (
-                "it needs an active key of an account that may hold keys (pro and above), not an "
-                "administrator's"
-            ),
-        ),
-        (
-            target(ADA, workflows=[Workflow(slug="w", owner="ada", cost_credits=1)]),
-            run_cheapest,
-            "it needs an account of the tier pro or business",
-        ),
-        (
-            target(PIA, workflows=[WORKFLOW], limits=Limits(credits=1)),
-            run_workflow,
-            'it needs "run" in limits.allow',
-        ),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_task_left_out_names_what_is_missing(where, task, lacks):
+BIG = Model(name="big", needs_tier="enterprise", cost_credits=1)
+LACKS = {
+    "pia (pro) lacks a workflow that runs": (target(PIA), run_workflow),
+    "pia (pro) lacks a key with workflow:run": (
+        *(target(persona(capabilities=()), workflows=[WORKFLOW]), run_workflow),
+    ),
+    "pia (pro) lacks a key with workflow:run or workflow:portrait:run": (
+        *(target(persona(capabilities={"workflow:other:run"}), workflows=[WORKFLOW]), run_workflow),
+    ),
+    "pia (pro) lacks credits": (
+        *(target(persona(capabilities=RUNS_WORKFLOWS, credits="none"), workflows=[WORKFLOW]), run_workflow),
+    ),
+    "pia (pro) lacks cost_credits of the workflow portrait: its price is unknown": (
+        *(target(PIA, workflows=[Workflow(slug="portrait", owner="pia")]), run_workflow),
+    ),
+    "pia (pro) lacks the tier business or enterprise": (
+        *(target(persona(capabilities={"model:run"}), models=[MODEL]), run_model),
+    ),
+    "bea (business) lacks a model that runs": (target(BEA, models=[BIG]), run_model),
+    "pia (pro) lacks a workflow with polled = true": (
+        *(target(persona(capabilities={"workflow:run", "execution:read"}), workflows=[WORKFLOW]), follow_run),
+    ),
+    "bea (business) lacks a key that holds execution:read, a workflow with polled = true and a key with "
+    "workflow:run, or a key with model:run": (
+        *(target(persona(user="bea", tier="business", capabilities=()), models=[MODEL]), follow_run),
+    ),
+    "it needs an active key of an account that may hold keys (pro and above), not an administrator's": (
+        *(target(persona(state="revoked"), workflows=[WORKFLOW]), who_am_i),
+    ),
+    "it needs an account of the tier pro or business": (
+        *(target(ADA, workflows=[Workflow(slug="w", owner="ada", cost_credits=1)]), run_cheapest),
+    ),
+    'it needs "run" in limits.allow': (
+        *(target(PIA, workflows=[WORKFLOW], limits=Limits(credits=1)), run_workflow),
+    ),
+}
+
+
+@pytest.mark.parametrize(("lacks", "where", "task"), [(says, *of) for says, of in LACKS.items()], ids=LACKS)
+def test_task_left_out_names_what_is_missing(lacks, where, task):
     user_class = scenario(task, crosses_limit=task is run_cheapest)
     (reason,) = workload_of(where).left_out(user_class)
 
