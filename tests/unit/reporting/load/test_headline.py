@@ -33,50 +33,38 @@ FOUND: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("changes", "tone", "title", "says"),
-    [
-        (
-            {},
-            "good",
-            "Capacity 240/s",
-            "37 % of all such points do. 264/s did not: whoami p99_ms 300, at most 250. From 160/s on",
-        ),
-        (
-            {"is_generator_limit": True},
-            "warn",
-            "Capacity at least 240/s",
-            "At 264/s the generator was the limit, not the target",
-        ),
-        (
-            {"lowest_failing_per_s": None, "limit": "no rate above 240/s was to be tried"},
-            "good",
-            "Capacity at least 240/s",
-            "no rate above 240/s",
-        ),
-        ({"lowest_failing_per_s": None, "limit": "interrupted"}, "warn", "at least 240/s", "interrupted"),
-        ({"limit": "interrupted"}, "warn", "Capacity 240/s", "ended early: interrupted."),
-        ({"highest_per_s": None}, "bad", "No rate met the objectives", "264/s did not"),
-        (
-            {"highest_per_s": None, "is_generator_limit": True},
-            "warn",
-            "The generator was the limit",
-            "Nothing is known of the target",
-        ),
-        (
-            {"highest_per_s": None, "lowest_failing_per_s": None, "limit": "interrupted"},
-            "warn",
-            "Nothing was found",
-            "interrupted",
-        ),
-    ],
-)
-def test_result_of_a_capacity_search_is_described(changes, tone, title, says):
-    found = describe_capacity(Capacity(**{**FOUND, **changes}))
+ENDED: dict[str, Any] = {"limit": "interrupted"}
+DESCRIBED = {
+    "37 % of all such points do. 264/s did not: whoami p99_ms 300, at most 250. From 160/s on": (
+        *({}, "good", "Capacity 240/s"),
+    ),
+    "At 264/s the generator was the limit, not the target": (
+        *({"is_generator_limit": True}, "warn", "Capacity at least 240/s"),
+    ),
+    "no rate above 240/s": (
+        {"lowest_failing_per_s": None, "limit": "no rate above 240/s was to be tried"},
+        *("good", "Capacity at least 240/s"),
+    ),
+    "interrupted": (ENDED | {"lowest_failing_per_s": None}, "warn", "Capacity at least 240/s"),
+    "ended early: interrupted.": (ENDED, "warn", "Capacity 240/s"),
+    "264/s did not": ({"highest_per_s": None}, "bad", "No rate met the objectives"),
+    "Nothing is known of the target": (
+        *({"highest_per_s": None, "is_generator_limit": True}, "warn", "The generator was the limit"),
+    ),
+    "The search ended early": (
+        *(ENDED | {"highest_per_s": None, "lowest_failing_per_s": None}, "warn", "Nothing was found"),
+    ),
+}
 
-    assert found[0] == tone
-    assert title in found[1]
-    assert says in found[2]
+
+@pytest.mark.parametrize(
+    ("says", "changes", "tone", "title"), [(says, *of) for says, of in DESCRIBED.items()]
+)
+def test_result_of_a_capacity_search_is_described(says, changes, tone, title):
+    found_tone, found_title, detail = describe_capacity(Capacity(**{**FOUND, **changes}))
+
+    assert (found_tone, found_title) == (tone, title)
+    assert says in detail
 
 
 def test_point_is_one_line():

@@ -135,40 +135,23 @@ def test_time_of_a_load_that_ended_early_is_what_it_lasted(tmp_path):
     assert "7.2 of 10 s, the first 2 s left out" in printed(folder)
 
 
-@pytest.mark.parametrize(
-    ("operations", "title", "reason"),
-    [
-        (
-            [operation("runWorkflow", requests=7, refused=7)],
-            "No request succeeded",
-            "not one of 7 requests of runWorkflow succeeded",
-        ),
-        (
-            [operation("a", requests=7, refused=7), operation("b", requests=1, throttled=1)],
-            "No request succeeded",
-            "not one of 7 requests of a succeeded: errors, and 1 more operations",
-        ),
-        (
-            [operation(), operation("runWorkflow", requests=7, refused=7)],
-            "An operation never succeeded",
-            "not one of 7 requests of runWorkflow succeeded",
-        ),
+REFUSED = operation("runWorkflow", requests=7, refused=7)
+NEVER = {
+    "No request succeeded  not one of 7 requests of runWorkflow succeeded": [REFUSED],
+    "No request succeeded  not one of 7 requests of runWorkflow succeeded: errors, and 1 more operations": [
+        *(REFUSED, operation("b", requests=1, throttled=1))
     ],
-    ids=["refused", "refused and throttled", "one of two"],
-)
-def test_run_without_a_success_of_an_operation_is_red(tmp_path, operations, title, reason):
+    "An operation never succeeded  not one of 7 requests of runWorkflow succeeded": [operation(), REFUSED],
+}
+
+
+@pytest.mark.parametrize(("says", "operations"), NEVER.items(), ids=["all", "all of two", "one of two"])
+def test_run_without_a_success_of_an_operation_is_red(tmp_path, says, operations):
     """Whatever its objectives say, and however late its generator was."""
-    folder = load_run(
-        tmp_path,
-        {},
-        outcome="broken",
-        operations=tuple(operations),
-        validity=validity(is_valid=False, reasons=("Too late.",)),
-    )
+    late = validity(is_valid=False, reasons=("Too late.",))
+    folder = load_run(tmp_path, {}, outcome="broken", operations=tuple(operations), validity=late)
 
-    (first, *_) = printed(folder, width=200).strip().splitlines()
-
-    assert first.startswith(f"{title}  {reason}")
+    assert printed(folder, width=200).strip().startswith(says)
 
 
 @pytest.mark.parametrize(("name", "shown"), [("", "stage 2"), ("hold", "hold")])
