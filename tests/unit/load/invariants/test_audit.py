@@ -19,29 +19,23 @@ def broken(runs, costs):
     return found[HAS_A_ROW].broken, found[IS_CHARGED].broken
 
 
-@pytest.mark.parametrize(
-    ("runs", "costs", "expected"),
-    [
-        ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0] * 3}, (0, 0)),
-        ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0] * 5}, (0, 0)),
-        ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0] * 2}, (1, 0)),
-        ({(PORTRAIT, 8.0): 3}, {CLIP: [8.0] * 3}, (3, 0)),
-        ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0, 8.0, 0.0]}, (0, 1)),
-        ({(PORTRAIT, 8.0): 2, (PORTRAIT, None): 1}, {PORTRAIT: [8.0, 8.0, 70.0]}, (0, 0)),
-        ({(PORTRAIT, 0.0): 2}, {PORTRAIT: [8.0, 8.0]}, (0, 0)),
-        ({(PORTRAIT, 8.0): 1, (CLIP, 70.0): 1}, {PORTRAIT: [8.0], CLIP: [71.0]}, (0, 1)),
-    ],
-    ids=[
-        "equal",
-        "others ran too",
-        "one row lacks",
-        "rows of another",
-        "one row is free",
-        "of some no cost was told",
-        "a grant paid",
-        "one row costs more",
-    ],
-)
+ROWS = {
+    "equal": ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0] * 3}, (0, 0)),
+    "others ran too": ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0] * 5}, (0, 0)),
+    "one row lacks": ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0] * 2}, (1, 0)),
+    "rows of another": ({(PORTRAIT, 8.0): 3}, {CLIP: [8.0] * 3}, (3, 0)),
+    "one row is free": ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0, 8.0, 0.0]}, (0, 1)),
+    "of some no cost was told": (
+        *({(PORTRAIT, 8.0): 2, (PORTRAIT, None): 1}, {PORTRAIT: [8.0, 8.0, 70.0]}, (0, 0)),
+    ),
+    "a grant paid": ({(PORTRAIT, 0.0): 2}, {PORTRAIT: [8.0, 8.0]}, (0, 0)),
+    "one row costs more": (
+        *({(PORTRAIT, 8.0): 1, (CLIP, 70.0): 1}, {PORTRAIT: [8.0], CLIP: [71.0]}, (0, 1)),
+    ),
+}
+
+
+@pytest.mark.parametrize(("runs", "costs", "expected"), ROWS.values(), ids=ROWS)
 def test_each_run_has_a_row_that_costs_as_much(runs, costs, expected):
     assert broken(runs, costs) == expected
 
