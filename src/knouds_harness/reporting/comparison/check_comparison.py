@@ -72,8 +72,8 @@ class CheckComparison:
         against: The name of the baseline: a run, or a summary that was kept.
         regressions: Findings that fail the run now and did not before, new ones or no longer waived.
         not_looked_for: Findings that are missing now and whose fact was not tested.
-        lost: Facts that were verified before and are not tested now, although the run now is about them;
-            none if it chose other tests.
+        lost: Facts that were verified before and are not tested now, although the run is about them; if it
+            chose other tests, those that lack something that the baseline had.
         facts: Facts whose status changed, the worst first: before and now.
     """
 
@@ -170,15 +170,19 @@ def compare_checks(baseline: CheckFigures, candidate: CheckFigures, *, against: 
 
 
 def _lost_facts(baseline: CheckFigures, candidate: CheckFigures) -> Iterator[str]:
-    if candidate.doubt or candidate.choice not in ("", baseline.choice):
-        return  # the test that showed a fact may have been left out
+    if candidate.doubt:
+        return
+    chose_others = candidate.choice not in ("", baseline.choice)
     for fact, before in baseline.facts.items():
         is_asked_for = candidate.selected is None or fact in candidate.selected
         now = candidate.facts.get(fact, FactStatus.UNTESTED)
         reasons = candidate.reasons.get(fact, ())
+        # Without one, the test that showed the fact may have been left out.
+        lacks_more = not set(reasons) <= set(baseline.reasons.get(fact, ()))
         is_another_nights = candidate.is_rotating and any(each.startswith(MORE_CREDITS) for each in reasons)
         is_lost = before is FactStatus.VERIFIED and now is FactStatus.UNTESTED
-        if is_lost and is_asked_for and not is_another_nights:
+        is_left_out = chose_others and not lacks_more
+        if is_lost and is_asked_for and not (is_left_out or is_another_nights):
             yield fact
 
 

@@ -103,6 +103,14 @@ def test_selection_loses_facts_only_against_the_same_selection(sound):
     assert "What --family left out does not count as lost." in detail
 
 
+def test_fact_that_lacks_what_the_baseline_had_is_lost_whatever_was_left_out(sound):
+    """--quick tests every fact, so a key that is gone is none of its doing."""
+    blind = without(sound, choice="--quick", reasons={FACT: ("an active key",)})
+
+    assert compare_checks(sound, blind).lost == (FACT,)
+    assert compare_checks(replace(sound, reasons=blind.reasons), blind).lost == ()
+
+
 def test_selection_is_read_from_the_command(record_of):
     record = record_of(healthy)
     command = ("knouds-harness", "check", "--quick", "--target", "staging", "--fact=a", "--credits", "5")
