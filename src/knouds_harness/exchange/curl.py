@@ -15,6 +15,7 @@ from knouds_harness.targets.profile import Target
 _MAX_BODY_BYTES = 8_000
 _MARK = "\0"  # encloses a shell expression; sent text never contains it
 _LITERAL = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\%")  # in single quotes and in printf's format
+_REPEATED = re.compile(rb"(([!-&(),.-~][ -&(-~]{0,15}?)\2{99,})")
 _NO_PROXY = ("--noproxy", "*")
 _PLAIN = re.compile(r"[ -~]*")
 _SAFE_IN_DOUBLE_QUOTES = re.compile(r'[^"$`\\!]*')
@@ -82,8 +83,8 @@ def curl(exchange: Exchange, names: ShellNames | None = None) -> str:
 
     Keys in headers are variables, such as ``$KNOUDS_KEY_FULL`` for persona ``full``, or the variable that the
     profile names. In the URL, only the profile's keys are. Placeholders in a body stay, as a server may have
-    written them. A body with bytes that no shell argument can hold is piped; a long one
-    has to be taken from the run's HAR file.
+    written them. A body with bytes that no shell argument can hold is piped, and so is a
+    long one that repeats a part of it; another long one has to be taken from the run's HAR file.
     """
     names = names or ShellNames()
     line, note = command(exchange, names, names.addressed)
@@ -114,6 +115,8 @@ def command(
     if not any(name.lower() == "content-type" for name, _ in exchange.sent_headers):
         words += ["-H", "'content-type:'"]  # curl would add one
     if (size := len(request.body)) > _MAX_BODY_BYTES:
+        if printed := _printed_in_parts(request.body):
+            return f"{printed} | {' '.join([*words, '--data-binary', '@-'])}", ""
         line = " ".join([*words, "--data-binary", f"@{exchange.id}.body"])
         return line, f"its {size} bytes: exchanges.har, {exchange.id}"
     return _with_body(words, request.body, fill), ""
@@ -166,9 +169,25 @@ def _with_secrets(text: str, names: ShellNames, *, are_declared: bool = False) -
 def _with_body(words: list[str], body: bytes, fill: Callable[[str], str]) -> str:
     text = body.decode("ascii", "replace")
     if not _PLAIN.fullmatch(text):
-        octal = "".join(chr(byte) if byte in _LITERAL else f"\\{byte:03o}" for byte in body)
-        return f"printf -- '{octal}' | {' '.join([*words, '--data-binary', '@-'])}"
+        return f"{_printed(body)} | {' '.join([*words, '--data-binary', '@-'])}"
     return " ".join([*words, "--data-raw", _quoted(fill(text))])
+
+
+def _printed(data: bytes) -> str:
+    octal = "".join(chr(byte) if byte in _LITERAL else f"\\{byte:03o}" for byte in data)
+    return f"printf -- '{octal}'"
+
+
+def _printed_in_parts(body: bytes) -> str:
+    """Return commands that print a long body of repeated parts; empty if it is long without them."""
+    *parts, rest = _REPEATED.split(body)  # what stands before, the repetition, and its part, by threes
+    if sum(map(len, parts[::3])) + len(rest) > _MAX_BODY_BYTES:
+        return ""
+    commands = []
+    for before, repetition, part in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        times = len(repetition) // len(part)
+        commands += [_printed(before), f"yes '{part.decode()}' | head -n {times} | tr -d '\\n'"]
+    return f"{{ {'; '.join([*commands, _printed(rest)])}; }}"
 
 
 def _quoted(text: str) -> str:

@@ -85,6 +85,8 @@ def test_curl_adds_and_changes_nothing(request_, part):
 @example(body=b"-\0")
 @example(body=b"keys begin with knouds_live_")
 @example(body='{"name": "Lichtmaß"}'.encode())
+@example(body=b'{"text": "' + b"ab" * 700_000 + b'", "list": ' + b"[" * 9_000 + b"]" * 9_000 + b"}")
+@example(body=b"'-'" + b"\\%" * 5_000 + b"a-" * 9_000 + b"\0")
 def test_any_body_survives_the_shell(body: bytes):
     request = Request(method="POST", path="/api/x", body=body)
 
