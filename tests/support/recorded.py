@@ -97,7 +97,7 @@ def serving(*served: Recording, **limits: object) -> Iterator[Client]:
     created.proof.listed.update((each.user, frozenset()) for each in target.personas.values())
     now = served[0].exchange.started_at
     with Client(target=target, created=created, transport=transport, now=lambda: now) as client:
-        for persona in ("full", "unknown"):  # keys that recordings show outside of their header
+        for persona in ("full", "none", "unknown"):  # keys that recordings show outside of their header
             client.redactor.add(Secret(secret_of(persona), f"key:{persona}"))
         yield client
     assert not transport.unused, "recordings that were not asked for"

@@ -140,11 +140,19 @@ def with_key(sent: _Sent, walk: Walk, draft: Draft) -> Draft | None:
         return replace(draft, key=sent)
     if isinstance(sent, Need):
         return replace(draft, persona=walk.tester.need(sent))
-    valid = walk.tester.need(keys.ANY_KEY).secret.reveal()
     if not isinstance(sent, str):
-        return draft.having(**sent(valid))
+        return draft.having(**sent(_weakest_key(walk).secret.reveal()))
+    valid = walk.tester.need(keys.ANY_KEY).secret.reveal()
     altered = key_alterations(valid)[sent]  # one without capitals stays the same in lower case
     return None if altered == valid else replace(draft, key=Secret(altered, "key:altered"))
+
+
+def _weakest_key(walk: Walk) -> Persona:
+    """Return the key with the fewest capabilities that serve the operation, as a server's log may keep it."""
+    target = walk.tester.target
+    need = USUAL_KEYS.get(walk.operation.id, keys.ANY_KEY)
+    fitting = list(need.fitting(target)) or keys.ANY_KEY.fitting(target)
+    return min(fitting, key=lambda key: (key.role == "admin", key.is_open, len(key.capabilities)))
 
 
 # --- resource
@@ -171,7 +179,7 @@ _REFUSED: Final[Mapping[str, tuple[tuple[str, Check[...]], ...]]] = {
     ),
 }
 """What exists and is refused all the same; the check's need names a key and the resource."""
-_MALFORMED: Final = ("portrait hd", "Portrait", "portrait_hd", "portrait\n")
+_MALFORMED: Final = ("harness no-such", "Harness-No-Such", "harness_no-such", "harness-no-such\n")
 
 
 def _resources(operation: Operation) -> Iterator[Value]:
