@@ -14,6 +14,7 @@ import pytest
 from run_records import start
 
 from knouds_harness.command_output import CommandConsole
+from knouds_harness.commands.replay import replay_findings
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
@@ -27,7 +28,6 @@ from knouds_harness.judging.engine import claims_of
 from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.run_file import run_setup
-from knouds_harness.suite import replay as replaying
 from knouds_harness.suite import replayer as replayer_module
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.replay_judgement import RepeatedTests, ReplayStatus
@@ -176,7 +176,7 @@ def test_profile_of_a_record_is_one_of_targets_for_the_same_server(name, says, s
     sent = serve(SOUND)
 
     with pytest.raises(UsageError, match=re.escape(says)):
-        replaying.replay(
+        replay_findings(
             record.folder, None, target_name=None, conditions=Conditions(), console=CommandConsole(quiet=True)
         )
     assert sent == []
@@ -192,7 +192,7 @@ def test_ctrl_c_in_a_repeated_test_ends_the_replay(serve, tmp_path, monkeypatch)
     output = StringIO()
 
     with pytest.raises(KeyboardInterrupt):
-        replaying.replay(
+        replay_findings(
             record.folder,
             finding.fingerprint,
             target_name="mine",
@@ -363,7 +363,7 @@ def replayed_all(serve):
     def run(record, mark, answer, **conditions):
         serve(answer)
         output = StringIO()
-        code = replaying.replay(
+        code = replay_findings(
             record.folder,
             mark,
             target_name="mine",
