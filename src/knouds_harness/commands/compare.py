@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -38,7 +38,11 @@ _GOES_ON_AFTER: Final = (ExitCode.KEPT, ExitCode.BREACH, ExitCode.INVALID_MEASUR
 
 
 @dataclass(frozen=True, kw_only=True)
-class RepeatOptions:
+class CompareOptions:
+    baseline: tuple[str, ...] = option("Baseline run or kept summary (repeatable)", default=(), metavar="RUN")
+    keep: str | None = option("Keep a summary of the runs, and compare nothing", metavar="NAME")
+    allow_short: bool = option("--keep: also of a check that was cut short", default=False)
+    repeat: int | None = option("Load two targets in turn, N times", type=click.IntRange(2, 50), metavar="N")
     scenario: str | None = option("--repeat: scenario to load them with", metavar="NAME")
     baseline_target: str = option("--repeat: profile in targets/", default="sandbox", metavar="NAME")
     candidate_target: str | None = option(
@@ -48,56 +52,33 @@ class RepeatOptions:
         "--repeat: break this promise of its sandbox (repeatable)", default=(), metavar="ID"
     )
     seed: int | None = option("--repeat: repeat the order and arrivals of this seed", metavar="N")
+    tolerance: tuple[str, ...] = option(
+        "Tolerate a change up to this share, such as p99=10% (repeatable)",
+        default=(),
+        metavar="MEASURE=SHARE",
+    )
+    objectives: Path | None = option(
+        "File with objectives, or shipped for those of the harness", type=ObjectivesFile(), metavar="FILE"
+    )
+    objective: tuple[str, ...] = option(
+        "Objective in addition to the file's: 'runWorkflow p95 < 300ms', 'error_rate < 1%' (repeatable)",
+        default=(),
+        metavar="TEXT",
+    )
+    output: Path | None = option(
+        "Folder for compare.html and the like", metavar="DIR", default_text="the last run's"
+    )
+
+
+_OF_REPEAT: Final = ("scenario", "baseline_target", "candidate_target", "candidate_fault", "seed")
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("runs", nargs=-1)
-@click.option("--baseline", multiple=True, metavar="RUN", help="Baseline run or kept summary (repeatable)")
-@click.option("--keep", "kept_name", metavar="NAME", help="Keep a summary of the runs, and compare nothing")
-@click.option("--allow-short", is_flag=True, help="--keep: also of a check that was cut short")
-@click.option("--repeat", type=click.IntRange(2, 50), metavar="N", help="Load two targets in turn, N times")
-@click_options(RepeatOptions)
-@click.option(
-    "--tolerance",
-    multiple=True,
-    metavar="MEASURE=SHARE",
-    help="Tolerate a change up to this share, such as p99=10% (repeatable)",
-)
-@click.option(
-    "--objectives",
-    type=ObjectivesFile(),
-    metavar="FILE",
-    help="File with objectives, or shipped for those of the harness",
-)
-@click.option(
-    "--objective",
-    multiple=True,
-    metavar="TEXT",
-    help="Objective in addition to the file's: 'runWorkflow p95 < 300ms', 'error_rate < 1%' (repeatable)",
-)
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder for compare.html and the like [default: the last run's]",
-)
+@click_options(CompareOptions)
 @baselines_folder_option
 @runs_folder_option
-def compare(
-    *,
-    runs: tuple[str, ...],
-    baseline: tuple[str, ...],
-    kept_name: str | None,
-    allow_short: bool,
-    repeat: int | None,
-    tolerance: tuple[str, ...],
-    objectives: Path | None,
-    objective: tuple[str, ...],
-    output: Path | None,
-    baselines_folder: Path,
-    runs_folder: Path,
-    **of_repeat: Any,  # noqa: ANN401 - fields of RepeatOptions
-) -> None:
+def compare(*, runs: tuple[str, ...], baselines_folder: Path, runs_folder: Path, **asked: object) -> None:
     """Compare runs: what changed, and how sure that is.
 
     Compares load runs, or two check runs. RUN is a folder under reports/runs/, or the name of a kept summary.
@@ -109,45 +90,34 @@ def compare(
       knouds-harness compare --repeat 5 --scenario reads -- --rate 200
     """
     from knouds_harness.measures.objectives import parse_objectives
-    from knouds_harness.reporting.comparison.sides import read_side
+    from knouds_harness.reporting.comparison.sides import keep, read_side, refuse_cut_short
 
-    added = parse_objectives(objective)
-    if kept_name is not None and added:
+    options = options_from(CompareOptions, asked)
+    added = parse_objectives(options.objective)
+    if options.keep is not None and added:
         raise UsageError("--objective has no effect with --keep, which compares nothing")
-    for name in () if repeat else of_repeat:
-        if of_repeat[name] not in (None, ()):
+    for name in () if options.repeat else _OF_REPEAT:
+        if asked[name] not in (None, ()):
             raise UsageError(f"--{name.replace('_', '-')} belongs to --repeat N")
-    if repeat is None:
-        before, after = _named(runs, baseline, is_keeping=kept_name is not None)
-    elif baseline or not of_repeat["scenario"]:
+    if options.repeat is None:
+        before, after = _named(runs, options.baseline, is_keeping=options.keep is not None)
+    elif options.baseline or not options.scenario:
         raise UsageError(
             "--repeat loads both sides itself: name a scenario, such as --scenario reads, and no runs"
         )
     else:
-        sides = options_from(RepeatOptions, of_repeat)
-        before, after = _run_in_turn(sides, rounds=repeat, options=runs, runs_folder=runs_folder)
-    if kept_name is not None:
-        _keep(kept_name, after, baselines=baselines_folder, is_short_allowed=allow_short)
+        before, after = _run_in_turn(options, arguments=runs, runs_folder=runs_folder)
+    side = read_side(after, baselines=baselines_folder)
+    if options.keep is not None:
+        if not options.allow_short:
+            refuse_cut_short(after)
+        path = keep(options.keep, side, baselines=baselines_folder)
+        click.echo(f"kept {counted(len(side.runs), 'run')} as {path}")
         return
-    comparison = _compare(
-        *(read_side(each, baselines=baselines_folder) for each in (before, after)),
-        tolerance=tolerance,
-        objectives=objectives,
-        added=added,
-    )
-    folder = output or (after[-1] if after[-1].is_dir() else None)
+    comparison = _compare(read_side(before, baselines=baselines_folder), side, options, added=added)
+    folder = options.output or (after[-1] if after[-1].is_dir() else None)
     _show(comparison, folder)
     sys.exit(comparison.exit_code)
-
-
-def _keep(name: str, runs: Sequence[Path], *, baselines: Path, is_short_allowed: bool) -> None:
-    from knouds_harness.reporting.comparison.sides import keep, read_side, refuse_cut_short
-
-    side = read_side(runs, baselines=baselines)
-    if not is_short_allowed:
-        refuse_cut_short(runs)
-    path = keep(name, side, baselines=baselines)
-    click.echo(f"kept {counted(len(side.runs), 'run')} as {path}")
 
 
 def _show(comparison: Comparison, folder: Path | None) -> None:
@@ -175,7 +145,7 @@ def _named(
 
 
 def _run_in_turn(
-    sides: RepeatOptions, *, rounds: int, options: Sequence[str], runs_folder: Path
+    options: CompareOptions, *, arguments: Sequence[str], runs_folder: Path
 ) -> tuple[list[Path], list[Path]]:
     """Load each side once per round, in random order, so that other work disturbs both alike.
 
@@ -187,14 +157,14 @@ def _run_in_turn(
     from knouds_harness.reporting.load.live import LiveView
     from knouds_harness.targets.builtin import open_target, target_environment
 
-    seed = draw_seed() if sides.seed is None else sides.seed
+    rounds, seed = options.repeat or 0, draw_seed() if options.seed is None else options.seed
     contenders = {
-        "baseline": (sides.baseline_target, ()),
-        "candidate": (sides.candidate_target or sides.baseline_target, sides.candidate_fault),
+        "baseline": (options.baseline_target, ()),
+        "candidate": (options.candidate_target or options.baseline_target, options.candidate_fault),
     }
     console = CommandConsole(stderr=True)
     console.print(f"{2 * rounds} runs in turn, seed {seed}; Ctrl-C ends them.", highlight=False)
-    file = scenario_file(sides.scenario or "")
+    file = scenario_file(options.scenario or "")
     for target, faults in contenders.values():
         with open_target(target, faults=faults):
             pass  # fails before any side is loaded
@@ -208,7 +178,7 @@ def _run_in_turn(
             command = LoadCommand(
                 scenario=file,
                 runs_folder=runs_folder,
-                options=["--target", target, "--seed", str(round_seed), *options],
+                options=["--target", target, "--seed", str(round_seed), *arguments],
                 line=shlex.join(["knouds-harness", *sys.argv[1:]]),
             )
             return launch(command, environ, on_progress=live.show)
@@ -247,14 +217,7 @@ def _doubt_of(launched: Launched) -> str:
     return f"{what} cannot be compared: {why_doubted(figures)}"
 
 
-def _compare(
-    before: Side,
-    after: Side,
-    *,
-    tolerance: Sequence[str],
-    objectives: Path | None,
-    added: Sequence[Objective],
-) -> Comparison:
+def _compare(before: Side, after: Side, options: CompareOptions, *, added: Sequence[Objective]) -> Comparison:
     from knouds_harness.reporting.comparison.check_comparison import compare_checks
     from knouds_harness.reporting.comparison.load_comparison import compare_loads
     from knouds_harness.reporting.comparison.sides import not_of_one_kind
@@ -270,11 +233,12 @@ def _compare(
                 "  Leave it out, or name load runs."
             )
         return compare_checks(before.checks[0], after.checks[0])
-    chosen = objectives or usual_objectives(after.loads[0].target)
+    chosen = options.objectives or usual_objectives(after.loads[0].target)
+    scenario = after.loads[0].plan.scenario
     return compare_loads(
         before.loads,
         after.loads,
-        tolerances=read_tolerances(chosen or objectives_path(), after.loads[0].plan.scenario, tolerance),
+        tolerances=read_tolerances(chosen or objectives_path(), scenario, options.tolerance),
         objectives=chosen,
         added=added,
     )

@@ -202,8 +202,17 @@ class Limits:
 class Waiver:
     """Accepts the findings that match everything it names: ``[[waivers]]``.
 
-    A waiver names a fingerprint, a fact, or a check with an operation; status and code (empty for a response
-    without one) narrow it further.
+    A waiver names a fingerprint, a fact, or a check with an operation; status and code narrow it further.
+
+    Attributes:
+        reason: Why the finding is accepted, for readers of the report.
+        expires: The last day on which it holds; after that, its findings fail the run again.
+        fingerprint: Fingerprint of one finding.
+        fact: The fact that does not hold.
+        check: The check that found it.
+        operation: The operationId of the exchange.
+        status: The HTTP status of the response.
+        code: The ``code`` of the response; an empty string for a response without one.
     """
 
     reason: Text
