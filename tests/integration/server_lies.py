@@ -2,7 +2,6 @@
 
 import base64
 import re
-import threading
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -155,23 +154,6 @@ def forged_placeholders(server, request, answer):
         each["data"][FORGED] = FORGED
 
 
-@lie("secrets")
-def redirects_elsewhere(server, request, honest):
-    """`pollUrl` and half of the responses lead to another server, with the key as the user name."""
-    answer, other = honest(), server.elsewhere.replace("//", f"//{request.key}@")
-    server.seen["redirects"] += 1
-    if answer.is_object and "pollUrl" in answer.body:
-        answer.body["pollUrl"] = f"{server.elsewhere}/api/executions/1"
-    if server.seen["redirects"] % 2 and request.operation not in ("getWhoami", *CREATE):
-        answer.headers += [
-            ("Location", other),
-            ("Refresh", f"0; url={other}"),
-            ("Link", f"<{other}>; rel=next"),
-        ]
-        answer.status = 307
-    return answer
-
-
 # --- Things: what the harness created, and what it did not ---
 
 
@@ -269,14 +251,6 @@ def writes_are_done_and_throttled(server, request, answer):
     """Every second write is done, and answered with 429."""
     server.seen["writes"] += 1
     return refusal(429, "RATE_LIMIT_EXCEEDED") if server.seen["writes"] % 2 else None
-
-
-@lie("things")
-def writes_lead_to_the_users(server, request, honest):
-    """Requests about a created workflow are redirected permanently to one of the user's."""
-    if request.name in server.left():
-        return Answer({"success": True}, 308, [("Location", f"/api/workflows/{VICTIM}")])
-    return honest()
 
 
 @lie(
@@ -417,19 +391,6 @@ def free_runs_cost(server, request, answer):
     """Runs without a generator cost 6; the response says 0, and usage tells the truth."""
     if not server.rows[-1]["creditsCost"]:
         server.charge_more(PRICE)
-
-
-@lie("money", after=("listUsage",))
-def usage_is_empty(server, request, answer):
-    """Usage shows none of the runs."""
-    answer.body |= {"rows": [], "total": 0}
-
-
-@lie("money", after=RUN)
-def charged_again_later(server, request, answer):
-    """A second after its response, a run is charged once more, as usage then shows."""
-    row = server.rows[-1]
-    threading.Timer(1.0, lambda: server.charge_more(row["creditsCost"], row)).start()
 
 
 @lie("money", kinds={"never": "", "always": "?async=true"})

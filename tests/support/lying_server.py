@@ -123,20 +123,16 @@ class LyingServer:
 
     Attributes:
         charges: The ledger: what each run really cost, in credits.
-        elsewhere: Another server.
         heard: Every request as bytes.
-        strayed: Requests that arrived elsewhere; there should be none.
         memory: State of the lies.
     """
 
     lie: Lie = honestly
     base_url: str = ""
-    elsewhere: str = ""
     workflows: dict[str, dict[str, Any]] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     charges: list[float] = field(default_factory=list)
     heard: list[bytes] = field(default_factory=list)
-    strayed: list[bytes] = field(default_factory=list)
     memory: dict[str, Any] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
     _runs: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -410,9 +406,7 @@ def routed(request: Request, path: str) -> Request:
 
 @contextmanager
 def lying_server(lie: Lie = honestly) -> Iterator[LyingServer]:
-    """Run a lying server, and another server that must not be contacted."""
     lying = LyingServer(lie)
-    with serving(lying.speak) as server, serving(lambda other, stream: other.read_request(stream)) as other:
-        lying.base_url, lying.elsewhere = server.base_url, other.base_url
-        lying.heard, lying.strayed = server.requests, other.requests
+    with serving(lying.speak) as server:
+        lying.base_url, lying.heard = server.base_url, server.requests
         yield lying
