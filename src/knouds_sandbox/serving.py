@@ -204,8 +204,6 @@ def running_sandbox(
 
 
 class Http10Protocol(EnvelopeProtocol):
-    """The same, in HTTP/1.0."""
-
     version = b"1.0"
 
 

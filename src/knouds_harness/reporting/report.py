@@ -59,8 +59,6 @@ class Link:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing: an HTML template and its values."""
-
     template: str
     values: Mapping[str, object] = field(default_factory=dict)
     shown: ClassVar[frozenset[Medium]] = HTML

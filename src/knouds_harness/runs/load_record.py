@@ -33,8 +33,6 @@ class LoadRecord:
 
 
 class LoadWriter(OwnsFile):
-    """Writes a load run's files into its folder."""
-
     _file: TextIOWrapper
 
     def __init__(self, folder: Path) -> None:

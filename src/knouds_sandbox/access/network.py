@@ -67,8 +67,6 @@ def is_receivable(url: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReceiverRules:
-    """Where deliveries may go."""
-
     allows_loopback: bool = True
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     given_url: str | None = None

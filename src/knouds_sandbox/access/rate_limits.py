@@ -81,8 +81,6 @@ def _shown(counted: dict[str, str] | Refusal) -> object:
 
 
 class RateLimiter:
-    """The buckets of one sandbox."""
-
     def __init__(
         self, *, now_unix_s: Callable[[], float], edits: ActiveEdits, choices: Choices = OWN
     ) -> None:

@@ -55,8 +55,6 @@ class NewWorkflow:
 
 @dataclass(kw_only=True, slots=True)
 class ChangedWorkflow:
-    """Changes of a stored workflow before they are made."""
-
     body: dict[str, Any]
     members: dict[str, Any]
     workflow: StoredWorkflow

@@ -21,8 +21,6 @@ _RANK_BY_TIER = {"free": 0, "creator": 1, "pro": 2, "business": 3, "enterprise":
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """One user of the service."""
-
     id: str
     name: str
     email: str

@@ -41,8 +41,6 @@ class NewRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredRun(NewRun):
-    """One run in the database."""
-
     id: int
     status: str
     created_unix_s: float
