@@ -71,16 +71,11 @@ def capability_read_and_run_imply_write() -> None:
     """workflow:read and workflow:run together imply workflow:write."""
 
 
-@fault("capability.resource-wildcard-is-admitted", is_subtle=True)
-def capability_wildcard_lacks_writing() -> Edit:
+@fault("capability.resource-wildcard-is-admitted", _refuses, is_subtle=True)
+def capability_wildcard_lacks_writing(asked: CapabilityRequest) -> bool:
     """workflow:* does not allow writing."""
-    return _refuses(
-        lambda asked: (
-            asked.required == "workflow:write"
-            and "workflow:*" in asked.held
-            and not {"*", "workflow:write"} & asked.held
-        )
-    )
+    is_by_wildcard = "workflow:*" in asked.held and not {"*", "workflow:write"} & asked.held
+    return is_by_wildcard and asked.required == "workflow:write"
 
 
 @fault("capability.wildcard-stays-in-resource")
@@ -95,14 +90,10 @@ def capability_star_lacks_executions() -> Edit:
     return _refuses(lambda asked: "*" in asked.held and asked.resource == "execution")
 
 
-@fault("capability.bound-form-is-admitted", is_subtle=True)
-def capability_bound_form_not_asynchronously() -> Edit:
+@fault("capability.bound-form-is-admitted", _refuses, is_subtle=True)
+def capability_bound_form_not_asynchronously(asked: CapabilityRequest) -> bool:
     """A bound key may not run asynchronously."""
-    return _refuses(
-        lambda asked: (
-            asked.is_async and bool(_bound_names(asked)) and not meets(asked.held, str(asked.required))
-        )
-    )
+    return asked.is_async and bool(_bound_names(asked)) and not meets(asked.held, str(asked.required))
 
 
 @fault("capability.bound-form-is-exact", is_subtle=True)

@@ -314,14 +314,10 @@ def model_disabled_is_403() -> None:
     """A disabled model gets a 403."""
 
 
-@fault("model.above-tier-is-403")
-def model_tier_ignored() -> Edit:
+@fault("model.above-tier-is-403", _model)
+def model_tier_ignored(call: HandlerCall, model: ProviderModel) -> ProviderModel:
     """A model above the account's tier can be run."""
-    return _model(
-        lambda call, model: (
-            model if call.account.reaches(model.least_tier) else replace(model, least_tier="free")
-        )
-    )
+    return model if call.account.reaches(model.least_tier) else replace(model, least_tier="free")
 
 
 @fault("model.above-tier-is-403", lambda edit: on_refusal(edit, "runModel", code="MODEL_TIER_REQUIRED"))
