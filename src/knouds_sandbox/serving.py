@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
+from functools import lru_cache
 from pathlib import Path
 from typing import Self, cast
 
@@ -85,6 +87,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.server_state.default_headers = _dated(int(time.time()))
         self.has_whole_request = False
         cast("Scope", self.scope)[TRANSPORT] = self.transport
 
@@ -106,6 +109,12 @@ class EnvelopeProtocol(HttpToolsProtocol):
         self.has_whole_request = False
         self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+@lru_cache(maxsize=1)
+def _dated(unix_s: int) -> list[tuple[bytes, bytes]]:
+    """Return the headers of all answers; uvicorn's Date is seconds old after the process stood still."""
+    return [(b"date", formatdate(unix_s, usegmt=True).encode())]
 
 
 @dataclass(frozen=True, kw_only=True)

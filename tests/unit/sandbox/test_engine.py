@@ -1,10 +1,11 @@
-"""The engine ends executions by timers."""
+"""The engine ends executions by timers, and each answer has the time of its request."""
 
 import asyncio
 import time
 
 import httpx
 
+from knouds_sandbox import serving
 from knouds_sandbox.app import build_app
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.seeding import seeded_keys
@@ -36,3 +37,13 @@ def test_timer_of_a_stopped_sandbox_does_nothing():
 
     assert asyncio.run(run_and_stop()) == 202
     assert problems == []
+
+
+def test_date_is_that_of_the_request_however_long_the_process_stood_still(monkeypatch):
+    """Windows of rate limits are told by it: with an older one they would seem to last for too long."""
+    monkeypatch.setattr(serving, "_dated", lambda unix_s: [(b"date", b"%d" % unix_s)])
+    with serving.running_sandbox() as sandbox:
+        before_s = int(time.time())
+        date = httpx.get(f"{sandbox.base_url}/api/health").headers["date"]
+
+    assert before_s <= int(date) <= time.time()
