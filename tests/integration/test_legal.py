@@ -16,7 +16,7 @@ SEEDS = int(os.environ.get("LEGAL_SEEDS", "500"))
 QUICK = "limited=runs,window=first-request"
 # What a fault needs to show: a cancel has to take a while for another to meet it.
 NEEDS = {"execution-second-cancel-is-404": "stop=0.5"}
-IN_CI = range(10)
+IN_CI = range(20)
 FAMILIES_IN_CI = 3
 
 
