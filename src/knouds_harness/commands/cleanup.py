@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
-from knouds_harness.option_declarations import runs_folder_option
+from knouds_harness.option_declarations import click_options, option, options_from, runs_folder_option
 from knouds_harness.printable import counted, printable
 
 if TYPE_CHECKING:
@@ -19,27 +20,26 @@ if TYPE_CHECKING:
 _MOST_SHOWN, _MOST_SHOWN_TEXT = 20, 100
 
 
+_A_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanupOptions:
+    target: str | None = option("Profile to use", metavar="NAME", default_text="the run's, from targets/")
+    trust: Path | None = option(
+        "Clean up this run even if you have not signed its list of created workflows",
+        type=_A_FOLDER,
+        metavar="FOLDER",
+    )
+    dry_run: bool = option("List what would be deleted, and delete nothing", default=False)
+    yes_production: bool = option("Allow a profile with production = true", default=False)
+
+
 @click.command()
-@click.argument("run", required=False, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("run", required=False, type=_A_FOLDER)
 @runs_folder_option
-@click.option("--target", metavar="NAME", help="Profile to use [default: the run's, from targets/]")
-@click.option(
-    "--trust",
-    metavar="FOLDER",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Clean up this run even if you have not signed its list of created workflows",
-)
-@click.option("--dry-run", is_flag=True, help="List what would be deleted, and delete nothing")
-@click.option("--yes-production", is_flag=True, help="Allow a profile with production = true")
-def cleanup(
-    *,
-    run: Path | None,
-    runs_folder: Path,
-    target: str | None,
-    trust: Path | None,
-    dry_run: bool,
-    yes_production: bool,
-) -> None:
+@click_options(CleanupOptions)
+def cleanup(*, run: Path | None, runs_folder: Path, **asked: object) -> None:
     """Delete what interrupted runs left on a target.
 
     RUN is the folder of one run; without it, all runs are cleaned up. Deletes only workflows that a run of
@@ -50,27 +50,21 @@ def cleanup(
       knouds-harness cleanup --dry-run
       knouds-harness cleanup reports/runs/20260301T090000Z-check-staging
     """
-    if run is not None and trust is not None:
+    options = options_from(CleanupOptions, asked)
+    if run is not None and options.trust is not None:
         raise UsageError("RUN and --trust both name a folder\n  Name one: --trust cleans up its folder, too.")
+    named = options.trust or run
     codes = []
-    for path in _ledgers(trust or run or runs_folder):
+    for path in _ledgers(named or runs_folder):
         try:
-            code = _clean(
-                path,
-                is_named=bool(trust or run),
-                is_trusted=trust is not None,
-                target_name=target,
-                is_dry=dry_run,
-                yes_production=yes_production,
-            )
+            code = _clean(path, options, is_named=named is not None)
         except HarnessError as error:  # go on with the other runs
             where = "" if str(path) in str(error) else f"{path.parent}: "
             click.echo(printable(f"error: {where}{error}"), err=True)
             code = error.exit_code
         codes += [] if code is None else [code]
-    if not dry_run:
-        folder = trust or run or runs_folder
-        codes += _settle(folder, target_name=target, yes_production=yes_production)
+    if not options.dry_run:
+        codes += _settle(named or runs_folder, options)
     if not codes:
         click.echo("Nothing to do: no run has left a workflow behind.")
     sys.exit(max(codes, default=ExitCode.KEPT))
@@ -85,22 +79,14 @@ def _ledgers(folder: Path) -> list[Path]:
     return sorted(path for depth in ("", "*/", "*/*/") for path in folder.glob(f"{depth}{LEDGER_FILES}"))
 
 
-def _clean(
-    path: Path,
-    *,
-    is_named: bool,
-    is_trusted: bool,
-    target_name: str | None,
-    is_dry: bool,
-    yes_production: bool,
-) -> ExitCode | None:
+def _clean(path: Path, options: CleanupOptions, *, is_named: bool) -> ExitCode | None:
     """Clean up after one run; return None if it has left nothing."""
     from knouds_harness.exchange.creation_record import CreationRecord, Ledger, read_ledger
     from knouds_harness.exchange.user_state import is_running
     from knouds_harness.locations import SANDBOX
 
     run = path.parent
-    content = read_ledger(path, is_trusted=is_trusted)
+    content = read_ledger(path, is_trusted=options.trust is not None)
     is_unsigned = not CreationRecord.of_events(content.unsigned).is_done
     if is_unsigned:
         _print_unsigned(run, content)
@@ -114,21 +100,19 @@ def _clean(
             f"{run}: skipped, as process {header['pid']} still runs. Name the run to clean it up anyway."
         )
         return ExitCode.BREACH
-    ledger = Ledger() if is_dry else content.ledger()
-    if header.get("target") == SANDBOX and target_name is None:
+    ledger = Ledger() if options.dry_run else content.ledger()
+    if header.get("target") == SANDBOX and options.target is None:
         click.echo(f"{run}: the sandbox of this run has ended, and its workflows are gone with it.")
         CreationRecord.of_events(content.events, ledger).finish(left=0)
         return code or ExitCode.KEPT
-    removed = _remove(content, ledger, target_name=target_name, is_dry=is_dry, yes_production=yes_production)
-    _print(run, removed, is_dry=is_dry)
+    removed = _remove(content, ledger, options)
+    _print(run, removed, is_dry=options.dry_run)
     if removed.was_interrupted:
         raise KeyboardInterrupt
     return ExitCode.BREACH if removed.left else code or ExitCode.KEPT
 
 
-def _remove(
-    content: LedgerContent, ledger: Ledger, *, target_name: str | None, is_dry: bool, yes_production: bool
-) -> Removed:
+def _remove(content: LedgerContent, ledger: Ledger, options: CleanupOptions) -> Removed:
     from knouds_harness.exchange.client import Client
     from knouds_harness.exchange.created_workflows import CreatedWorkflows
     from knouds_harness.exchange.creation_record import CreationRecord
@@ -137,12 +121,12 @@ def _remove(
     from knouds_harness.targets.guards import Guard
 
     header = CreationRecord.of_events(content.events).header
-    target = recorded_target(header.get("target"), header.get("base_url"), asked=target_name)
+    target = recorded_target(header.get("target"), header.get("base_url"), asked=options.target)
     created = CreatedWorkflows(target=target, events=content.events, ledger=ledger)
-    guard = Guard(target, yes_production=yes_production)
+    guard = Guard(target, yes_production=options.yes_production)
     with Client(target=target, guard=guard, created=created) as client:
         first_contact(client)
-        return client.remove_left(is_dry=is_dry, ends_at_once=True)
+        return client.remove_left(is_dry=options.dry_run, ends_at_once=True)
 
 
 def _print_unsigned(run: Path, content: LedgerContent) -> None:
@@ -160,7 +144,7 @@ def _print_unsigned(run: Path, content: LedgerContent) -> None:
         click.echo(printable(line, keep=""))
 
 
-def _settle(folder: Path, *, target_name: str | None, yes_production: bool) -> list[ExitCode]:
+def _settle(folder: Path, options: CleanupOptions) -> list[ExitCode]:
     """Read usage again for the runs in a folder whose charges may not all have shown when they ended."""
     from knouds_harness.exchange.client import Client
     from knouds_harness.runs.record import read_run
@@ -173,9 +157,10 @@ def _settle(folder: Path, *, target_name: str | None, yes_production: bool) -> l
         try:
             if (unsettled := unsettled_in(path.parent)) is None:
                 continue
-            name = None if target_name else read_run(path.parent).setup.target.name
-            target = recorded_target(name, unsettled.base_url, asked=target_name)
-            with Client(target=target, guard=Guard(target, yes_production=yes_production)) as client:
+            name = None if options.target else read_run(path.parent).setup.target.name
+            target = recorded_target(name, unsettled.base_url, asked=options.target)
+            guard = Guard(target, yes_production=options.yes_production)
+            with Client(target=target, guard=guard) as client:
                 words, code = settle(path.parent, client)
             click.echo(printable(words))
         except HarnessError as error:  # go on with the other runs
