@@ -14,74 +14,31 @@ from knouds_harness.errors import ExitCode, UnknownName, UsageError
 from knouds_harness.locations import SANDBOX
 from knouds_harness.option_declarations import click_options, options_from
 from knouds_harness.printable import counted, printable
-from knouds_harness.suite.options import RunOptions
+from knouds_harness.suite.options import ReplayOptions
 
 if TYPE_CHECKING:
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.runs.findings import Finding
     from knouds_harness.runs.record import RunRecord
-    from knouds_harness.suite.replayer import Conditions
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("fingerprint", required=False)
-@click.option("--target", metavar="NAME", help="Profile in targets/ [default: the run's own]")
-@click.option(
-    "--fault", multiple=True, metavar="ID", help="Break this promise of the sandbox, not those of the run"
-)
-@click.option("--healthy", is_flag=True, help="Start the sandbox without the run's faults")
-@click.option(
-    "--all", "every_finding", is_flag=True, help="Replay also findings that do not fail the run, except drift"
-)
-@click.option("--legal", metavar="SEED", help="Seed of the sandbox's choices [default: the run's own]")
-@click.option(
-    "--between", metavar="SEED", help="Seed of the intermediary in front of it [default: the run's own]"
-)
-@click_options(RunOptions, "yes_production")
-def replay(
-    run: Path,
-    fingerprint: str | None,
-    *,
-    target: str | None,
-    fault: tuple[str, ...],
-    healthy: bool,
-    legal: str | None,
-    between: str | None,
-    every_finding: bool,
-    **asked: object,
-) -> None:
+@click_options(ReplayOptions)
+def replay(run: Path, fingerprint: str | None, **asked: object) -> None:
     """Replay findings, and report whether they still occur.
 
     Sends the requests that a finding rests on again, or runs its test. RUN is a folder under reports/runs/;
     FINGERPRINT names one of its findings, by default all that fail the run.
     """
     from knouds_harness.command_output import CommandConsole
-    from knouds_harness.suite.replayer import Conditions
 
-    code = replay_findings(
-        run,
-        fingerprint,
-        target_name=target,
-        conditions=Conditions(
-            faults=fault if fault or healthy else None,
-            legal=legal,
-            between=between,
-            every_finding=every_finding,
-            yes_production=options_from(RunOptions, asked).yes_production,
-        ),
-        console=CommandConsole(),
-    )
-    sys.exit(code)
+    sys.exit(replay_findings(run, fingerprint, options_from(ReplayOptions, asked), console=CommandConsole()))
 
 
 def replay_findings(
-    folder: Path,
-    mark: str | None,
-    *,
-    target_name: str | None,
-    conditions: Conditions,
-    console: CommandConsole,
+    folder: Path, mark: str | None, options: ReplayOptions, *, console: CommandConsole
 ) -> ExitCode:
     """Replay the finding with the fingerprint ``mark``, or all that fail the run, and print a line for each.
 
@@ -95,8 +52,8 @@ def replay_findings(
     from knouds_harness.suite.replayer import Replayer
 
     record = read_run(folder)
-    findings = _chosen(record, mark, every_finding=conditions.every_finding)
-    if target_name is None and record.kind == "verify":
+    findings = _chosen(record, mark, every_finding=options.every_finding)
+    if options.target is None and record.kind == "verify":
         raise UsageError(f"{folder}: is a run of recorded traffic\n  Name a target with --target.")
     counts: Counter[ReplayStatus] = Counter()
     deciding: set[ReplayStatus] = set()
@@ -104,8 +61,8 @@ def replay_findings(
     if findings:
         replayer = Replayer(
             record=record,
-            target_name=target_name or _target_name(record),
-            conditions=conditions,
+            target_name=options.target or _target_name(record),
+            options=options,
             show=CommandConsole(stderr=True).say,
         )
         try:

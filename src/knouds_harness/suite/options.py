@@ -1,13 +1,18 @@
 """Options of a run of the suite, for ``knouds-harness check`` and the pytest plugin."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from knouds_harness.option_declarations import FiniteRange, draw_seed, option
 from knouds_harness.targets.builtin import SandboxOptions
+
+if TYPE_CHECKING:
+    from knouds_harness.runs.run_file import RunSetup
 
 _EXAMPLES: Final = 20
 _QUICK_EXAMPLES: Final = 3
@@ -84,3 +89,30 @@ class RunOptions:
         if self.examples is not None:
             return self.examples
         return _QUICK_EXAMPLES if self.quick else _EXAMPLES
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayOptions:
+    """How findings are replayed; the built-in sandbox starts as in the run, unless another way is given."""
+
+    target: str | None = option("Profile in targets/", metavar="NAME", default_text="the run's own")
+    faults: tuple[str, ...] = option(
+        "Break this promise of the sandbox, not those of the run", flag="--fault", default=(), metavar="ID"
+    )
+    healthy: bool = option("Start the sandbox without the run's faults", default=False)
+    every_finding: bool = option(
+        "Replay also findings that do not fail the run, except drift", flag="--all", default=False
+    )
+    legal: str | None = option("Seed of the sandbox's choices", metavar="SEED", default_text="the run's own")
+    between: str | None = option(
+        "Seed of the intermediary in front of it", metavar="SEED", default_text="the run's own"
+    )
+    yes_production: bool = option("Allow a profile with production = true", default=False)
+
+    def of_sandbox(self, setup: RunSetup) -> SandboxOptions:
+        return {
+            "seed": setup.seed,
+            "faults": self.faults if self.faults or self.healthy else tuple(setup.faults),
+            "legal": self.legal or setup.legal,
+            "between": self.between or setup.between,
+        }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final
+from typing import Final
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop, NotSent
@@ -32,6 +32,7 @@ from knouds_harness.locations import SANDBOX
 from knouds_harness.printable import counted
 from knouds_harness.runs.findings import Finding, Verdict
 from knouds_harness.runs.record import RunRecord
+from knouds_harness.suite.options import ReplayOptions
 from knouds_harness.suite.replay_judgement import (
     CannotTell,
     RepeatedTests,
@@ -64,33 +65,6 @@ class Replayed:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Conditions:
-    """How findings are replayed.
-
-    Attributes:
-        faults: Promises that the built-in sandbox breaks; None for those of the run.
-        legal: Seed of the sandbox's choices where no source decides; None for that of the run.
-        between: Seed of what stands before the sandbox; None for that of the run.
-    """
-
-    faults: tuple[str, ...] | None = None
-    legal: str | None = None
-    between: str | None = None
-    yes_production: bool = False
-    every_finding: bool = False
-
-    def of_sandbox(self, record: RunRecord) -> Mapping[str, Any]:
-        """Return the options of the built-in sandbox: those of the run, unless others are given."""
-        setup = record.setup
-        return {
-            "seed": setup.seed,
-            "faults": setup.faults if self.faults is None else self.faults,
-            "legal": self.legal or setup.legal,
-            "between": self.between or setup.between,
-        }
-
-
 @dataclass(kw_only=True)
 class Replayer:
     """Replays findings on one target; a sandbox that a request may have changed is restarted.
@@ -103,7 +77,7 @@ class Replayer:
 
     record: RunRecord
     target_name: str
-    conditions: Conditions = field(default_factory=Conditions)
+    options: ReplayOptions = field(default_factory=ReplayOptions)
     resources: ExitStack = field(default_factory=ExitStack)
     show: Callable[[str], None] = lambda _: None
     left: tuple[str, ...] = ()
@@ -148,12 +122,12 @@ class Replayer:
         setup = self.record.setup
         options = {"target": self.target_name, "seed": setup.seed, "examples": setup.examples}
         if self.target_name == SANDBOX:
-            options |= self.conditions.of_sandbox(self.record)
+            options |= self.options.of_sandbox(self.record.setup)
         repeated = RepeatedTests.repeat(
             tests,
             show=self.show,
             **options,
-            yes_production=self.conditions.yes_production,
+            yes_production=self.options.yes_production,
             runs_folder=self.record.folder.absolute(),
         )
         if repeated.run is not None and repeated.run.is_begun:
@@ -229,9 +203,9 @@ class Replayer:
 
     def _opened(self) -> Client:
         if self._client is None:
-            options = self.conditions.of_sandbox(self.record) if self.target_name == SANDBOX else {}
+            options = self.options.of_sandbox(self.record.setup) if self.target_name == SANDBOX else {}
             target = self.resources.enter_context(open_target(self.target_name, **options))
-            guard = Guard(target, yes_production=self.conditions.yes_production)
+            guard = Guard(target, yes_production=self.options.yes_production)
             self._client = self.resources.enter_context(
                 Client(target=target, guard=guard, created=self._created_on(target))
             )

@@ -29,9 +29,10 @@ from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.run_file import run_setup
 from knouds_harness.suite import replayer as replayer_module
+from knouds_harness.suite.options import ReplayOptions
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.replay_judgement import RepeatedTests, ReplayStatus
-from knouds_harness.suite.replayer import Conditions, Replayer
+from knouds_harness.suite.replayer import Replayer
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits, Persona, Workflow
 from knouds_harness.targets.secrets import Secret
@@ -176,9 +177,7 @@ def test_profile_of_a_record_is_one_of_targets_for_the_same_server(name, says, s
     sent = serve(SOUND)
 
     with pytest.raises(UsageError, match=re.escape(says)):
-        replay_findings(
-            record.folder, None, target_name=None, conditions=Conditions(), console=CommandConsole(quiet=True)
-        )
+        replay_findings(record.folder, None, ReplayOptions(), console=CommandConsole(quiet=True))
     assert sent == []
 
 
@@ -195,8 +194,7 @@ def test_ctrl_c_in_a_repeated_test_ends_the_replay(serve, tmp_path, monkeypatch)
         replay_findings(
             record.folder,
             finding.fingerprint,
-            target_name="mine",
-            conditions=Conditions(),
+            ReplayOptions(target="mine"),
             console=CommandConsole(file=output),
         )
     assert "mine: interrupted" in output.getvalue()
@@ -338,38 +336,33 @@ def test_workflow_created_by_a_replay_is_deleted(slug, is_deleted, replayed, tmp
 
 
 @pytest.mark.parametrize(
-    ("conditions", "started_with"),
+    ("options", "started_with"),
     [
-        (Conditions(), {"faults": ("whoami-is-203",), "legal": "3", "between": None}),
-        (Conditions(faults=()), {"faults": (), "legal": "3", "between": None}),
+        (ReplayOptions(), {"faults": ("whoami-is-203",), "legal": "3", "between": None}),
+        (ReplayOptions(healthy=True), {"faults": (), "legal": "3", "between": None}),
         (
-            Conditions(faults=("whoami-is-203",), legal="4", between="5"),
+            ReplayOptions(faults=("whoami-is-203",), legal="4", between="5"),
             {"faults": ("whoami-is-203",), "legal": "4", "between": "5"},
         ),
     ],
     ids=["of the run", "healthy", "others"],
 )
-def test_sandbox_is_started_as_in_the_run(conditions, started_with, tmp_path):
+def test_sandbox_is_started_as_in_the_run(options, started_with, tmp_path):
     record, _ = finding_of(tmp_path)
     setup = replace(record.setup, seed=7, faults=("whoami-is-203",), legal="3")
 
-    assert conditions.of_sandbox(replace(record, setup=setup)) == {"seed": 7, **started_with}
+    assert options.of_sandbox(setup) == {"seed": 7, **started_with}
 
 
 @pytest.fixture
 def replayed_all(serve):
     """Replay chosen findings of a run on a server that answers all alike; return code and output."""
 
-    def run(record, mark, answer, **conditions):
+    def run(record, mark, answer, **asked):
         serve(answer)
         output = StringIO()
-        code = replay_findings(
-            record.folder,
-            mark,
-            target_name="mine",
-            conditions=Conditions(**conditions),
-            console=CommandConsole(file=output),
-        )
+        options = ReplayOptions(target="mine", **asked)
+        code = replay_findings(record.folder, mark, options, console=CommandConsole(file=output))
         return code, output.getvalue()
 
     return run
