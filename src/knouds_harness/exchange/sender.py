@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
 
 import httpx
 
@@ -24,15 +23,9 @@ from knouds_harness.exchange.evidence import (
 )
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.transport import Transport, text_pairs
+from knouds_harness.targets.http_settings import DEFAULT_HEADERS
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.secrets import Secret
-
-DEFAULT_HEADERS: Final[Pairs] = (
-    ("user-agent", "knouds-harness"),
-    ("accept", "application/json"),
-    ("accept-encoding", "identity"),  # so that the evidence has the body as it was sent
-)
-"""Sent with each request that does not name them itself."""
 
 
 class Sender:

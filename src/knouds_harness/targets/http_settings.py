@@ -16,9 +16,16 @@ from knouds_harness.targets.profile_format import NOT_IN_FILE, Problem, Text, is
 from knouds_harness.targets.secrets import HEADER_VALUE, Secret, SecretReader, SecretSource
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+DEFAULT_HEADERS: Final = (
+    ("user-agent", "knouds-harness"),
+    ("accept", "application/json"),
+    ("accept-encoding", "identity"),  # so that the evidence has the body as it was sent
+)
+"""Sent with each request that does not name them itself."""
 _SET_BY_THE_CLIENT: Final = frozenset(
-    {"accept", "accept-encoding", "connection", "content-length", "content-type", "host"}
-    | {"transfer-encoding", "user-agent", "x-api-key", "x-sandbox-token"}
+    {"connection", "content-length", "content-type", "host", "transfer-encoding"}
+    | {"x-api-key", "x-sandbox-token"}
+    | {name for name, _ in DEFAULT_HEADERS}
 )
 
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from knouds_harness.exchange.evidence import JSON, KEY_HEADER, KEY_HERE, Exchange, Pairs, Request
-from knouds_harness.exchange.sender import DEFAULT_HEADERS
+from knouds_harness.targets.http_settings import DEFAULT_HEADERS
 
 Respell = Callable[[Request], Request]
 
