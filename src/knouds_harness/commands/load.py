@@ -36,10 +36,9 @@ if TYPE_CHECKING:
 _EPILOG = """Open model (--rate): tasks start on a schedule, however slow the answers are. Closed model
 (--users): users wait for each answer, and then think. Locust's own options can follow after --."""
 
-# The groups of --help, by the names of parameters.
+# The groups of --help, by the names of parameters; the first has all that are in no other.
 _GROUPS: Final[Mapping[str, str]] = {
-    "Load": """rate users duration_s warm_up_s mix workflow model inputs inputs_order stages
-        shape base steps spacing think seed processes pin""",
+    "Load": "",
     "Target and limits": "target faults credits plan_only yes yes_production",
     "Verdict": "objectives objective abort_on accuracy verified_share",
     "Highest rate": "find_capacity up_to repeats within_s",
@@ -69,8 +68,10 @@ class _GroupedCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         options = (each for each in self.get_params(ctx) if isinstance(each, click.Option))
         by_name = {"help" if "--help" in each.opts else each.name: each for each in options}
+        grouped = " ".join(_GROUPS.values()).split()
+        ungrouped = [name for name in by_name if name not in grouped]
         for title, names in _GROUPS.items():
-            records = [by_name[name].get_help_record(ctx) for name in names.split()]
+            records = [by_name[name].get_help_record(ctx) for name in names.split() or ungrouped]
             with formatter.section(title):
                 formatter.write_dl([record for record in records if record])
 

@@ -123,6 +123,19 @@ class LoadOptions:
         type=WarmUp(0),
         metavar="TIME",
     )
+    mix: str | None = option("Tasks and how often each comes: run=3,whoami=1", metavar="TASK=N,…")
+    workflow: tuple[str, ...] = option(
+        "Run only this workflow (repeatable; --model adds models)", default=(), metavar="SLUG"
+    )
+    model: tuple[str, ...] = option(
+        "Run only this model (repeatable; --workflow adds workflows)", default=(), metavar="NAME"
+    )
+    inputs: Path | None = option("Inputs of runs: a .jsonl or .csv file with a line for each", metavar="FILE")
+    inputs_order: str = option(
+        "--inputs: lines in turn, or in an order drawn by the seed",
+        default="in-turn",
+        type=click.Choice(ORDERS),
+    )
     stages: str | None = option(
         "Levels over time, in straight lines: 30s:50/s,hold=2m:50/s (or users), or a .txt file",
         type=Stages(),
@@ -140,20 +153,8 @@ class LoadOptions:
         metavar="S",
         default_text="the scenario's",
     )
-    mix: str | None = option("Tasks and how often each comes: run=3,whoami=1", metavar="TASK=N,…")
-    workflow: tuple[str, ...] = option(
-        "Run only this workflow (repeatable; --model adds models)", default=(), metavar="SLUG"
-    )
-    model: tuple[str, ...] = option(
-        "Run only this model (repeatable; --workflow adds workflows)", default=(), metavar="NAME"
-    )
-    inputs: Path | None = option("Inputs of runs: a .jsonl or .csv file with a line for each", metavar="FILE")
-    inputs_order: str = option(
-        "--inputs: lines in turn, or in an order drawn by the seed",
-        default="in-turn",
-        type=click.Choice(ORDERS),
-    )
     seed: int = option("Repeat the run that printed this seed", default_factory=draw_seed, metavar="N")
+    pin: bool = option("Keep each process that sends on a processor core of its own", default=False)
     record: Path | None = option("Keep a run record in this folder of runs", metavar="DIR", in_click=False)
     objectives: Path | None = option(
         "File with objectives, or shipped for those of the harness",
@@ -190,7 +191,6 @@ class LoadOptions:
         bare_value=1.0,
         metavar="RATIO",
     )
-    pin: bool = option("Keep each process that sends on a processor core of its own", default=False)
     plan_only: bool = option("Print the plan and its cost, and send nothing", default=False)
     yes: bool = option("Allow load on another machine", default=False)
     yes_production: bool = option("Allow a profile with production = true", default=False)
