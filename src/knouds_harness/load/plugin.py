@@ -324,7 +324,7 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
     workload = workload_at(prices=ahead.prices)
     _, left_out, expected = forecast(workload, options, user_classes, is_asked=True, inputs=inputs)
     setup = LoadSetup(options=options, target=target, workload=workload, inputs=inputs, ahead=ahead)
-    return setup, [*ahead.about_costs, *left_out], expected
+    return setup, left_out, expected
 
 
 def _take_rates(environment: Environment, parsed: Namespace) -> None:

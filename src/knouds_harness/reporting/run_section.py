@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.printable import counted
 from knouds_harness.reporting.check.evidence import evidence_of
-from knouds_harness.reporting.report import HTML, Block, Code, Figure, Pairs, Section, Text, Words
+from knouds_harness.reporting.report import HTML, TERMINAL, Block, Code, Figure, Pairs, Section, Text, Words
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.run_file import UsageShown
 
@@ -39,11 +39,25 @@ def run_section(record: RunRecord, more: Sequence[tuple[str, Words]], *, again_o
         "run",
         "The run",
         [
+            *_not_settled(record),
             Text(f"To run it again, on a target with {again_on}:", shown=HTML),
             Figure("command.html.j2", values={"id": "again", "text": command_again(record)}),
             Pairs(pairs),
         ],
     )
+
+
+def _not_settled(record: RunRecord) -> list[Block]:
+    usage, settle_s = record.counts.usage, record.setup.target.limits.settle_s
+    if usage is None or usage.is_settled or usage.credits is None:
+        return []
+    return [
+        Text(
+            f"Usage is not settled yet: charges may show up to {settle_s:g} s after a run (limits.settle_s). "
+            f"knouds-harness cleanup {record.folder} reads usage again, as does the next command.",
+            shown=TERMINAL,
+        )
+    ]
 
 
 def evidence_section(says: str, exchanges: Sequence[Exchange], *, is_marked: bool) -> Section:
@@ -67,7 +81,7 @@ def cost_words(cost_credits: float, usage: UsageShown | None) -> str:
     elif unread:
         words = f"charged {counted(shown, 'credit')} by usage, {cost_credits:,.10g} by the answers"
     if usage.given_back_credits:
-        words += f", of {shown + usage.given_back_credits:,.10g} that were reserved"
+        words += f"; {usage.given_back_credits:,.10g} more were reserved, and given back"
     return words if cost_credits or shown or usage.given_back_credits else ""
 
 

@@ -22,8 +22,8 @@ CUT_SHORT: Final = "Cut short"
 """Begins the note of a run that tested less than its profile and limits had promised."""
 MOST_OUTSIDE: Final = 0.2
 """The share of answers from something in front of the API above which a headline names it first."""
-NOT_SETTLED: Final = "Usage is not settled yet"
-"""Begins the note on charges that usage may still show."""
+ALARM_AFTER: Final = "--alarm-after"
+"""In the reason of a waiver that only waits for the next nights."""
 LESS_VERIFIED: Final = "Less verified than"
 """Begins the note of a run that only its baseline fails."""
 
@@ -176,6 +176,11 @@ class Finding:
     def is_contradicted(self) -> bool:
         """Whether another kind of response tells the same thing differently, such as a row of usage."""
         return bool(self.where) and any(each.where not in ("", self.where) for each in self.compared)
+
+    @property
+    def may_fail_later(self) -> bool:
+        """Whether it is waived only until more nights have shown it."""
+        return ALARM_AFTER in (self.waived_by or "")
 
     @property
     def who(self) -> str:

@@ -13,7 +13,7 @@ from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.har import read_har
 from knouds_harness.files import file_content, replace_file
-from knouds_harness.runs.findings import CUT_SHORT, NOT_SETTLED, Finding, RunOutcome
+from knouds_harness.runs.findings import CUT_SHORT, Finding, RunOutcome
 from knouds_harness.runs.load_record import LoadRecord, read_load
 from knouds_harness.runs.load_results import LOAD_FILE, LOAD_KIND
 from knouds_harness.runs.run_file import (
@@ -101,10 +101,9 @@ def rewrite_outcome(folder: Path, outcome: RunOutcome, exit_code: int, *, note: 
 def rewrite_usage(folder: Path, usage: UsageShown) -> float:
     """Change what the record of an ended run says that it cost; return its limit of credits."""
     stored = _read_run_file(folder)
-    lines = [each for each in stored.note.split("\n") if NOT_SETTLED not in each]
     cost_credits = max(stored.counts.cost_credits, usage.credits or 0.0)
     counts = replace(stored.counts, cost_credits=cost_credits, usage=usage)
-    _rewrite(folder, replace(stored, counts=counts, note="\n".join(lines)))
+    _rewrite(folder, replace(stored, counts=counts))
     return stored.setup.target.limits.credits
 
 

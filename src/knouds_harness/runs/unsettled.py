@@ -2,7 +2,8 @@
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -16,7 +17,6 @@ from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.usage import ChargesShown, ShownCharges
 from knouds_harness.exchange.user_state import user_secret
 from knouds_harness.files import file_content
-from knouds_harness.runs.findings import NOT_SETTLED
 from knouds_harness.runs.record import rewrite_usage
 from knouds_harness.runs.run_file import UsageShown
 from knouds_harness.runs.writer import RunWriter
@@ -79,8 +79,8 @@ def unsettled_in(folder: Path) -> UnsettledUsage | None:
 
 def note_usage(
     writer: RunWriter, target: Target, shown: ShownCharges, *, counted_credits: float, runs: int | None = None
-) -> list[str]:
-    """Record what usage showed at the end of a run; return lines about what may still come.
+) -> None:
+    """Record what usage showed at the end of a run, and what is needed to read it again.
 
     ``runs`` is how many it sent: if usage shows more, other clients of the account may be in it.
     """
@@ -92,11 +92,10 @@ def note_usage(
         is_most=runs is not None and shown.rows > runs,
     )
     if shown.is_settled or shown.credits is None:
-        return []
-    settle_s = target.limits.settle_s
+        return
     unsettled = UnsettledUsage(
         base_url=target.base_url,
-        settles_at=datetime.now(UTC) + timedelta(seconds=settle_s),
+        settles_at=datetime.now(UTC) + timedelta(seconds=target.limits.settle_s),
         counted_credits=float(counted_credits),  # as it is read again
         marks={user: tuple(sorted(rows)) for user, rows in shown.marks.items() if rows is not None},
         ended_at=shown.read_at or datetime.now(UTC),
@@ -104,8 +103,6 @@ def note_usage(
         runs=runs,
     )
     writer.add_file(UNSETTLED_FILE, unsettled_format().dump_json(unsettled.signed()))
-    again = f"knouds-harness cleanup {writer.folder} reads usage again, as does the next command."
-    return [f"{NOT_SETTLED}: charges may show up to {settle_s:g} s after a run (limits.settle_s). {again}"]
 
 
 def settle(folder: Path, client: Client) -> tuple[str, ExitCode]:
@@ -119,7 +116,7 @@ def settle(folder: Path, client: Client) -> tuple[str, ExitCode]:
         return "", ExitCode.KEPT
     if (now := datetime.now(UTC)) < unsettled.settles_at:
         seconds = (unsettled.settles_at - now).total_seconds()
-        return f"{folder}: usage is not settled yet, in {seconds:.0f} s", ExitCode.BREACH
+        return f"{folder}: usage is not settled yet; read it again in {seconds:.0f} s", ExitCode.BREACH
     until = unsettled.ended_at and unsettled.ended_at + _ROUNDED
     charges = ChargesShown(client.send, unsettled.marks, until=until)
     for user in unsettled.marks:
@@ -138,20 +135,19 @@ def settle(folder: Path, client: Client) -> tuple[str, ExitCode]:
     if own_credits > unsettled.counted_credits:
         words += f", not {unsettled.counted_credits:,.10g} as counted when it ended"
     if own_credits < shown.credits:
-        words += f"; {shown.credits - own_credits:,.10g} more are of runs that began after it"
+        words += f"; since then, later runs were charged {shown.credits - own_credits:,.10g}"
     if own_credits > limit_credits:
         return f"{words}; the limit was {limit_credits:,.10g}", ExitCode.GUARD
     return words, ExitCode.KEPT
 
 
-def settle_earlier(root: Path, client: Client) -> list[str]:
-    """Read usage again for the runs in a folder that were on the same target; return lines that say it."""
-    lines = []
+def settle_earlier(root: Path, client: Client) -> Iterator[str]:
+    """Read usage again for the runs in a folder that were on these accounts, if it is settled by now."""
+    now, users = datetime.now(UTC), {each.user for each in client.personas.values()}
     for path in sorted(root.glob(f"*/{UNSETTLED_FILE}")):
-        try:
-            words, _ = settle(path.parent, client)
-        except RunRecordError:
-            continue
-        if words:
-            lines.append(words)
-    return lines
+        noted = unsettled_in(path.parent)
+        if noted and noted.settles_at <= now and users.issuperset(noted.marks):
+            with suppress(RunRecordError):
+                words, _ = settle(path.parent, client)
+                if words:
+                    yield words

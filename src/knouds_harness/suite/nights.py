@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.files import file_content, replace_file
 from knouds_harness.printable import counted, first_few
+from knouds_harness.runs.findings import ALARM_AFTER
 from knouds_harness.targets.resources import Waiver
 
 _REMEMBERED: Final = timedelta(days=30)
@@ -65,7 +66,7 @@ class Nights:
             since = self.verified.get(fact, date.min)
             number = 1 + sum(since < each < today for each in self.failed.get(fact, ()))
             if number < alarm_after:
-                reason = f"night {number} in a row, of {alarm_after} that --alarm-after waits for"
+                reason = f"night {number} in a row, of {alarm_after} that {ALARM_AFTER} waits for"
                 waivers.append(Waiver(fact=fact, reason=reason, expires=today))
         return tuple(waivers)
 

@@ -65,7 +65,6 @@ class ConformanceRun:
         cut: Ids of the tests that they were to suffice for, and did not.
         nights: Those before this one, by ``--rotate``.
         left: Lines that say what could not be deleted; empty if everything was.
-        about_costs: Lines about what this run may still be charged, and what earlier ones were.
         is_distant: Responses take so long that independent tests should run side by side.
     """
 
@@ -87,7 +86,6 @@ class ConformanceRun:
     nights: Nights = field(default_factory=Nights)
     contradictions: tuple[Contradiction, ...] = ()
     left: tuple[str, ...] = ()
-    about_costs: list[str] = field(default_factory=list)
     target: Target = field(init=False)
     recorder: FindingRecorder = field(init=False)
     lock: RunLock = field(default_factory=RunLock)
@@ -132,7 +130,8 @@ class ConformanceRun:
         )
         self.is_begun = True
         self.is_distant = first_contact(self.client).elapsed_ms > _DISTANT_MS
-        self.about_costs += settle_earlier(self.options.runs_folder, self.client)
+        for line in settle_earlier(self.options.runs_folder, self.client):
+            _tell(line)
         if Action.RUN in self.target.limits.allow:  # before anything that may be charged
             self.client.watch_charges(each.user for each in active_keys(self.target))
         # On a near target, one request at a time is faster, and the order is the same in each run.
@@ -223,11 +222,12 @@ class ConformanceRun:
         if self.outcome is None:
             self.outcome, self.exit_code, lines = decided(self, was_interrupted=was_interrupted)
             self.note = "\n".join(lines)
+        about_nights: list[str] = []
         if self.options.rotate and self.outcome in ("kept", "broken", "short"):
-            self.about_costs += self._note_night(self.options.rotate)
+            about_nights = self._note_night(self.options.rotate)
         if self.left and self.exit_code is ExitCode.KEPT:
             self.outcome, self.exit_code = "broken", ExitCode.BREACH
-        note = "\n".join(filter(None, [self.note, *self.left, *self.about_costs]))
+        note = "\n".join(filter(None, [self.note, *self.left, *about_nights]))
         self.recorder.writer.finish(self.outcome or "", int(self.exit_code), note=note)
         return self.exit_code
 
@@ -237,7 +237,7 @@ class ConformanceRun:
         with suppress(HarnessError):
             shown = self.client.note_charges()
             writer, counted = self.recorder.writer, budget.spent_credits
-            self.about_costs += note_usage(writer, self.profile, shown, counted_credits=counted)
+            note_usage(writer, self.profile, shown, counted_credits=counted)
         if budget.overcharge is not None:
             self.stop("stopped", GuardStop(budget.overcharge))
 

@@ -41,7 +41,7 @@ def test_command_to_repeat_a_run_has_its_seed(record_of, typed, again):
         (
             0.0,
             UsageShown(credits=1.0, given_back_credits=9.0),
-            "charged 1 credit (usage), of 10 that were reserved",
+            "charged 1 credit (usage); 9 more were reserved, and given back",
         ),
         (
             776.0,

@@ -3,6 +3,7 @@
 import io
 import re
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from rendering import printed
@@ -10,8 +11,11 @@ from rich.console import Console
 from run_records import broken, empty, healthy, interrupted
 
 from knouds_harness.reporting.check.report import check_report
+from knouds_harness.reporting.markdown import markdown
 from knouds_harness.reporting.terminal import print_report
 from knouds_harness.runs.record import read_run
+from knouds_harness.runs.run_file import UsageShown
+from knouds_harness.suite.nights import Nights
 
 
 def printed_check(record, **options):
@@ -55,6 +59,31 @@ def test_only_what_is_new_without_a_baseline_is_what_fails(tmp_path):
     assert "not tested: need" not in text
     assert "Contract broken" in text
     assert text.endswith(f"  report {folder / 'report.html'}\n")
+
+
+def test_breach_that_waits_for_more_nights_is_no_news_that_is_left_out(record_of):
+    """A waiver of the profile is; that one only delays the alarm."""
+    record = record_of(broken)
+    (found,) = (each for each in record.findings if each.waived_by)
+    [waiver] = Nights().waivers(2, {found.fact}, date(2026, 11, 25))
+
+    texts = [
+        printed(check_report(replace(record, findings=(replace(found, waived_by=reason),)), only_new=True))
+        for reason in (found.waived_by, waiver.excuse)
+    ]
+
+    assert ["\n  waived " in each for each in texts] == [False, True]
+
+
+def test_usage_that_is_not_settled_is_told_to_who_ran_it(record_of):
+    """Not to readers of report.md: they have neither the run folder nor the command."""
+    record = record_of(healthy)
+    usage = UsageShown(credits=4.0, is_settled=False)
+    report = check_report(replace(record, counts=replace(record.counts, usage=usage)))
+
+    assert f"knouds-harness cleanup {record.folder} reads usage again" in printed(report)
+    assert "cleanup" not in markdown(report)
+    assert "usage shows 4 credits so far" in markdown(report)
 
 
 def test_no_color_means_no_escapes(record_of, monkeypatch):

@@ -13,6 +13,7 @@ from knouds_harness.runs.unsettled import (
     UNSETTLED_FILE,
     UnsettledUsage,
     settle,
+    settle_earlier,
     unsettled_format,
     unsettled_in,
 )
@@ -60,7 +61,7 @@ class Charges:
         pytest.param(
             Charges(credits=16, rows=2, later_credits=8, later_rows=1),
             1,
-            "charged 8 credits (usage); 8 more are of runs that began after it",
+            "charged 8 credits (usage); since then, later runs were charged 8",
             id="a later run of the account",
         ),
         pytest.param(
@@ -78,7 +79,7 @@ class Charges:
         pytest.param(
             Charges(credits=15, rows=2, later_credits=8, later_rows=1),
             1,
-            "charged 7 credits (usage); 8 more are of runs that began after it",
+            "charged 7 credits (usage); since then, later runs were charged 8",
             id="less than was counted",
         ),
         pytest.param(Charges(credits=9, rows=1), 1, "charged 9 credits (usage), not 8 as", id="its own"),
@@ -98,6 +99,32 @@ def test_charges_of_other_runs_are_not_told_as_its_own(tmp_path, monkeypatch, ch
     assert told.removeprefix(f"{tmp_path}: ").startswith(says)
     assert charges.until == NOTED.settles_at + timedelta(seconds=2)
     assert not (tmp_path / UNSETTLED_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("users", "settles_in_s", "is_told"),
+    [({"ada", "bea"}, -1, True), ({"bea"}, -1, False), ({"ada"}, 60, False)],
+    ids=["its accounts", "another profile's accounts", "too early"],
+)
+def test_earlier_runs_are_told_if_usage_of_their_accounts_is_settled(
+    tmp_path, monkeypatch, users, settles_in_s, is_told
+):
+    """Otherwise there is nothing to say of them, and they are kept for a later command."""
+    noted = replace(NOTED, settles_at=datetime.now(UTC) + timedelta(seconds=settles_in_s))
+    (run := tmp_path / "earlier").mkdir()
+    (run / UNSETTLED_FILE).write_bytes(unsettled_format().dump_json(noted.signed()))
+    monkeypatch.setattr("knouds_harness.runs.unsettled.ChargesShown", Charges(credits=8, rows=1))
+    monkeypatch.setattr("knouds_harness.runs.unsettled.rewrite_usage", lambda *_: 100.0)
+    client: Any = SimpleNamespace(
+        target=SimpleNamespace(base_url=NOTED.base_url),
+        send=None,
+        personas={user: SimpleNamespace(user=user) for user in users},
+    )
+
+    told = list(settle_earlier(tmp_path, client))
+
+    assert told == ([f"{run}: charged 8 credits (usage)"] if is_told else [])
+    assert (run / UNSETTLED_FILE).exists() is not is_told
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from knouds_harness.exchange.evidence import Exchange, body_of, status_in
-from knouds_harness.exchange.usage import listed_models, rows_in
+from knouds_harness.exchange.usage import listed_models, rows_in, rows_of
+from knouds_harness.judging.checks.usage.pages import as_told
 from knouds_harness.judging.checks.workflows import summaries_of
 from knouds_harness.judging.claim import Claim, check, member_is
 from knouds_harness.judging.rule import reasons
@@ -64,7 +65,7 @@ def no_rows(exchange: Exchange) -> Iterator[Claim]:
         yield Claim(
             holds=not rows,
             expected="no rows: the account never ran anything",
-            observed=f"{len(rows)} rows",
+            observed=as_told(rows_of(exchange)),
             where="/rows",
         )
 

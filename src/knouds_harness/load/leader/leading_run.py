@@ -307,10 +307,7 @@ class LeadingRun:
                     runs, counted = self.health().runs, self.health().spent_credits
                     shown = self._limits.conclude(has_just_ended=runs > 0)
                     if self._record and self._target and (runs or shown.credits):
-                        for line in self._record.note_usage(
-                            self._target, shown, counted_credits=counted, runs=runs
-                        ):
-                            self.note(line)
+                        self._record.note_usage(self._target, shown, counted_credits=counted, runs=runs)
             except GuardStop as stop:
                 self.stop(str(stop), ExitCode.GUARD)
 

@@ -91,11 +91,9 @@ class LoadRecordWriter:
     def write(self, results: LoadResults) -> None:
         self._background.give(lambda: self._load.write(results))
 
-    def note_usage(
-        self, target: Target, shown: ShownCharges, *, counted_credits: float, runs: int
-    ) -> list[str]:
-        """Record what usage showed at the end; return lines about what may still come."""
-        return note_usage(self._run, target, shown, counted_credits=counted_credits, runs=runs)
+    def note_usage(self, target: Target, shown: ShownCharges, *, counted_credits: float, runs: int) -> None:
+        """Record what usage showed at the end."""
+        note_usage(self._run, target, shown, counted_credits=counted_credits, runs=runs)
 
     def checkpoint(self) -> None:
         self._background.give(self._run.checkpoint)

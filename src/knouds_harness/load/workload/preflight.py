@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from knouds_harness.exchange.usage import Marks
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.input_lines import InputFile
 from knouds_harness.load.workload.workload import HasTasks, Workload, has_runs, scenarios_in
+from knouds_harness.printable import printable
 from knouds_harness.runs.unsettled import settle_earlier
 from knouds_harness.targets.guards import Guard, check_load
 from knouds_harness.targets.needs.runs import why_not_runnable
@@ -32,13 +34,11 @@ class Preflight:
         prices: The most that a run costs, by slug, if the server was asked for it.
         spent_credits: What learning it was charged, or may have been.
         marks: The usage rows of each account that are older than the load.
-        about_costs: Lines about what earlier runs were charged, as usage shows by now.
     """
 
     prices: Mapping[str, float] = field(default_factory=dict)
     spent_credits: float = 0.0
     marks: Marks = field(default_factory=dict)
-    about_costs: Sequence[str] = ()
 
 
 NOT_LOOKED: Final = Preflight()
@@ -117,16 +117,15 @@ def run_preflight(
     guard = Guard(target, yes_production=yes_production)
     with Client(target=target, guard=guard) as client:
         first_contact(client)
-        about_costs = settle_earlier(runs_folder, client) if runs_folder else []
+        if runs_folder:
+            sys.stderr.writelines(f"{printable(line)}\n" for line in settle_earlier(runs_folder, client))
         scenarios = scenarios_in(user_classes)
         marks = _check(rehearsal, scenarios, guard)
         prices = _asked_prices(client, target)
     if guard.budget.overcharge is not None:
         raise GuardStop(guard.budget.overcharge)
     listed = {user: None if rows is None else [*rows] for user, rows in marks.items()}
-    return Preflight(
-        prices=prices, spent_credits=guard.budget.spent_credits, marks=listed, about_costs=about_costs
-    )
+    return Preflight(prices=prices, spent_credits=guard.budget.spent_credits, marks=listed)
 
 
 def sandbox_prices(target: Target) -> Mapping[str, float]:

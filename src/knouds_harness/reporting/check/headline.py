@@ -13,7 +13,6 @@ from knouds_harness.runs.findings import (
     LEFT_BEHIND,
     LESS_VERIFIED,
     MOST_OUTSIDE,
-    NOT_SETTLED,
     OWN_CODE_FAILED,
     RunOutcome,
     Verdict,
@@ -147,11 +146,8 @@ def _figures(record: RunRecord, rows: Sequence[FactRow]) -> str:
         *([f"{counted(contradicted, 'contradiction')} of the profile"] if contradicted else []),
     ]
     never = f"No execution of {' or '.join(record.endless)} ended by its deadline. " if record.endless else ""
-    usage = record.counts.usage
-    is_told = NOT_SETTLED in record.note
-    open_cost = f" {NOT_SETTLED}." if usage and not usage.is_settled and not is_told else ""
     others = f"; of others, {', '.join(of_others)}" if of_others else ""
-    return f"{never}{', '.join(parts)}{others}{_pairs(record)}.{open_cost}"
+    return f"{never}{', '.join(parts)}{others}{_pairs(record)}."
 
 
 def _pairs(record: RunRecord) -> str:

@@ -62,7 +62,8 @@ def check_report(
 ) -> Report:
     """Make the report of a check, with what changed against its baseline, if it has one.
 
-    With ``only_new``, what does not fail the run is left out, unless it is new since the baseline.
+    With ``only_new``, what does not fail the run is left out, unless it is new since the baseline, or
+    ``--alarm-after`` waits for more nights of it.
     """
     setup, target = record.setup, record.setup.target
     rows = fact_status.fact_rows(record)
@@ -73,7 +74,11 @@ def check_report(
     groups.sort(key=lambda group: (not record.fails(group.findings[0]), _is_known(group.findings, known)))
     if only_new:
         groups = [
-            each for each in groups if record.fails(each.findings[0]) or not _is_known(each.findings, known)
+            each
+            for each in groups
+            if record.fails(each.findings[0])
+            or each.findings[0].may_fail_later
+            or not _is_known(each.findings, known)
         ]
         drift = [each for each in drift if not _is_known(each.findings, known)]
         waiting = change.newly_missing(waiting) if change else {}

@@ -10,7 +10,7 @@ from knouds_harness.measures.objectives import describe, figure_text, millisecon
 from knouds_harness.printable import counted, first_few
 from knouds_harness.reporting.load.columns import point_times
 from knouds_harness.reporting.report import Headline, Tone
-from knouds_harness.runs.findings import MOST_OUTSIDE, NOT_SETTLED, RunOutcome
+from knouds_harness.runs.findings import MOST_OUTSIDE, RunOutcome
 from knouds_harness.runs.load_capacity import Capacity, CapacityPoint
 from knouds_harness.runs.load_results import Doubt, Invariant, LoadResults, LoadVerdict
 from knouds_harness.runs.load_totals import describe_backlog, lags
@@ -51,10 +51,6 @@ def load_headline(record: RunRecord, load: LoadResults) -> Headline:
             is_broken_too = load.verdict is not LoadVerdict.BROKEN or broken_by_the_api(load)
             verdict = f"{title}: {detail}" if is_broken_too else figures
             title, detail = f"{outside[0]} answers never came from the API", f"{outside[1]}. {verdict}"
-    usage = record.counts.usage
-    if usage and not usage.is_settled:
-        tone = "warn" if tone == "good" else tone
-        detail += "" if NOT_SETTLED in record.note else f" {NOT_SETTLED}."
     return Headline(tone=tone, title=title, detail=detail)
 
 

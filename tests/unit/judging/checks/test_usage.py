@@ -110,6 +110,15 @@ def test_no_row_belongs_to_two_accounts():
         assert broken(pages.no_row_of_two, page(mine), theirs={run_of(other)}) == facts
 
 
+def test_foreign_row_is_told_by_what_shows_whose_it_is():
+    """Reports cut rows, and these members come late in them."""
+    theirs = row(7, requestId="req_7", userId="sam", workflowSlug="harbour", durationMs=3)
+
+    (claim,) = (each for each in pages.no_foreign_run.judge(page(row(1), theirs, theirs), foreign={"req_7"}))
+
+    assert claim.observed == '2 rows: id 7, requestId "req_7", userId "sam", workflowSlug "harbour"'
+
+
 def test_run_that_ends_while_filtering_is_not_missed():
     """A row must show only if it matched all the time."""
     before, after = [row(1, status="processing")], [row(1)]

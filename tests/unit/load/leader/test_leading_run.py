@@ -178,16 +178,11 @@ def test_usage_is_read_after_the_last_request(leading, environment, monkeypatch)
 )
 def test_usage_is_told_only_of_a_load_that_ran_something(leading, monkeypatch, runs, credits_shown, is_noted):
     """Or if it shows a charge: a task of the user's own may have run something, and has not."""
-    noted, run = list[str](), leading()
-
-    def note(*_: object, **__: object) -> list[str]:
-        noted.append("Usage.")
-        return noted
-
+    noted, run = list[object](), leading()
     shown = ShownCharges(credits=credits_shown, is_settled=False)
     monkeypatch.setattr(LoadLimits, "conclude", lambda *_, **__: shown)
     monkeypatch.setattr(run, "health", lambda: Health(runs=runs))
-    monkeypatch.setattr(LoadRecordWriter, "note_usage", note)
+    monkeypatch.setattr(LoadRecordWriter, "note_usage", lambda *_, **noting: noted.append(noting))
 
     run.conclude()
 

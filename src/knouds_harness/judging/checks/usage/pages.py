@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
+from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.usage import (
     MAX_LIMIT,
@@ -18,6 +19,7 @@ from knouds_harness.exchange.usage import (
 )
 from knouds_harness.judging.claim import Claim, answers_to, check, member_is
 from knouds_harness.judging.context import Case
+from knouds_harness.printable import counted
 from knouds_harness.targets.needs.keys import ANY_KEY, TWO_ACCOUNTS
 from knouds_harness.targets.needs.workflows import RUN_AND_STRANGER
 
@@ -39,6 +41,15 @@ def _ids(identities: Sequence[str]) -> str:
     shown = ", ".join(identities[:_MOST_IDS])
     more = f" and {len(identities) - _MOST_IDS} more" if len(identities) > _MOST_IDS else ""
     return f"rows {shown}{more}" if identities else "no rows"
+
+
+def as_told(rows: Sequence[Row]) -> str:
+    """Say how many rows there are, and whose run the first one tells."""
+    members = ("id", "requestId", "userId", "workflowSlug")
+    told = [
+        f"{name} {as_json(row[name])}" for row in rows[:1] for name in members if row.get(name) is not None
+    ]
+    return ": ".join([counted(len(rows), "row"), *filter(None, [", ".join(told)])])
 
 
 def _of_page(
@@ -86,12 +97,9 @@ def _as_first_row(case: Case) -> Mapping[str, object]:
 @check("usage.own-rows-only", needs=(ANY_KEY,), applies=_shows_users, if_unknown=_as_first_row)
 def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
     """Every row belongs to the key's account, as whoami names it."""
-    others = sorted({str(row.get("userId")) for row in rows_of(exchange)} - {user_id})
+    others = [row for row in rows_of(exchange) if str(row.get("userId")) != user_id]
     yield from _of_page(
-        exchange,
-        holds=not others,
-        expected="rows of the key's own account",
-        observed=f"rows of {len(others)} other accounts",
+        exchange, holds=not others, expected="rows of the key's own account", observed=as_told(others)
     )
 
 
@@ -103,7 +111,7 @@ def no_foreign_run(exchange: Exchange, *, foreign: Collection[str]) -> Iterator[
     """
     shown = [row for row in rows_of(exchange) if row.get("requestId") in foreign]
     yield from _of_page(
-        exchange, holds=not shown, expected="no run of another account", observed=f"{len(shown)} of them"
+        exchange, holds=not shown, expected="no run of another account", observed=as_told(shown)
     )
 
 
@@ -115,10 +123,7 @@ def no_row_of_two(exchange: Exchange, *, theirs: Collection[tuple[str, ...]]) ->
     """
     shared = [row for row in rows_of(exchange) if run_of(row) in theirs]
     yield from _of_page(
-        exchange,
-        holds=not shared,
-        expected="no row that another account has",
-        observed=f"{len(shared)} of them",
+        exchange, holds=not shared, expected="no row that another account has", observed=as_told(shared)
     )
 
 
