@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,41 @@ def test_nightly_sample_keeps_a_passed_night_and_finds_lost_facts(tmp_path, samp
     assert "::error title=Less verified than staging-check::" in second.stdout
     assert "::warning title=verified in staging-check%2C not tested now::" in second.stdout
     assert (tmp_path / "reports" / "baselines" / "staging-check.json").read_bytes() == kept
+
+
+# -- the gate: blue breaks something, and green something else
+
+
+def gate_of_github():
+    (workflow,) = _yaml("docs/ci/gate-github-actions.yml")
+    return [each["run"] for each in workflow["jobs"]["gate"]["steps"] if "run" in each]
+
+
+def gate_of_gitlab():
+    (pipeline,) = _yaml("docs/ci/gate-gitlab-ci.yml")
+    return pipeline["gate"]["script"]
+
+
+@pytest.mark.parametrize("sample", sampled([gate_of_github, gate_of_gitlab], every=2))
+def test_gate_sample_names_what_green_breaks_and_blue_keeps(tmp_path, sample):
+    (tmp_path / "targets").mkdir()
+    script = "\n".join(each for each in sample() if "install.py" not in each and "git clone" not in each)
+    faults = {"blue": "auth-missing-key-accepted", "green": "auth-empty-key-accepted"}
+
+    with ExitStack() as servers:
+        sandboxes = {
+            name: servers.enter_context(running_sandbox(seed=1, faults=[each]))
+            for name, each in faults.items()
+        }
+        for name, sandbox in sandboxes.items():
+            profile = PROFILE.format(url=sandbox.base_url) + "[limits]\nrequests_per_s = 500\n"
+            (tmp_path / "targets" / f"{name}.toml").write_text(profile)
+        hosts = ",".join(each.base_url.removeprefix("http://") for each in sandboxes.values())
+        key = sandboxes["blue"].keys["only-workflow-read"]
+        path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+        done = run_program(
+            *BASH, script, cwd=tmp_path, KNOUDS_HARNESS_HOSTS=hosts, STAGING_KEY=key, PATH=path
+        )
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "\nContract broken  In breach, unlike in blue-check: auth.empty-key-is-401." in done.stdout
