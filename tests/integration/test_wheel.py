@@ -134,7 +134,7 @@ with open_client("sandbox", evidence=Path("client.har")) as client:
 
     assert sent.stdout.startswith("200 "), sent.stderr
     assert (verified.returncode, listed.returncode) == (0, 0), verified.stderr + listed.stderr
-    assert "known with pip install 'knouds-harness[check]'" in listed.stdout
+    assert "known with pip install '.[check]' in the project's folder" in listed.stdout
 
 
 @pytest.mark.parametrize(("command", "extra"), [("check", "check"), ("doctor", "check"), ("load", "load")])
@@ -142,7 +142,7 @@ def test_command_without_its_part_says_what_to_install(installed, tmp_path, comm
     """Also where pytest is installed, as for the tests of a client."""
     process = run_installed(installed, tmp_path, "-c", without(*EXTRAS[2:]) + MAIN, command)
 
-    told = f"error: {command} needs a part that is not installed: pip install 'knouds-harness[{extra}]'\n"
+    told = f"error: {command} needs a part that is not installed: pip install '.[{extra}]' in its folder\n"
     assert (process.stderr, process.returncode) == (told, 2)
 
 

@@ -89,7 +89,7 @@ def command_named(name: str) -> click.Command:
 
 
 def _refuse(name: str, extra: str, **_: object) -> NoReturn:
-    raise UsageError(f"{name} needs a part that is not installed: pip install 'knouds-harness[{extra}]'")
+    raise UsageError(f"{name} needs a part that is not installed: pip install '.[{extra}]' in its folder")
 
 
 def _removed(name: str) -> UsageError:
@@ -257,6 +257,9 @@ def _run() -> None:
         cli.main(prog_name="knouds-harness", standalone_mode=False)
     except click.ClickException as error:
         error.show()
+        command = error.ctx.command if isinstance(error, click.UsageError) and error.ctx else cli
+        if "unexpected extra argument" in error.message and any("--target" in p.opts for p in command.params):
+            click.echo("  A target is named with --target.", err=True)
         sys.exit(error.exit_code)
     except click.exceptions.Exit as ended:
         sys.exit(ended.exit_code)

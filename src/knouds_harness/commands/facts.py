@@ -87,7 +87,7 @@ def _ways(facts: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
     try:
         from knouds_harness.suite.discovery.provable_facts import ways_by_fact
     except ModuleNotFoundError:  # a light install has no pytest, which knows what tests need
-        return dict.fromkeys(facts, ("known with pip install 'knouds-harness[check]'",))
+        return dict.fromkeys(facts, ("known with pip install '.[check]' in the project's folder",))
     return ways_by_fact()
 
 

@@ -142,10 +142,12 @@ def _variables(named: Sequence[str]) -> tuple[str, ...]:
             "--key takes the name of an environment variable, such as STAGING_KEY, never the key itself\n"
             "  Replace a key that others may have seen: command lines are kept by shells and shown to others."
         )
+    from knouds_harness.targets.profile_format import without_value
+
     if missing := [each for each in named if not os.environ.get(each, "").strip()]:
+        says = "\n".join(without_value(each, os.environ) for each in missing)
         raise UsageError(
-            f"environment variable {', '.join(missing)} is not set: it has to hold a key\n"
-            f"  Set it without showing it: read -rs {missing[0]} && export {missing[0]}"
+            f"{says}\n  Set it to a key without showing that: read -rs {missing[0]} && export {missing[0]}"
         )
     return tuple(dict.fromkeys(named))
 

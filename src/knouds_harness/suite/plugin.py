@@ -142,7 +142,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=deselected)
         items[:] = [item for item in items if selection.keeps(item)]
     if deselected and not items:
-        _exit(UsageError("no test fits --family, --operation and --fact together"))
+        _exit(UsageError(f"no test fits {selection.asked}"))
 
 
 @pytest.hookimpl(tryfirst=True)

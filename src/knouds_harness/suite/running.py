@@ -4,7 +4,7 @@ import ctypes
 import gc
 import os
 from collections import Counter, defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -183,19 +183,8 @@ class _Watcher(SessionErrors):
         self._left_by_family.update(self._family_by_test.values())
         self.progress.update(self._task, total=len(session.items))
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Say what is checked, once nothing on the command line is in the way."""
-        profile = opened_run(session.config).profile
-        if not self.console.is_terminal:  # on a terminal, the progress bar says it
-            words = f"{profile.name} ({profile.base_url}): {counted(len(session.items), 'test')}"
-            self.console.print(f"checking {words}", markup=False, highlight=False, soft_wrap=True)
-        for says in mistyped(profile):
-            print_line(f"  {says}", style="yellow", console=self.console)
-        return (yield)
-
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Show the current family; before the first test, say what is known of the whole run."""
+        """Show the current family; before the first test, say what is checked, and what is known of it."""
         if not self._has_begun:
             self._has_begun = True
             self._announce()
@@ -224,9 +213,15 @@ class _Watcher(SessionErrors):
             self.console.print(f"  {family:<16} {ended['passed']:>4} passed{others}", highlight=False)
 
     def _announce(self) -> None:
-        """Print where the target contradicts its profile, and what takes long."""
-        run = finished_run(self._config)
-        for each in run.contradictions if run else ():
+        """Print the target, what is odd about its profile, where it contradicts that, and what takes long."""
+        run = opened_run(self._config)
+        profile = run.profile
+        if not self.console.is_terminal:  # on a terminal, the progress bar says it
+            words = f"{profile.name} ({profile.base_url}): {counted(len(self._family_by_test), 'test')}"
+            self.console.print(f"checking {words}", markup=False, highlight=False, soft_wrap=True)
+        for says in mistyped(profile):
+            print_line(f"  {says}", style="yellow", console=self.console)
+        for each in run.contradictions:
             words = f"  target contradicts the profile: {each.says}"
             print_line(words, style="red", console=self.console)
         if fills_early(self._config):

@@ -13,7 +13,7 @@ import pytest
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action, Operation
-from knouds_harness.errors import UnknownName
+from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.judging.checks import families as all_families
 from knouds_harness.judging.checks import schemas
 from knouds_harness.judging.claim import Check
@@ -168,9 +168,21 @@ class Selection:
 
     def __post_init__(self) -> None:
         _require_known("family", self.options.families, lambda: (*all_families(), USER))
+        if USER in self.options.families and not self.of_tests.checks:
+            raise UsageError(
+                f"--family {USER}: there is no test of your own\n  Run yours with pytest: docs/extending.md."
+            )
         _require_known("operation", self.options.operations, lambda: shipped_document().operation_by_id)
         own = self.of_tests.joined(self.of_file).facts
         _require_known("fact", self.options.facts, lambda: {**shipped_document().facts, **own})
+
+    @property
+    def asked(self) -> str:
+        """The options that select tests, as typed."""
+        asked = self.options
+        named = {"family": asked.families, "operation": asked.operations, "fact": asked.facts}
+        chosen = [f"--{option} {name}" for option, names in named.items() for name in names]
+        return " ".join([*chosen, *(["--quick"] if asked.quick else [])])
 
     def keeps(self, item: pytest.Item) -> bool:
         """Return whether a test runs; one that is not a conformance test always does."""

@@ -13,7 +13,7 @@ import httpx
 
 from knouds_harness.errors import GuardStop, UsageError
 from knouds_harness.files import append_to_file, file_text
-from knouds_harness.targets.profile_format import Problem, holds_secret, shown
+from knouds_harness.targets.profile_format import Problem, holds_secret, shown, without_value
 
 _PRODUCTION_DOMAIN = "knouds.ai"
 _HEALTH = "/api/health"
@@ -80,7 +80,7 @@ def address_problems(
         return "", [Problem(where="base_url", says=says, remedy=remedy)]
     url = base_url if variable is None else environ.get(variable, "").strip()
     if not url:
-        says = f"environment variable {variable} is not set"
+        says = without_value(variable or "", environ)
         return "", [Problem(where=where, says=says, remedy="Set it to the target's base URL.")]
     what = shown(url) if variable is None else f"what {variable} holds"  # which may be any secret
     try:

@@ -12,7 +12,7 @@ from pydantic import InstanceOf
 
 from knouds_harness.contract.effects import may_override
 from knouds_harness.errors import UsageError
-from knouds_harness.targets.profile_format import NOT_IN_FILE, Problem, Text, is_sensitive_name
+from knouds_harness.targets.profile_format import NOT_IN_FILE, Problem, Text, is_sensitive_name, without_value
 from knouds_harness.targets.secrets import HEADER_VALUE, Secret, SecretReader, SecretSource
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
@@ -169,7 +169,8 @@ def _proxy(http: HttpSettings, secrets: SecretReader) -> Proxy | None:
     if http.proxy is not None and http.proxy_env is not None:
         problem, remedy = "is set together with proxy", "Keep one of them."
     elif not url:
-        problem, remedy = f"environment variable {http.proxy_env} is not set", "Set it to the proxy's URL."
+        problem = without_value(http.proxy_env or "", secrets.environ)
+        remedy = "Set it to the proxy's URL."
     elif not is_url or parts.path.strip("/") or parts.query or parts.fragment:
         problem = "is not a proxy that the harness can use"
         remedy = 'Write scheme http or https, host and port, such as "http://proxy.example.com:3128".'

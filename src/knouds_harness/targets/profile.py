@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -290,12 +291,14 @@ def _format() -> TypeAdapter[Target]:
 
 def _read(source: Path) -> tuple[Target, list[Problem]]:
     """Read the file; return the profile without its malformed tables, and their problems."""
+    text = ""
     try:
-        content = tomllib.loads(file_text(source))
+        text = file_text(source)
+        content = tomllib.loads(text)
     except OSError as error:
         says, remedy = f"cannot be read: {error.strerror}", "Name a file that you may read."
     except (ValueError, RecursionError) as error:
-        says, remedy = f"is not valid TOML: {error}", "Fix the file at that place."
+        says, remedy = f"is not valid TOML: {error}", _remedy_at(text, str(error))
     else:
         try:
             return _format().validate_python(content, context=AS_A_PROFILE), []
@@ -304,6 +307,14 @@ def _read(source: Path) -> tuple[Target, list[Problem]]:
                 _remove(content, details["loc"])
             return _format().validate_python(content, context=AS_A_PROFILE), shape_problems(error, Target)
     raise profile_error(source, [Problem(where="", says=says, remedy=remedy)])
+
+
+def _remedy_at(text: str, error: str) -> str:
+    """Name the key or table of the line at fault, without its value, which may be a secret."""
+    lines, number = text.splitlines(), re.search(r"at line (\d+)", error)
+    upto = lines[: int(number[1])] if number else lines  # else it is the end of the document
+    key = re.match(r"\s*(\[[\w.-]+\]|[\w.-]+(?=\s*=))", upto[-1] if upto else "")
+    return f"Fix the file at {key[1]}." if key else "Fix the file at that place."
 
 
 def _remove(content: dict[str, Any], location: tuple[int | str, ...]) -> None:

@@ -121,6 +121,11 @@ class Problem:
     remedy: str
 
 
+def without_value(variable: str, environ: Mapping[str, str]) -> str:
+    """Say why a variable gives nothing: CI systems leave those of undefined secrets empty."""
+    return f"environment variable {variable} is {'empty' if variable in environ else 'not set'}"
+
+
 def profile_error(source: Path, problems: Iterable[Problem]) -> ProfileError:
     file = shown_path(source)
     message = "\n".join(

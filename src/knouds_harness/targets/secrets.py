@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, InstanceOf
 
-from knouds_harness.targets.profile_format import NOT_IN_FILE, Flag, Problem, Text
+from knouds_harness.targets.profile_format import NOT_IN_FILE, Flag, Problem, Text, without_value
 
 
 class Secret:
@@ -147,7 +147,7 @@ class SecretReader:
             )
         value = self.environ.get(variable, "").strip()
         if not value:
-            raise _UnusableError(f"environment variable {variable} is not set")
+            raise _UnusableError(without_value(variable, self.environ))
         return value
 
     @staticmethod

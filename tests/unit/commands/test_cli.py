@@ -215,6 +215,15 @@ cli.main()
 """
 
 
+@pytest.mark.parametrize(("command", "is_told"), [("check", True), ("sandbox", False)])
+def test_target_without_its_option_is_told(command, is_told):
+    line = [sys.executable, "-m", "knouds_harness", command, "staging"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+
+    assert done.returncode == ExitCode.USAGE
+    assert ("A target is named with --target." in done.stderr) == is_told
+
+
 @pytest.mark.parametrize("option", ["--debug", "facts"])
 @pytest.mark.parametrize(
     ("error", "says"),

@@ -27,13 +27,18 @@ def watcher(*, is_terminal=False):
     ids=["pipe", "terminal"],
 )
 def test_first_line_in_a_pipe_says_what_is_checked(monkeypatch, is_terminal, expected):
-    """Before anything is sent; in a terminal the progress bar says it."""
+    """Once nothing on the command line is wrong; in a terminal the progress bar says it."""
     profile = SimpleNamespace(name="staging", base_url="https://staging.example.com")
-    monkeypatch.setattr(running, "opened_run", lambda _: SimpleNamespace(profile=profile))
+    run = SimpleNamespace(profile=profile, contradictions=())
+    monkeypatch.setattr(running, "opened_run", lambda _: run)
     monkeypatch.setattr(running, "mistyped", lambda _: ())
+    monkeypatch.setattr(running, "fills_early", lambda _: False)
+    monkeypatch.setattr(running, "checks_of", lambda _: [SimpleNamespace(family="usage")])
     shown = watcher(is_terminal=is_terminal)
+    shown.pytest_collection_finish(SimpleNamespace(config=None, items=[SimpleNamespace(nodeid="a test")]))
+    assert shown.console.file.getvalue() == ""
 
-    next(shown.pytest_runtestloop(SimpleNamespace(config=None, items=["a test"])))
+    shown.pytest_runtest_logstart("a test")
 
     assert shown.console.file.getvalue() == expected
 

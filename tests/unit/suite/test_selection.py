@@ -1,10 +1,11 @@
-"""The tests that ``--operation`` selects."""
+"""The tests that options select."""
 
 from __future__ import annotations
 
 import pytest
 
 from knouds_harness.contract.document import shipped_document
+from knouds_harness.errors import UsageError
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.suite.selection import Selection, facts_of, facts_of_others
@@ -50,6 +51,19 @@ def test_facts_only_of_other_operations_are_left_out():
         {"capability.any-valid-key-suffices", "whoami.user-object", "auth.key-in-x-api-key"}
     )
     assert facts_of_others(()) == frozenset()
+
+
+def test_family_of_the_users_own_tests_needs_one():
+    with pytest.raises(UsageError, match="there is no test of your own"):
+        Selection(options=RunOptions(families=("user",)))
+
+
+def test_selection_is_told_as_it_was_typed():
+    options = RunOptions(families=("usage", "runs"), facts=("run.model-ms",), quick=True)
+
+    told = Selection(options=options).asked
+
+    assert told == "--family usage --family runs --fact run.model-ms --quick"
 
 
 @pytest.mark.parametrize("fact", ["envelope.no-internals", "ground.json-content-type"])

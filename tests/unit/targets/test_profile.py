@@ -262,6 +262,10 @@ expires = "soon"
         ('base_url = "https://eu.knouds.ai"', "production: is missing, and eu.knouds.ai may be production"),
         (ADDRESS + 'base_url_env = "URL"', "base_url: is set together with base_url_env"),
         ('base_url_env = "URL"', "base_url_env: environment variable URL is not set"),
+        (ADDRESS + KEY.replace("STAGING_KEY_FULL", "EMPTY"), "environment variable EMPTY is empty"),
+        (ADDRESS + "[limits]\nconcurrency = 1\nconcurrency = 2", "Fix the file at concurrency."),
+        (ADDRESS + "[limits]\n[limits]", "Fix the file at [limits]."),
+        (ADDRESS + "whsec_0123456789abcdef", "Fix the file at that place."),
         (ADDRESS + '[limits]\nallow = ["read", "delete"]', '"delete" is not one of read, write, run, cancel'),
         (ADDRESS + '[limits]\ncredits_by = "me"', "limits.credits_by: unknown key"),
         (ADDRESS + '[workflows.a]\nowner = "ada"\nslug = "b"', "workflows.a.slug: unknown key"),
@@ -329,7 +333,9 @@ expires = "soon"
     ],
 )
 def test_broken_profile_is_explained(load, text: str, says: str):
-    assert says in problems(load, text, STAGING_KEY_FULL=FULL_KEY, HOOK_SECRET="whsec_0123456789abcdef")
+    assert says in problems(
+        load, text, STAGING_KEY_FULL=FULL_KEY, HOOK_SECRET="whsec_0123456789abcdef", EMPTY=""
+    )
 
 
 @pytest.mark.parametrize(

@@ -132,12 +132,20 @@ def _read(place: Path, baselines: Path) -> Side:
         return _read_kept(place)
     if place.parent == Path() and kept.is_file():
         return _read_kept(kept)
-    known = sorted(path.stem for path in baselines.glob("*.json"))
+    known = sorted(path.stem for path in baselines.glob("*.json") if _is_kept(path))
     raise RunRecordError(
         f"{place}: neither a run folder nor the name of a summary\n"
         f"  Give a folder under reports/runs, or one of those kept in {baselines}: "
         f"{', '.join(known) or 'none yet'}."
     )
+
+
+def _is_kept(path: Path) -> bool:
+    """Whether it is a summary: other files, such as that of ``--rotate``, may be beside them."""
+    try:
+        return bool(_read_kept(path).runs)
+    except RunRecordError:
+        return False
 
 
 def _read_kept(path: Path) -> Side:
