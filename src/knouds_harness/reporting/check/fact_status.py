@@ -305,7 +305,9 @@ def finding_groups(findings: Iterable[Finding], facts: Mapping[str, Fact] = _NO_
     return [
         FindingGroup(
             name=fact_id,
-            label="new" if by_fact[fact_id][0].verdict is Verdict.ADDITIVE else statuses[fact_id].label,
+            label="undocumented"
+            if by_fact[fact_id][0].verdict is Verdict.ADDITIVE
+            else statuses[fact_id].label,
             tone=statuses[fact_id].tone,
             title=facts[fact_id].says if fact_id in facts else "",
             about=_about(fact_id, facts.get(fact_id), by_fact[fact_id]),

@@ -91,8 +91,7 @@ def matrix_section(matrix: Matrix, linked: Collection[str]) -> Section:
             "document says, and whether the server did it. A cell leads to its exchange."
         )
         left_out = (
-            "Not in the table, because no document says what they may do or because they were not tried: "
-            f"{', '.join(matrix.left_out)}."
+            f"The table has active keys that were tried; others of the profile: {', '.join(matrix.left_out)}."
         )
         blocks = [
             Text(says, shown=HTML),
@@ -116,8 +115,8 @@ def facts_section(rows: Sequence[FactRow], found: Collection[str], linked: Colle
             ),
             Text(
                 "Every sentence of the contract that can be observed over HTTP, and its status after this "
-                "run. The counts are of the harness's recordings of it, and of the exchanges of this run "
-                "that kept it and that did not.",
+                "run. `Recordings` counts answers recorded from the sandbox that show it, the last columns "
+                "exchanges of this run.",
                 shown=HTML,
             ),
             Figure(

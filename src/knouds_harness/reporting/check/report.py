@@ -82,6 +82,7 @@ def check_report(
         ]
         drift = [each for each in drift if not _is_known(each.findings, known)]
         waiting = change.newly_missing(waiting) if change else {}
+    more = " more" if only_new else ""
     matrix, evidence = matrix_of(record), _evidence(record, drift)
     in_findings = {each.id for each in evidence.by_fingerprint.values()}
     behind_cells = _behind_cells(record, matrix, in_findings)
@@ -95,14 +96,14 @@ def check_report(
     seed = f", seed {setup.seed}" if setup.command else ""
     said = "" if record.note == verdict.title else record.note
     lost = record.missing_exchanges
-    says_lost = f"The evidence of {counted(lost, 'exchange')} is not in exchanges.har."
+    says_lost = f"exchanges.har is cut short or damaged: it lacks {counted(lost, 'exchange')}."
     sections = [
         _findings(record, groups, findings),
         *([_change(change)] if change else []),
         *([_drift(drift, findings, known)] if drift else []),
         matrix_section(matrix, linked),
         *([facts_section(rows, {group.name for group in groups}, linked)] if rows else []),
-        *([_untested(record, rows, waiting)] if rows else []),
+        *([_untested(record, rows, waiting, more=more)] if rows else []),
         _waivers(record),
         run_section(record, _run(record), again_on="the same keys and resources"),
         evidence_section(_BEHIND_CELLS, behind_cells, is_marked=False),
@@ -247,8 +248,8 @@ def _about(finding: Finding) -> Words:
 def _drift(drift: Sequence[fact_status.Drift], findings: Findings, known: Collection[str] | None) -> Section:
     return Section(
         "drift",
-        f"New and undocumented ({len(drift)}), which breaks nothing",
-        name="New and undocumented",
+        f"Undocumented ({len(drift)}), which breaks nothing",
+        name="Undocumented",
         blocks=[
             Text("What the server sends and the document does not name.", shown=HTML),
             Items(
@@ -261,7 +262,7 @@ def _drift(drift: Sequence[fact_status.Drift], findings: Findings, known: Collec
                     )
                     for each in drift
                 ],
-                label="new, breaks nothing",
+                label="undocumented, breaks nothing",
                 most=_MOST_DRIFT,
                 shown=IN_TEXT,
             ),
@@ -269,8 +270,8 @@ def _drift(drift: Sequence[fact_status.Drift], findings: Findings, known: Collec
                 findings,
                 groups=[
                     FindingGroup(
-                        name=f"new-{number}",
-                        label="new",
+                        name=f"undocumented-{number}",
+                        label="undocumented",
                         tone="plain",
                         title=": ".join(part for part in (each.where, each.observed) if part),
                         about=[f"on {each.seen_on}, seen {counted(each.count, 'time')}"],
@@ -285,8 +286,9 @@ def _drift(drift: Sequence[fact_status.Drift], findings: Findings, known: Collec
 
 
 def _untested(
-    record: RunRecord, rows: Sequence[fact_status.FactRow], waiting: Mapping[str, Sequence[str]]
+    record: RunRecord, rows: Sequence[fact_status.FactRow], waiting: Mapping[str, Sequence[str]], *, more: str
 ) -> Section:
+    """What is missing for which facts; ``more`` are those that lack something new since the baseline."""
     without_reason = [
         row for row in rows if row.status is fact_status.FactStatus.UNTESTED and not row.missing
     ]
@@ -296,7 +298,8 @@ def _untested(
         blocks += [
             Items(
                 [
-                    f"{counted(len(facts), 'fact not tested: needs', 'facts not tested: need')} {missing}"
+                    f"{len(facts)}{more} {'fact' if len(facts) == 1 else 'facts'} not tested: "
+                    f"{'needs' if len(facts) == 1 else 'need'} {missing}"
                     for missing, facts in waiting.items()
                 ],
                 most=_MOST_MISSING,
@@ -371,9 +374,9 @@ def _run(record: RunRecord) -> list[tuple[str, Words]]:
         *([("Usage not readable", f"of {', '.join(unread)}: no key of them works")] if unread else []),
         (
             "Answers",
-            ", ".join(f"{count:,} of {status}" for status, count in counts.answers.items()) or "none",
+            ", ".join(f"{count:,} with {status}" for status, count in counts.answers.items()) or "none",
         ),
-        ("Claims", f"{counts.passed:,} held, {counts.failed:,} did not"),
+        ("Facts judged", f"{counts.passed:,} times seen to hold, {counts.failed:,} times not"),
         ("Versions", f"knouds-harness {setup.tool_version}, Python {setup.python_version}"),
         ("Host", setup.host),
         ("Assumptions", "fail the run (--strict)" if setup.strict else "never fail the run"),

@@ -1,11 +1,12 @@
 """The report of a comparison, and its files."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import RunRecordError
 from knouds_harness.files import replace_file
 from knouds_harness.measures.objectives import describe, figure_text
@@ -34,6 +35,7 @@ from knouds_harness.reporting.report import (
     Block,
     Code,
     Column,
+    FindingGroup,
     Findings,
     Heading,
     Items,
@@ -45,6 +47,7 @@ from knouds_harness.reporting.report import (
     Tone,
     Words,
     badge,
+    pieces_of,
 )
 from knouds_harness.runs.findings import Finding
 
@@ -199,7 +202,7 @@ def _of_checks(comparison: CheckComparison) -> Iterator[Section]:
             yield _found(id_, f"{title} ({len(findings)})", label, findings, in_terminal=in_terminal)
     if comparison.lost:
         title = f"Verified before, and not tested now ({len(comparison.lost)})"
-        lost = _listed("not tested any more", [Code(fact) for fact in comparison.lost])
+        lost = _listed("not tested any more", comparison.lost_with_reasons)
         yield Section("lost", title, [lost], name="Not tested now")
     if comparison.facts:
         columns = (Column("Fact", is_name=True), Column("Before"), Column("Now"))
@@ -217,12 +220,20 @@ def _listed(label: str, lines: Sequence[Words]) -> Items:
 
 def _found(id_: str, title: str, label: str, findings: Sequence[Finding], *, in_terminal: int) -> Section:
     block = Findings(
-        groups=finding_groups(findings),
+        groups=[_with_sentence(each) for each in finding_groups(findings)],
         label=label,
         most={"terminal": in_terminal, "markdown": _MOST_FINDINGS},
         shown=EVERYWHERE if in_terminal else ON_PAGES,
     )
     return Section(id_, title, [block], name=title.partition(":")[0].partition(" (")[0])
+
+
+def _with_sentence(group: FindingGroup) -> FindingGroup:
+    fact = shipped_document().facts.get(group.name)
+    if fact is None:  # the user's own
+        return group
+    about = [(Code(fact.id), " · ", *pieces_of(line)) for line in group.about]
+    return replace(group, title=fact.says, about=about)
 
 
 def _runs(comparison: Comparison) -> Section:

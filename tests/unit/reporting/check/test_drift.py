@@ -78,12 +78,12 @@ def test_html_lists_it_once_with_evidence_and_every_operation(record):
 def test_text_lists_it_once(record):
     text, lines = markdown(check_report(record)), printed(check_report(record)).splitlines()
 
-    assert "### New and undocumented (3), which breaks nothing" in text
+    assert "### Undocumented (3), which breaks nothing" in text
     assert "- `header x-request-id`: `a header`, on 17 operations" in text
     assert [line for line in lines if "breaks nothing" in line] == [
-        "  new, breaks nothing: /added: a member (object), on getWhoami, getHealth",
-        "  new, breaks nothing: header x-request-id: a header, on 17 operations",
-        "  new, breaks nothing: delivery /added: a member (object), on webhook deliveries",
+        "  undocumented, breaks nothing: /added: a member (object), on getWhoami, getHealth",
+        "  undocumented, breaks nothing: header x-request-id: a header, on 17 operations",
+        "  undocumented, breaks nothing: delivery /added: a member (object), on webhook deliveries",
     ]
 
 

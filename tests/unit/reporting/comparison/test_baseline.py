@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -15,10 +16,12 @@ from run_records import add_matrix, add_verified, broken, healthy, interrupted, 
 
 from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
+from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.comparison.sides import (
     BASELINE_FILE,
     find_baseline,
     keep,
+    read_change,
     read_side,
     set_baseline,
 )
@@ -134,13 +137,32 @@ def test_only_new_leaves_out_what_the_baseline_had(broken_now, tmp_path):
 
     first, second = printed(broken_now, only_new=True), printed(again, only_new=True)
 
-    assert "new, breaks nothing" in first
+    assert "undocumented, breaks nothing" in first
     assert ", not so in the baseline" in first
-    assert "new, breaks nothing" in printed(again)
-    assert "new, breaks nothing" not in second
+    assert "undocumented, breaks nothing" in printed(again)
+    assert "undocumented, breaks nothing" not in second
     assert "\n  assumption fails" in printed(again)
     assert "\n  assumption fails" not in second
     assert "\n  in breach" in second
+
+
+def test_only_new_says_that_there_are_more_facts_than_in_the_baseline(compared):
+    """Which lack something: those that lacked it in the baseline, too, are not among them."""
+    both = f"facts not tested: need {NEEDS}"
+    record, change = read_run(compared), read_change(read_run(compared), [])
+    assert change is not None
+    before = replace(change, baseline=replace(change.baseline, reasons={"run.model-ms": (NEEDS,)}))
+    also = replace(record.untested[0], fact="run.model-ms")
+    record = replace(
+        record,
+        untested=(*record.untested, also),
+        results=tuple(each for each in record.results if each.fact != also.fact),
+    )
+
+    assert f"  2 {both}\n" in printed(check_report(record, before))
+    assert f"  1 more fact not tested: needs {NEEDS}\n" in printed(
+        check_report(record, before, only_new=True)
+    )
 
 
 def test_what_is_new_and_fails_nothing_is_a_notice(broken_now, against):

@@ -91,7 +91,19 @@ def test_page_of_checks_lists_new_findings(tmp_path, checks):
     html = write_comparison(checks, tmp_path / "out").html.read_text(encoding="utf-8")
 
     assert all(each.fingerprint in html for each in checks.regressions)
+    assert "capability.orthogonal" in html
+    assert "No capability implies another." in html
     assert "Facts that changed" in html
+
+
+def test_lost_facts_are_told_with_what_they_need(checks):
+    lost = replace(
+        checks,
+        lost=("run.model-ms",),
+        candidate=replace(checks.candidate, reasons={"run.model-ms": ("a model",)}),
+    )
+
+    assert "  not tested any more: run.model-ms: needs a model\n" in printed(comparison_report(lost))
 
 
 def test_terminal_shows_verdict_and_gates_first(slower):
