@@ -254,7 +254,7 @@ class _Comparison:
                 continue
             yield Contradiction(
                 where=f"workflows.{slug}",
-                profile_says=f'the workflow is there, and its owner is "{owner}"',
+                profile_says=f'the profile says that "{owner}" owns it',
                 target_says=f"{unseen[slug].name} can't see it ({answer.answer})",
                 either="it is gone or another account's, or the server hides a workflow from its owner",
                 fact="workflows.list-own-and-templates",

@@ -236,7 +236,8 @@ def _told(step: Exchange) -> str:
     what = request.operation_id or f"{request.method} {request.path}"
     sender = f" as {request.persona}" if request.persona else " without a key"
     who = "" if step.is_control else sender
-    return _plain(f"{what}{who}, in the run {step.status or step.failure}")
+    execution = f", {status_in(step)}" if status_in(step) else ""
+    return _plain(f"{what}{who}, in the run {step.status or step.failure}{execution}")
 
 
 def _said(number: int, step: Exchange) -> str:

@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +25,9 @@ from knouds_harness.runs.findings import Finding, script_file
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.selection import checks_of, own_facts_of
 from knouds_harness.suite.untested import Untested
+
+_MOST_AT_LENGTH: Final = 2
+"""Findings of one fact: one cause may show on each operation."""
 
 
 class FoundByChecks(pytest.fail.Exception):  # type: ignore[name-defined,misc]  # an attribute of a function
@@ -54,10 +58,12 @@ def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: 
             raise pytest.fail.Exception("\n".join(said), pytrace=False) from None  # even if an error ended it
     own = own_facts_of(item)
     if own and recorder.shown.claimed.isdisjoint(own):
-        raise _nothing_shown(recorder.shown.last)
+        raise _nothing_shown(item, recorder.shown.last)
 
 
-def _nothing_shown(last: str | None) -> Untested:
+def _nothing_shown(item: pytest.Item, last: str | None) -> Untested:
+    if last is None and item.get_closest_marker("shares"):
+        return Untested("a run that shows it: those of this check did not")
     if last is None:
         return Untested("a key or resource in the profile that shows it", "profile")
     return Untested(f"a response that shows it: {last}")
@@ -82,14 +88,23 @@ def user_body(item: pytest.Function, recorder: FindingRecorder) -> Iterator[None
 
 def _said_of_findings(item: pytest.Item, recorder: FindingRecorder) -> list[str]:
     own = next((each.id for each in checks_of(item)[:1] if each not in checks_of_every_answer()), None)
-    shown = recorder.shown
+    shown, first = recorder.shown, _first_of_each_fact(recorder.findings)
     return [
         _describe(recorder.findings[mark], recorder.answered.get(mark, ""), recorder.writer.folder)
-        if mark in shown.new
-        else f"again: {_headline(finding)}: {finding.who}: {finding.difference}"
+        if mark in shown.new & first
+        else f"{'also' if mark in shown.new else 'again'}: {_headline(finding)}: {finding.who}: "
+        f"{finding.difference}"
         for mark, finding in shown.failing.items()
         if finding.check == own or mark in shown.new
     ]
+
+
+def _first_of_each_fact(findings: Mapping[str, Finding]) -> set[str]:
+    """Return the fingerprints of a few findings of each fact, which are told at length."""
+    by_fact: dict[str, list[str]] = defaultdict(list)
+    for mark, finding in findings.items():
+        by_fact[finding.fact].append(mark)
+    return {mark for marks in by_fact.values() for mark in marks[:_MOST_AT_LENGTH]}
 
 
 def _describe(finding: Finding, answered: str, folder: Path) -> str:

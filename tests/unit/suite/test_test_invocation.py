@@ -10,6 +10,7 @@ from run_records import exchange, finding
 
 from knouds_harness.suite.recorder import CurrentTest, shown_answer
 from knouds_harness.suite.test_invocation import FoundByChecks, call_body, user_body
+from knouds_harness.suite.untested import Untested
 
 
 @pytest.fixture
@@ -36,6 +37,23 @@ def item_of(body=None) -> Any:
     return SimpleNamespace(nodeid="test", obj=body, get_closest_marker=lambda _: None)
 
 
+@pytest.mark.parametrize(
+    ("is_shared", "cause"), [(True, "answers"), (False, "profile")], ids=["what tests share", "nothing"]
+)
+def test_test_that_judges_nothing_says_why(recorder_of, monkeypatch, is_shared, cause):
+    """The profile lacks nothing if runs that were made elsewhere did not show the fact."""
+    recorder = recorder_of(None)
+    recorder.findings = recorder.shown.failing = {}
+    monkeypatch.setattr("knouds_harness.suite.test_invocation.own_facts_of", lambda _: {"execution.edges"})
+    item = item_of(lambda: None)
+    item.get_closest_marker = lambda name: is_shared and name == "shares"
+
+    with pytest.raises(Untested) as untested:
+        call_body(item, {}, recorder)
+
+    assert untested.value.cause == cause
+
+
 @pytest.fixture
 def said_of(recorder_of):
     """Return what a user's test says of a finding that it is the first to show."""
@@ -47,6 +65,20 @@ def said_of(recorder_of):
         return str(said.value)
 
     return said_of
+
+
+def test_one_fault_on_many_operations_is_told_at_length_twice(recorder_of):
+    """The others take a line each: the verdict comes after all of them."""
+    found = finding(exchange(1, "getWhoami"), "whoami.user-object")
+    recorder = recorder_of(found)
+    recorder.findings = recorder.shown.failing = {f"f{number}": found for number in range(4)}
+    recorder.shown.new = set(recorder.findings)
+
+    with pytest.raises(FoundByChecks) as said, user_body(item_of(), recorder):
+        pass
+
+    first_words = [line.split(":")[0] for line in str(said.value).splitlines() if line[0] != " "]
+    assert first_words == ["breach", "breach", "also", "also"]
 
 
 def test_long_script_is_named_and_its_requests_are_not_counted(said_of):

@@ -189,19 +189,19 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
         f"A full check of a target that keeps the contract costs at most {found.most_credits:,.0f} credits; "
         f"limits.credits is {found.limit_credits:,.0f}."
     )
+    if found.unpaid:
+        say(
+            f"  That limit leaves {counted(found.unpaid, 'test')} untested, as the cheapest are paid first: "
+            "raise the limit, pass --family or --fact, or pay for some each night with check --rotate."
+        )
+    for line in lines_beyond(found.beyond):
+        say(f"  {line}")
     say(found.time)
     if found.unread:
         say(
             f"Usage of {', '.join(found.unread)} cannot be read: a run with a key of theirs that is not "
             "refused with 401 counts at its full price."
         )
-    if found.unpaid:
-        say(
-            f"  That leaves {counted(found.unpaid, 'test')} untested, as the cheapest are paid first: "
-            "raise the limit, pass --family or --fact, or pay for some each night with check --rotate."
-        )
-    for line in lines_beyond(found.beyond):
-        say(f"  {line}")
 
 
 def _unread(client: Client) -> list[str]:
@@ -310,7 +310,8 @@ def check_time_words(latency_ms: float, at_once: int, *, share: float, fills_win
 
     best = next((n for n in range(at_once, _MOST_AT_ONCE) if time_s(n) <= time_s(at_once) / 2), _MOST_AT_ONCE)
     now, then = _duration(time_s(at_once)), _duration(time_s(best))
-    words = f"At {latency_ms:.0f} ms for an answer, a full check takes about {now}"
+    waits = ", longer if it has to wait for more than one rate-limit window" if fills_window else ""
+    words = f"At {latency_ms:.0f} ms for an answer, a full check takes about {now}{waits}"
     return f"{words}." if now == then else f"{words}; with limits.concurrency = {best}, {then}."
 
 

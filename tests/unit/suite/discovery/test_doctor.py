@@ -109,4 +109,6 @@ def test_least_concurrency_that_halves_the_time_is_named():
 
 
 def test_no_concurrency_shortens_the_filling_of_a_window():
-    assert check_time_words(1, 4, share=1, fills_window=True).endswith("takes about 80 s.")
+    assert check_time_words(1, 4, share=1, fills_window=True).endswith(
+        "takes about 80 s, longer if it has to wait for more than one rate-limit window."
+    )
