@@ -51,7 +51,7 @@ def heard(monkeypatch):
 
         return count
 
-    monkeypatch.setattr(serving, "make_server", lambda app: make_server(counting(app)))
+    monkeypatch.setattr(serving, "make_server", lambda app, *more: make_server(counting(app), *more))
     return heard_s
 
 
