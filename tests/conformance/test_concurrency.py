@@ -180,7 +180,7 @@ def receiving(tester, run):
     return found._replace(key=tester.minted(capabilities, account=found.key.user, webhook=webhook))
 
 
-@pytest.mark.spends.with_args(once(CANCELLED_RUN))
+@pytest.mark.spends.with_args(once(RECEIVING))
 @pytest.mark.proves(webhooks.one_each)
 @pytest.mark.needs(CANCELLED_RUN)
 def test_simultaneous_cancels_are_delivered_once(tester, executions, run, receiving):
@@ -207,8 +207,8 @@ def test_simultaneous_cancels_are_delivered_once(tester, executions, run, receiv
 
 
 def runs_within_means(target):
-    """What the account with few credits can pay for."""
-    return once(MODEL_RUN)(target) * AFFORDABLE if CONTROL.find(target) else []
+    """What the account with few credits can pay for, and a run that is to be refused."""
+    return once(MODEL_RUN)(target) * (AFFORDABLE + 1) if CONTROL.find(target) else []
 
 
 @pytest.mark.spends.with_args(runs_within_means)
@@ -245,10 +245,10 @@ def judge_spending(tester, exchanges, had_credits):
 
 
 def runs_on_few_credits(target):
-    """What the account of the profile with few credits can pay for, as far as the profile knows prices."""
+    """What is sent at once to the account of the profile with few credits: more than it can pay for."""
     found = LAST_CREDITS.find(target)
-    price, funds = (found.resource.cost_credits, found.key.credits) if found else (None, "none")
-    times = int(funds / price) if price and isinstance(funds, float) else AT_ONCE
+    price, has = (found.resource.cost_credits, found.key.credits) if found else (None, "none")
+    times = max(AT_ONCE, int(has / price) + 1) if price and not isinstance(has, str) else 0
     return once(LAST_CREDITS)(target) * times
 
 
@@ -258,20 +258,12 @@ def runs_on_few_credits(target):
 def test_runs_of_a_key_on_its_last_credits(tester, test_data):
     """Runs at once of the account whose profile says how many credits it has do not spend more than these."""
     persona, resource = tester.need(LAST_CREDITS)
-    had_credits = persona.credits
-    price = tester.price(resource)
-    if not 0 < price <= had_credits:
-        raise Untested(
-            f"a run that costs between 0 and {had_credits:g} credits, and not {price:g}", "profile"
-        )
-    times = max(AT_ONCE, int(had_credits / price) + 1)
-    if price * times > tester.client.guard.budget.left_credits:
-        raise Untested(f"limits.credits for {times} runs, which are set aside at {price:g} each", "profile")
+    had_credits, times = persona.credits, len(runs_on_few_credits(tester.target))
 
     exchanges = tester.send_together(*test_data.running(resource, persona), times=times)
     while (last := test_data.run(resource, persona, is_throttling_expected=True)).status == 200:
         exchanges.append(last)
-        if len(exchanges) > times + had_credits / price:
+        if len(exchanges) > 2 * times:
             raise Untested(f"the credits of keys.{persona.name}: it has more, as it can still pay for a run")
     if last.status != 402:
         raise Untested(f"a run that is refused for its credits: it was answered {last.answer}")

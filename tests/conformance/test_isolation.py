@@ -21,7 +21,7 @@ from knouds_harness.suite.support.workflow_authoring import (
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs import CONTROL
 from knouds_harness.targets.needs.keys import ANY_KEY, TWO_AUTHORS, TWO_AUTHORS_WHO_RUN
-from knouds_harness.targets.needs.runs import ASYNC_RUN, once, usable_models
+from knouds_harness.targets.needs.runs import once, usable_models
 from knouds_harness.targets.needs.workflows import (
     CANCELLED_BY_STRANGER,
     FILED_AND_STRANGER,
@@ -81,7 +81,6 @@ def test_private_workflow_is_refused_to_others_and_stays_as_it_was(tester, test_
 
 
 @pytest.mark.independent
-@pytest.mark.spends.with_args(once(ASYNC_RUN))
 @pytest.mark.parametrize(
     ("operation_id", "need"),
     [
@@ -91,6 +90,7 @@ def test_private_workflow_is_refused_to_others_and_stays_as_it_was(tester, test_
             id=f"{operation_id}-{order}",
             marks=[
                 pytest.mark.needs(need),
+                pytest.mark.spends.with_args(once(need)),
                 pytest.mark.records(f"{operation_id}-foreign", needs=(need,), is_named=True),
             ],
         )

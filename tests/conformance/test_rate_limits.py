@@ -21,6 +21,7 @@ from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs import CONTROL
 from knouds_harness.targets.needs.keys import ADMIN_KEY, AUTHOR_WHO_RUNS, PRO_MODEL_KEY
 from knouds_harness.targets.needs.rate_limits import (
+    BESIDE_FILLABLE,
     BUSINESS_KEY,
     BUSINESS_KEY_FOR_BOTH,
     ENTERPRISE_AUTHOR,
@@ -148,7 +149,7 @@ def test_limit_header_tells_the_limit_of_the_tier(tester, test_data, need, tier)
 
 @pytest.mark.waits
 @pytest.mark.spends.with_args(once(BUSINESS_KEY_FOR_BOTH, BUSINESS_KEY_FOR_BOTH))
-@pytest.mark.spends.with_args(limited_runs(2, BUSINESS_KEY))
+@pytest.mark.spends.with_args(limited_runs(2, BUSINESS_KEY_FOR_BOTH, whose="key"))
 @pytest.mark.proves(rate_limits.separate_routes)
 @pytest.mark.records("runModel-limited", 200, is_named=True)
 def test_routes_are_counted_apart(tester, test_data):
@@ -168,7 +169,7 @@ def test_routes_are_counted_apart(tester, test_data):
 
 
 @pytest.mark.limited
-@pytest.mark.spends.with_args(limited_runs(4))
+@pytest.mark.spends.with_args(limited_runs(4, TWO_LIMITED_KEYS, whose="first"))
 @pytest.mark.proves(rate_limits.shared_by_keys)
 def test_keys_of_one_account_are_counted_together(tester, test_data):
     """A second key of the account goes on counting where the first one was."""
@@ -188,11 +189,15 @@ def test_keys_of_one_account_are_counted_together(tester, test_data):
 @pytest.mark.parametrize(
     "need",
     [
-        pytest.param(need, id=name, marks=pytest.mark.spends.with_args(limited_runs(3, first)))
-        for need, first, name in (
-            (LIMITED_KEY_AND_STRANGER, LIMITED_KEY, "of any tier"),
-            (TWO_BUSINESS_ACCOUNTS, BUSINESS_KEY, "of one tier"),
+        pytest.param(
+            need,
+            id=name,
+            marks=[
+                pytest.mark.spends.with_args(limited_runs(2, need, whose="first")),
+                pytest.mark.spends.with_args(limited_runs(1, need, whose="second")),
+            ],
         )
+        for need, name in ((LIMITED_KEY_AND_STRANGER, "of any tier"), (TWO_BUSINESS_ACCOUNTS, "of one tier"))
     ],
 )
 def test_accounts_are_counted_apart(tester, test_data, need):
@@ -264,8 +269,8 @@ def judge_others_of_full_window(tester, test_data, window, over):
     second = key_beside(tester.target, window.persona, "workflow:run")
     if second is not None:
         tester.judge(rate_limits.refused_for_every_key, window.run(second), over=over)
-    others = [pair.second for pair in LIMITED_KEY_AND_STRANGER.fitting(tester.target)]
-    for other in [each for each in others if each.user != window.persona.user][:1]:
+    other = BESIDE_FILLABLE.find(tester.target)
+    if other is not None:
         answer_of_other = run(test_data, test_data.cheapest_workflow(other), other)
         tester.judge(rate_limits.others_admitted, answer_of_other, over=over)
     of_models = PRO_MODEL_KEY.find(tester.target)
@@ -279,7 +284,8 @@ def what_a_window_spends(target):
     """The runs that fill it and those that look at it, where it is filled at all."""
     if FILLABLE_WINDOW.find(target) is None:
         return []
-    return [*limited_runs(LIMIT_BY_TIER["pro"] + AT_ONCE)(target), *limited_runs(1, BUSINESS_KEY)(target)]
+    filling = limited_runs(LIMIT_BY_TIER["pro"] + AT_ONCE, FILLABLE_WINDOW)(target)
+    return [*filling, *limited_runs(1, BESIDE_FILLABLE)(target)]
 
 
 @pytest.mark.fills_window

@@ -17,7 +17,7 @@ from knouds_harness.suite.support.usage_rows import (
     row_once_settled,
     run_with_row,
 )
-from knouds_harness.suite.support.workflow_authoring import doubled, known_graph, make
+from knouds_harness.suite.support.workflow_authoring import doubled, graph_of, make
 from knouds_harness.suite.untested import Untested
 from knouds_harness.suite.walk.dimensions import BODY, run_call
 from knouds_harness.suite.walk.walk import Walk
@@ -172,7 +172,8 @@ def test_two_images_cost_twice_as_much_as_one(tester, test_data, need):
 @pytest.mark.proves(runs.charged_per_node)
 def test_each_generator_node_is_charged(tester, test_data):
     """A workflow with each of its nodes twice costs what the target itself estimates."""
-    (owner, workflow), graph = tester.need(EDITED_WORKFLOW_RUN), known_graph(tester)
+    owner, workflow = tester.need(EDITED_WORKFLOW_RUN)
+    graph = graph_of(tester, owner, workflow)
     estimates, copies = [], []
     for members in (graph, doubled(graph)):
         _, slug = make(test_data, owner, {"name": fresh_name("Charged"), **members})

@@ -95,6 +95,18 @@ def test_plan_is_printed_and_nothing_is_sent(command, profile, listener, tmp_pat
         listener.accept()
 
 
+def test_night_that_could_not_be_noted_sends_nothing(profile, listener, tmp_path):
+    nights = tmp_path / "not-a-folder" / "nights.json"
+    nights.parent.write_text("")
+
+    ended = CliRunner().invoke(cli, ["check", "--target", profile, "--rotate", str(nights)])
+
+    assert ended.exit_code == ExitCode.USAGE, ended.output
+    assert str(nights) in ended.stderr
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
 def test_plan_follows_the_selection(profile):
     options = ["check", "--target", profile, "--plan-only", "--family", "usage", "--credits", "7"]
 
@@ -158,3 +170,16 @@ def test_nights_on_few_credits_verify_together_what_none_can_pay_for(tmp_path):
     assert all(0 < each.counts.cost_credits <= 50 for each in nights)
     assert len(asked.intersection(shown[0])) < len(together) == len(asked), asked - together
     assert f"With earlier nights {len(asked)} of {len(asked)} facts verified" in nights[-1].note
+
+
+def test_night_that_ends_early_notes_what_it_paid(tmp_path):
+    """And not what it was to pay, so that the next one goes on."""
+    options = ("--quick", "--family=executions", "--credits=50", "--rotate=../nights.json")
+    nights = tmp_path / "nights.json"
+
+    check(tmp_path / "early", *options, "--fault=execution-cancel-refused", "--fail-fast")
+    paid = json.loads(nights.read_bytes())["paid"]
+    nights.unlink()
+    check(tmp_path / "whole", *options)
+
+    assert paid.keys() < json.loads(nights.read_bytes())["paid"].keys()

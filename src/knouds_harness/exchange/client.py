@@ -278,8 +278,8 @@ class Client:
     ) -> None:
         """Settle the reservation of a run with the charge that its response reports."""
         budget, request = self.guard.budget, exchange.request
-        is_to_run = is_to_run and not self._is_throttled(exchange, sender)
-        charged = charged_credits(exchange, sender, is_to_run=is_to_run)
+        is_throttled = self._is_throttled(exchange, sender)
+        charged = charged_credits(exchange, sender, is_to_run=is_to_run and not is_throttled)
         what = f"{request.method} {request.path} ({exchange.id})"
         doubted_credits = highest_price_credits(self.target, self.estimates)
         account = charged_account(exchange, sender, self.target)
@@ -291,17 +291,16 @@ class Client:
             budget.stop(f"{what}: was run, but its cost is not known")
 
     def _is_throttled(self, exchange: Exchange, sender: Persona | None) -> bool:
-        """Whether a run is throttled that has to be: a success had left no more than may be in flight."""
+        """Whether a run is throttled that has to be: an answer had left no more than may be in flight."""
         window = (sender.user if sender else "", exchange.request.operation_id)
         used_up_at = self._used_up.get(window)
         if exchange.status == HTTPStatus.TOO_MANY_REQUESTS:
             return used_up_at is not None and exchange.started_at - used_up_at <= timedelta(seconds=WINDOW_S)
         remaining = whole_number(exchange.header("X-RateLimit-Remaining"))
-        if exchange.is_success and remaining is not None:
-            if remaining < self.target.limits.concurrency:
-                self._used_up[window] = exchange.started_at
-            else:
-                self._used_up.pop(window, None)
+        if remaining is not None and remaining < self.target.limits.concurrency:
+            self._used_up[window] = exchange.started_at + timedelta(milliseconds=exchange.elapsed_ms)
+        elif remaining is not None and (used_up_at is None or exchange.started_at > used_up_at):
+            self._used_up.pop(window, None)  # answers of one window may come in another order
         return False
 
     def watch_charges(self, users: Iterable[str]) -> None:

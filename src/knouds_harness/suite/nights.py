@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.files import file_content, replace_file
@@ -120,4 +120,10 @@ def write_nights(path: Path, nights: Nights) -> None:
 
 @cache
 def _format() -> TypeAdapter[Nights]:
-    return TypeAdapter(Nights)
+    return TypeAdapter(Annotated[Nights, BeforeValidator(_naming_its_format)])
+
+
+def _naming_its_format(stored: object) -> object:
+    if not (isinstance(stored, dict) and "format" in stored):
+        raise ValueError("it does not name its format")
+    return stored

@@ -349,6 +349,7 @@ def _record_test(
     item: pytest.Item, run: ConformanceRun, outcome: Literal["passed", "failed", "skipped"]
 ) -> None:
     operation = operation_of(item)
+    run.ended.add(item.nodeid)
     run.recorder.writer.add_test(
         check=checks_of(item)[0].id,
         operation=operation.id if operation else None,

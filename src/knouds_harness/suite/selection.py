@@ -21,7 +21,7 @@ from knouds_harness.judging.engine import checks_of_every_answer
 from knouds_harness.judging.user_checks import USER, UserChecks
 from knouds_harness.suite.nights import Nights
 from knouds_harness.suite.options import RunOptions
-from knouds_harness.suite.support.execution_traces import SHARED_EXECUTIONS
+from knouds_harness.suite.support.execution_traces import SHARED_EXECUTIONS, Shared
 from knouds_harness.suite.support.test_data import EXECUTION
 from knouds_harness.suite.support.webhook_executions import SHARED_DELIVERIES
 from knouds_harness.targets.needs import Need, may
@@ -251,29 +251,23 @@ class Spending:
         """
         parts = {item.nodeid: made for item in items if (made := _runs_of(item, target))}
         sharers = Counter(name for made in parts.values() for name in made)
-        runs_by_name = _more_of(items, target) | {
-            name: runs for made in parts.values() for name, runs in made.items()
-        }
+        runs_by_name = {name: runs for item in items for name, runs in _more_of(item, target).items()}
+        runs_by_name |= {name: runs for made in parts.values() for name, runs in made.items()}
         costs = {name: sum(price(run) or 0.0 for run in runs) for name, runs in runs_by_name.items()}
         bought: dict[str, float] = {}
-        paid: set[str] = set()
 
         def turn(item: pytest.Item) -> tuple[date, date, float]:
             test = item.nodeid
-            share = sum(costs[name] / sharers[name] for name in parts[test])
+            share = sum(costs[name] / sharers[name] for name in parts.get(test, ()))
             return *nights.turn_of(test, facts_of(item)), share
 
-        def is_bought(names: Collection[str]) -> bool:
-            added = {name: costs[name] for name in names}
-            suffices = sum((bought | added).values()) <= limit_credits
-            bought.update(added if suffices else {})
-            return suffices
-
-        for item in sorted((each for each in items if each.nodeid in parts), key=turn):
-            if is_bought(parts[item.nodeid]):
-                paid.add(item.nodeid)
-        for name in sorted(costs.keys() - bought.keys() - parts.keys(), key=costs.__getitem__):
-            is_bought([name])
+        in_turn = [parts[each.nodeid] for each in sorted(items, key=turn) if each.nodeid in parts]
+        shared = sorted(costs.keys() - parts.keys(), key=costs.__getitem__)
+        for names in (*in_turn, *([name] for name in shared)):
+            all_of = bought | {name: costs[name] for name in names}
+            if sum(all_of.values()) <= limit_credits:
+                bought = all_of
+        paid = frozenset(test for test, made in parts.items() if made.keys() <= bought.keys())
         least: dict[str, float] = {}
         for item in items:
             cost = sum(costs[name] for name in parts.get(item.nodeid, ()))
@@ -282,7 +276,7 @@ class Spending:
         return cls(
             runs=tuple(run for name in bought for run in runs_by_name[name]),
             cost_credits=sum(bought.values()),
-            paid=frozenset(paid),
+            paid=paid,
             unpaid=frozenset(parts.keys() - paid),
             unpaid_parts=frozenset(costs.keys() - bought.keys() - parts.keys()),
             beyond={fact: cost for fact, cost in least.items() if cost > limit_credits},
@@ -312,19 +306,19 @@ def _runs_of(item: pytest.Item, target: Target) -> dict[str, list[Workflow | Mod
     for marker in item.iter_markers("shares"):
         unless = marker.kwargs.get("unless")
         if unless is None or unless.find(target) is None:
-            runs |= {part: shared[part](target) for part in marker.args}
+            runs.update(part for name in marker.args for part in shared[name](target).items())
     return {name: each for name, each in runs.items() if each}
 
 
-def _more_of(items: Iterable[pytest.Item], target: Target) -> dict[str, list[Workflow | Model]]:
-    """Return all that these tests may share, by part."""
+def _more_of(item: pytest.Item, target: Target) -> dict[str, list[Workflow | Model]]:
+    """Return all that a test may share with others, by part."""
     if Action.RUN not in target.limits.allow:
         return {}
-    parts = {part: runs for item in items for part, runs in _shared_with(item).items()}
-    return {part: made for part, runs in parts.items() if (made := runs(target))}
+    parts = [part for runs in _shared_with(item).values() for part in runs(target).items()]
+    return {part: runs for part, runs in parts if runs}
 
 
-def _shared_with(item: pytest.Item) -> Mapping[str, Callable[[Target], list[Workflow | Model]]]:
+def _shared_with(item: pytest.Item) -> Mapping[str, Shared]:
     """Return the parts of what a test shares with others; none if it needs none of them."""
     if item.get_closest_marker("shares") is None:
         return {}

@@ -11,7 +11,7 @@ from typing import Final
 
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import ExitCode, GuardStop, HarnessError, UsageError
+from knouds_harness.errors import ExitCode, GuardStop, HarnessError, RunRecordError, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.creation_record import Ledger
@@ -63,6 +63,7 @@ class ConformanceRun:
         selected: The facts that the selected tests are about; None for all.
         spending: What the credits pay for.
         cut: Ids of the tests that they were to suffice for, and did not.
+        ended: Ids of the tests that have ended; in a run that was stopped, not of all.
         nights: Those before this one, by ``--rotate``.
         left: Lines that say what could not be deleted; empty if everything was.
         is_distant: Responses take so long that independent tests should run side by side.
@@ -83,6 +84,7 @@ class ConformanceRun:
     selected: frozenset[str] | None = None
     spending: Spending = field(default_factory=Spending)
     cut: list[str] = field(default_factory=list)
+    ended: set[str] = field(default_factory=set)
     nights: Nights = field(default_factory=Nights)
     contradictions: tuple[Contradiction, ...] = ()
     left: tuple[str, ...] = ()
@@ -108,6 +110,8 @@ class ConformanceRun:
     def begin(self) -> None:
         """Start the record, reach the target, and compare its profile with its responses."""
         self.nights = read_nights(self.options.rotate)
+        if self.options.rotate is not None:  # before anything is paid for: it has to be noted afterwards
+            write_nights(self.options.rotate, self.nights)
         if self.options.alarm_after > 1 and self.options.rotate is None:
             raise UsageError("--alarm-after counts nights\n  Name the file that keeps them: --rotate FILE")
         text = self.options.min_verified
@@ -222,9 +226,7 @@ class ConformanceRun:
         if self.outcome is None:
             self.outcome, self.exit_code, lines = decided(self, was_interrupted=was_interrupted)
             self.note = "\n".join(lines)
-        about_nights: list[str] = []
-        if self.options.rotate and self.outcome in ("kept", "broken", "short"):
-            about_nights = self._note_night(self.options.rotate)
+        about_nights = self._note_night(self.options.rotate) if self.options.rotate else []
         if self.left and self.exit_code is ExitCode.KEPT:
             self.outcome, self.exit_code = "broken", ExitCode.BREACH
         note = "\n".join(filter(None, [self.note, *self.left, *about_nights]))
@@ -246,12 +248,18 @@ class ConformanceRun:
         findings, excused = self.recorder.findings.values(), {each.excuse for each in self._unsteady}
         nights = self.nights.with_night(
             self.recorder.today,
-            paid=self.spending.paid.difference(self.cut),
+            paid=(self.spending.paid & self.ended).difference(self.cut),
             verified=self.recorder.writer.verified_facts,
             broken={each.fact for each in findings if self.recorder.fails(each) or each.waived_by in excused},
         )
-        write_nights(path, nights)
-        return list(nights.lines(self.asked, self.spending.beyond))
+        lines = list(nights.lines(self.asked, self.spending.beyond))
+        try:
+            write_nights(path, nights)
+        except RunRecordError as error:
+            if self.exit_code is ExitCode.KEPT:
+                self.outcome, self.exit_code = "stopped", error.exit_code
+            lines.insert(0, str(error))
+        return lines
 
     def _clean_up(self, *, is_urgent: bool) -> None:
         """Delete what was made; waits for a target that throttles, unless ``is_urgent``."""

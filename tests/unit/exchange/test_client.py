@@ -226,17 +226,26 @@ def test_run_is_settled_with_the_cost_in_its_response(client_answering, answer: 
     assert client.guard.budget.spent_credits == spent
 
 
-@pytest.mark.parametrize(("remaining", "spent"), [("1", 3), ("90", 13), ("", 13)])
-def test_run_of_a_window_that_is_used_up_is_charged_nothing(client_answering, remaining: str, spent: float):
-    """If it is throttled; any other 429 may have been charged."""
+@pytest.mark.parametrize(
+    ("first", "status", "remaining", "spent"),
+    [
+        *((RUN, 200, remaining, spent) for remaining, spent in (("1", 3), ("90", 13), ("", 13))),
+        (replace(RUN, cost_credits=0.0, is_deliberate=True), 400, "1", 0),
+    ],
+)
+def test_run_of_a_window_that_is_used_up_is_charged_nothing(
+    client_answering, first: Request, status: int, remaining: str, spent: float
+):
+    """If it is throttled; any other 429 may have been charged. Refused runs may use up a window too."""
+    body = {"success": True, "cost": 3} if status < 300 else {"error": "", "code": "INVALID_INPUTS"}
     answers = [
-        httpx.Response(200, headers={"x-ratelimit-remaining": remaining}, json={"success": True, "cost": 3}),
+        httpx.Response(status, headers={"x-ratelimit-remaining": remaining}, json=body),
         httpx.Response(429, json={"error": "", "code": "RATE_LIMIT_EXCEEDED"}),
     ]
     client = client_answering(lambda _: answers.pop(0))
 
-    client.send(RUN)
-    client.send(RUN)
+    client.send(first)
+    client.send(RUN if status < 300 else replace(RUN, is_deliberate=True))
 
     assert client.guard.budget.spent_credits == spent
 

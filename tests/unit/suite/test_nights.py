@@ -59,7 +59,9 @@ def test_breach_is_an_alarm_in_the_last_of_so_many_nights_in_a_row():
     assert not Nights().waivers(1, {EDGES}, FIRST)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"format": "other"}', b'{"paid": {"a": "soon"}}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b'{"x": 1}', b'{"format": "other"}', b'{"paid": {"a": "soon"}}', b"\xff"]
+)
 def test_another_file_is_refused(tmp_path, content):
     path = tmp_path / "nights.json"
     path.write_bytes(content)

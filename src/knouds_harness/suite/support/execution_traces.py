@@ -92,21 +92,26 @@ def is_cancel(exchange: Exchange) -> bool:
     return exchange.request.operation_id == "cancelExecution"
 
 
-def _of_another_workflow(target: Target) -> list[Workflow | Model]:
+Shared = Callable[[Target], Mapping[str, list[Workflow | Model]]]
+"""Return what is run for something that tests share, by the part of the credits that pays for it."""
+
+
+def _of_workflow(target: Target) -> dict[str, list[Workflow | Model]]:
+    """Return the run of a workflow: that of any resource, if it is one."""
     is_same = ASYNC_WORKFLOW_RUN.find(target) == ASYNC_RUN.find(target)
-    return [] if is_same else once(ASYNC_WORKFLOW_RUN)(target)
+    return {"of_any" if is_same else "of_workflow": once(ASYNC_WORKFLOW_RUN)(target)}
 
 
 def _sample(target: Target) -> list[Workflow | Model]:
     return once(CANCELLED_RUN)(target) or once(ASYNC_RUN)(target)
 
 
-SHARED_EXECUTIONS: Final[Mapping[str, Callable[[Target], list[Workflow | Model]]]] = {
-    "of_any": once(ASYNC_RUN),
-    "of_workflow": _of_another_workflow,
-    "of_failing": once(FAILING_ASYNC_RUN),
-    "sample": _sample,
-    "samples": lambda target: _sample(target) * (SAMPLES - 1),
+SHARED_EXECUTIONS: Final[Mapping[str, Shared]] = {
+    "of_any": lambda target: {"of_any": once(ASYNC_RUN)(target)},
+    "of_workflow": _of_workflow,
+    "of_failing": lambda target: {"of_failing": once(FAILING_ASYNC_RUN)(target)},
+    "sample": lambda target: {"sample": _sample(target)},
+    "samples": lambda target: {"sample": _sample(target), "samples": _sample(target) * (SAMPLES - 1)},
 }
 """What is run for the executions that tests share, in parts that are paid for apart."""
 
@@ -122,17 +127,22 @@ class Executions:
     @shared_once
     def of_any(self) -> ExecutionTrace:
         """A run of any resource that can run asynchronously, just submitted and never cancelled."""
+        self.test_data.require_paid("of_any")
         return self.submit(self.tester.need(ASYNC_RUN))
 
     @shared_once
     def of_workflow(self) -> ExecutionTrace:
         """A run of a workflow, just submitted and never cancelled."""
         found = self.tester.need(ASYNC_WORKFLOW_RUN)
-        return self.of_any if found == self.tester.need(ASYNC_RUN) else self.submit(found)
+        if found == self.tester.need(ASYNC_RUN):
+            return self.of_any
+        self.test_data.require_paid("of_workflow")
+        return self.submit(found)
 
     @shared_once
     def of_failing(self) -> ExecutionTrace:
         """A run that fails, just submitted."""
+        self.test_data.require_paid("of_failing")
         return self.submit(self.tester.need(FAILING_ASYNC_RUN))
 
     @shared_once
@@ -144,6 +154,7 @@ class Executions:
         """
         is_cancelled = CANCELLED_RUN.missing(self.tester.target) is None
         found = self.tester.need(CANCELLED_RUN if is_cancelled else ASYNC_RUN)
+        self.test_data.require_paid("sample")
         self.tester.send("getWhoami", found.key)
         traces: list[ExecutionTrace] = []
         for _ in range(SAMPLES if self.test_data.is_paid("samples") else 1):
@@ -185,7 +196,8 @@ class Executions:
         All are submitted and polled once before the first is polled to its end.
         """
         traces = [self.polled(self.of_any)] if self._has("of_any", ASYNC_RUN) else []
-        if self._has("of_workflow", ASYNC_WORKFLOW_RUN) and _of_another_workflow(self.tester.target):
+        is_another = "of_workflow" in _of_workflow(self.tester.target)
+        if is_another and self._has("of_workflow", ASYNC_WORKFLOW_RUN):
             traces.append(self.polled(self.of_workflow))
         if self._has("of_failing", FAILING_ASYNC_RUN):
             traces.append(self.polled(self.of_failing))

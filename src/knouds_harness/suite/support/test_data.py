@@ -58,6 +58,11 @@ class TestData:
         """Return whether the credits suffice for a part of what tests share."""
         return part not in self._unpaid
 
+    def require_paid(self, part: str) -> None:
+        """Skip the test if the credits do not suffice for a part of what tests share."""
+        if not self.is_paid(part):
+            raise Untested(more_credits(self.tester.client.target), "profile")
+
     def call_on_existing(self, operation: Operation) -> Call:
         """Return a valid request to an existing resource, for keys that must be refused."""
         bodies: dict[str, Any] = {
@@ -177,8 +182,7 @@ class TestData:
     @property
     def execution_id(self) -> str:
         key, resource = self.tester.need(ASYNC_RUN)
-        if not self.is_paid(EXECUTION):
-            raise Untested(more_credits(self.tester.client.target), "profile")
+        self.require_paid(EXECUTION)
         return self._shared.get(
             "execution", lambda: self.execution_id_of(self.run(resource, key, is_async=True))
         )

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -10,13 +10,14 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.webhooks import HEADER, Delivery, Receiver, Signature
 from knouds_harness.suite.concurrent_tests import SharedValues, shared_once
 from knouds_harness.suite.recorder import Received
-from knouds_harness.suite.support.execution_traces import SAMPLES, Executions, ExecutionTrace
+from knouds_harness.suite.support.execution_traces import SAMPLES, Executions, ExecutionTrace, Shared
 from knouds_harness.suite.support.workflow_authoring import text_fields
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.address import host_of, is_loopback
-from knouds_harness.targets.needs import MAY_CANCEL, KeyAndResource, webhooks
-from knouds_harness.targets.needs.runs import FAILING_ASYNC_RUN, once
+from knouds_harness.targets.needs import MAY_CANCEL, KeyAndResource, Receiving, webhooks
+from knouds_harness.targets.needs.runs import once
+from knouds_harness.targets.needs.webhooks import mints_webhooks
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Persona, Webhook, Workflow
 from knouds_harness.targets.secrets import Secret
@@ -81,9 +82,35 @@ class EndedExecutions:
     polls: Mapping[str, Exchange]
 
 
-def _open_ones(target: Target) -> list[Workflow | Model]:
-    own = once(webhooks.RECEIVING)(target) if MAY_CANCEL.missing(target) is None else []
-    return [*own, *once(FAILING_ASYNC_RUN)(target)]
+def _may_cancel(target: Target) -> bool:
+    found = webhooks.RECEIVING.find(target)
+    return found is not None and MAY_CANCEL.missing(target) is None and found.reader.holds("execution:cancel")
+
+
+def _before_last(target: Target) -> list[Workflow | Model]:
+    """Return what the key that may receive runs besides the last one: to complete, and to fail."""
+    own, found = once(webhooks.RECEIVING)(target), webhooks.RECEIVING.find(target)
+    if not own or found is None:
+        return []
+    key = replace(found.key, capabilities=_RUN | {_RECEIVE}) if mints_webhooks(target) else found.key
+    failing = webhooks.failing_async_run_of(target, key)
+    completed = own if _may_cancel(target) else []
+    return completed if failing is None else [*completed, failing]
+
+
+def more_submits(target: Target) -> list[Workflow | Model]:
+    """Return what the key that may receive runs until it has as many answers as are timed."""
+    return once(webhooks.RECEIVING)(target) * (SAMPLES - 1 - len(_before_last(target)))
+
+
+def _refusing(target: Target) -> Receiving | None:
+    """Return the key whose first delivery is refused, by preference one with another secret."""
+    return next(iter(webhooks.keys_with_another_secret(target)), webhooks.RECEIVING.find(target))
+
+
+def _refused(target: Target) -> list[Workflow | Model]:
+    found = _refusing(target) if once(webhooks.RECEIVING)(target) else None
+    return [found.resource] if found else []
 
 
 def _bystanders(target: Target) -> list[Workflow | Model]:
@@ -92,12 +119,12 @@ def _bystanders(target: Target) -> list[Workflow | Model]:
     return [each.resource for each in webhooks.runs_without_webhook(target, own)] if own else []
 
 
-SHARED_DELIVERIES: Final[Mapping[str, Callable[[Target], list[Workflow | Model]]]] = {
-    "last_delivered": once(webhooks.RECEIVING),
-    "more_delivered": _open_ones,
-    "refused": once(webhooks.RECEIVING),
-    "not_receiving": once(webhooks.NOT_RECEIVING),
-    "bystanders": _bystanders,
+SHARED_DELIVERIES: Final[Mapping[str, Shared]] = {
+    "last_delivered": lambda target: {"last_delivered": once(webhooks.RECEIVING)(target)},
+    "more_delivered": lambda target: {"more_delivered": _before_last(target)},
+    "refused": lambda target: {"refused": _refused(target)},
+    "not_receiving": lambda target: {"not_receiving": once(webhooks.NOT_RECEIVING)(target)},
+    "bystanders": lambda target: {"bystanders": _bystanders(target)},
 }
 """What is run for the deliveries that tests share, in parts that are paid for apart."""
 
@@ -115,12 +142,13 @@ class DeliveredExecutions:
     @shared_once
     def open_box(self) -> WebhookKey:
         """The mailbox of a key that may receive; every delivery is accepted."""
-        return self._mailbox("/open", receives=True)
+        return self._mailbox("/open", self.tester.need(webhooks.RECEIVING))
 
     @shared_once
     def refusing_box(self) -> WebhookKey:
         """The mailbox of a key that may receive; the first delivery of each execution is refused."""
-        box = self._mailbox("/refusing", receives=True, is_other=True)
+        found = self.tester.need(webhooks.RECEIVING)
+        box = self._mailbox("/refusing", _refusing(self.tester.target) or found)
         self.receiver.refuse_first(
             lambda delivery: (
                 delivery.path == box.path
@@ -134,7 +162,7 @@ class DeliveredExecutions:
     @shared_once
     def closed_box(self) -> WebhookKey:
         """The mailbox of a key that has a webhook but may not receive."""
-        return self._mailbox("/closed", receives=False)
+        return self._mailbox("/closed", self.tester.need(webhooks.NOT_RECEIVING))
 
     @property
     def _taking_boxes(self) -> list[WebhookKey]:
@@ -149,22 +177,19 @@ class DeliveredExecutions:
         arrived, any wrong delivery of theirs has arrived too. Of the others, some may not be paid for.
         """
         target, box, refusing = self.tester.target, self.open_box, self.refusing_box
+        self.executions.test_data.require_paid("last_delivered")
         is_paid, to_end = self.executions.test_data.is_paid, self.executions.to_end
-        may_cancel = MAY_CANCEL.missing(target) is None and box.own.key.holds("execution:cancel")
         closed = self._taking_boxes[1:] if is_paid("not_receiving") else ()
         not_receiving = [self._submit(each) for each in closed]
         others = webhooks.runs_without_webhook(target, box.own) if is_paid("bystanders") else ()
         bystanders = [self.executions.submit(each) for each in others]
-        received = []
-        if is_paid("more_delivered"):
-            failing = webhooks.failing_async_run_of(target, box.persona)
-            received += [self._submit(box)] if may_cancel else []
-            received += [self._submit(box, failing)] if failing is not None else []
+        before_last = _before_last(target) if is_paid("more_delivered") else ()
+        received = [self._submit(box, each) for each in before_last]
         refused = [self._submit(refusing)] if is_paid("refused") else []
         polls = self._polls_at_delivery(received)
         not_receiving, bystanders = [*map(to_end, not_receiving)], [*map(to_end, bystanders)]
         last = self._submit(box)
-        received.append(self.executions.cancelled(last) if may_cancel else last)
+        received.append(self.executions.cancelled(last) if _may_cancel(target) else last)
         polls |= self._polls_at_delivery(received[-1:])
         return EndedExecutions(
             received=[*map(to_end, received)],
@@ -285,16 +310,12 @@ class DeliveredExecutions:
         mailbox.execution_ids.add(trace.execution_id)
         return trace
 
-    def _mailbox(self, path: str, *, receives: bool, is_other: bool = False) -> WebhookKey:
-        target = self.tester.target
-        found = self.tester.need(webhooks.RECEIVING if receives else webhooks.NOT_RECEIVING)
-        if is_other:
-            found = next(iter(webhooks.keys_with_another_secret(target)), found)
+    def _mailbox(self, path: str, found: Receiving) -> WebhookKey:
         key, resource, reader = found
         own = KeyAndResource(reader, resource)
-        if webhooks.mints_webhooks(target):
-            return self._minted_mailbox(path, own, _RUN | {_RECEIVE} if receives else _RUN)
-        webhook = target.webhook_of(key)
+        if mints_webhooks(self.tester.target):
+            return self._minted_mailbox(path, own, _RUN if path == "/closed" else _RUN | {_RECEIVE})
+        webhook = self.tester.target.webhook_of(key)
         assert webhook is not None  # noqa: S101 - for the type checker: the needs ask for it
         return WebhookKey(path=None, webhook=webhook, persona=key, own=own)
 

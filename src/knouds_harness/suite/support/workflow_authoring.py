@@ -81,7 +81,11 @@ def attempts(tester: Tester, intruder: Persona, slug: str) -> Iterator[Exchange]
 
 def known_graph(tester: Tester) -> dict[str, JSON]:
     """Return nodes, edges and viewport that the target accepts: those of a workflow of the profile."""
-    reader, workflow = tester.need(OWN_WORKFLOW)
+    return graph_of(tester, *tester.need(OWN_WORKFLOW))
+
+
+def graph_of(tester: Tester, reader: Persona, workflow: Workflow) -> dict[str, JSON]:
+    """Return nodes, edges and viewport of one workflow."""
     members = read(tester, reader, workflow.slug).members
     if not all(member in members for member in GRAPH_MEMBERS):
         raise Untested("a workflow whose nodes can be read")

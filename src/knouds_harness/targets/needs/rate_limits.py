@@ -1,7 +1,7 @@
 """Needs for keys of accounts with a rate limit, and for filling their windows."""
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from knouds_harness.targets.needs import MAY_RUN, MAY_WRITE, KeyAndResource, Need, TwoKeys
 from knouds_harness.targets.needs.keys import AUTHOR_WHO_RUNS, PRO_MODEL_KEY, people, usable_keys
@@ -100,6 +100,14 @@ TWO_BUSINESS_ACCOUNTS: Need[TwoKeys] = Need(
 )
 
 
+BESIDE_FILLABLE: Need[Persona] = Need(
+    says=LIMITED_KEY_AND_STRANGER.says,
+    fitting=lambda target: (
+        pair.second
+        for pair in LIMITED_KEY_AND_STRANGER.fitting(target)
+        if (found := FILLABLE_WINDOW.find(target)) and pair.second.user != found.user
+    ),
+)
 PRO_MODEL_KEY_BESIDE: Need[Persona] = Need(
     says="a key of the same pro account that holds model:run",
     fitting=lambda target: (
@@ -124,11 +132,17 @@ FREE_RUNNER: Need[Persona] = Need(
 )
 
 
-def limited_runs(times: int, need: Need[Persona] = LIMITED_KEY) -> Callable[[Target], list[Workflow]]:
-    """Return a function for the paid runs of a limited account: ``times``, or none if a free run will do."""
+def limited_runs(
+    times: int, need: Need[Any] = LIMITED_KEY, *, whose: str = ""
+) -> Callable[[Target], list[Workflow]]:
+    """Return a function for the paid runs of a limited account: ``times``, or none if a free run will do.
+
+    ``whose`` names the key's attribute in what meets the need, if that is more than a key.
+    """
 
     def runs(target: Target) -> list[Workflow]:
-        key = need.find(target)
+        found = need.find(target)
+        key: Persona | None = getattr(found, whose) if found and whose else found
         if key is None or free_workflow(target, key) or may_make_workflows(target, key):
             return []
         workflow = own_workflow_run(target, key)

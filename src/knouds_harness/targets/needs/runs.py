@@ -171,7 +171,7 @@ def _runs_on_last_credits(target: Target) -> Iterator[KeyAndResource[Workflow | 
         if isinstance(key.credits, str) or key.role == "admin":
             continue
         for resource in affordable(target, key, resources_of(target, models_first=True)):
-            if is_paid(resource) and (resource.cost_credits or 0) <= key.credits:
+            if is_runnable(resource) and 0 < (resource.cost_credits or 0) <= key.credits:
                 yield KeyAndResource(key, resource)
 
 
