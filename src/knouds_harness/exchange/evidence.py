@@ -40,6 +40,7 @@ _LONG_BYTES = 10_000
 _LONGEST_WAIT_S = 65
 _OF_GATEWAYS = frozenset({403, 407, 408, 413, 414, 421, 429, 431, 494, 502, 503, 504, *range(520, 531)})
 """Statuses with which what stands in between answers by itself; those of an API have the envelope."""
+_WITHOUT_SERVER = frozenset({502, 503, 504})
 _OF_METHODS = frozenset({405, 501})
 """The same for methods that no operation has."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -277,6 +278,11 @@ class Exchange:
             is_bare = "json" not in (self.header("content-type") or "json").lower()
         statuses = _OF_GATEWAYS if self.request.operation_id else _OF_GATEWAYS | _OF_METHODS
         return self.status in statuses and is_bare and not self.is_delivery
+
+    @property
+    def is_from_gateway(self) -> bool:
+        """Whether a gateway answered that it has no server just now."""
+        return self.status in _WITHOUT_SERVER and self.is_from_outside
 
     @property
     def is_success(self) -> bool:

@@ -1,5 +1,7 @@
 """Find out whether a target answers at all, before anything else is sent to it."""
 
+import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -9,6 +11,8 @@ from knouds_harness.exchange.evidence import Exchange, Request
 
 _WHOAMI: Final = Request(method="GET", path="/api/whoami", operation_id="getWhoami")
 """Refused with 401 wherever the API is: it has no key."""
+_MOST_RETRIES: Final = 5
+_PAUSE_S: Final = 1.0
 
 
 def health_request() -> Request:
@@ -16,9 +20,18 @@ def health_request() -> Request:
     return Request(method="GET", path="/api/health", operation_id="getHealth")
 
 
-def first_contact(client: Client, *, address: str | None = None) -> Exchange:
-    """Request the target's health, to find out whether a usable server answers."""
+def first_contact(
+    client: Client, *, address: str | None = None, wait: Callable[[float], object] = time.sleep
+) -> Exchange:
+    """Request the target's health, to find out whether a usable server answers.
+
+    A gateway that has no server may have one some seconds later.
+    """
     exchange = client.send(health_request())
+    for _ in range(_MOST_RETRIES):
+        if exchange.is_from_gateway:
+            wait(_PAUSE_S)
+            exchange = client.send(health_request())
     where, address = client.target.base_url, address or f"base_url in {client.target.place}"
     proxy = client.target.http.via
     failure = exchange.failure
@@ -30,6 +43,11 @@ def first_contact(client: Client, *, address: str | None = None) -> Exchange:
         raise TargetUnreachable(
             f"{where}: answers {exchange.status} with a redirect to {exchange.header('location')}\n"
             f"  Redirects are never followed: write the final address as {address}."
+        )
+    if exchange.is_from_gateway:
+        raise TargetUnreachable(
+            f"{where}: answers {exchange.status}: a gateway answers without its server\n"
+            f"  Check that the server behind it runs, and {address}."
         )
     content_type = exchange.header("content-type") or ""
     if "html" in content_type.lower() or exchange.body.lstrip()[:1] == b"<":

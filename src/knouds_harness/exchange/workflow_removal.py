@@ -16,7 +16,7 @@ from knouds_harness.printable import printable
 from knouds_harness.targets.resources import Persona
 
 MOST_WAIT_S: Final = 300.0
-_MOST_BUSY: Final = 3
+_MOST_BUSY: Final = 6
 _BUSY_WAIT_S: Final = 0.5
 """In total, for a target that throttles."""
 _MOST_SHOWN: Final = 100
@@ -188,7 +188,8 @@ class WorkflowRemoval:
         except HarnessError as error:
             return None, str(error).replace("\n ", "")
         why = f"{what} was answered {exchange.status}" if exchange.status else f"{what}: {exchange.failure}"
-        self._failures_in_a_row = 0 if exchange.status else self._failures_in_a_row + 1
+        is_failure = not exchange.status or exchange.is_from_gateway
+        self._failures_in_a_row = self._failures_in_a_row + 1 if is_failure else 0
         if exchange.status == HTTPStatus.TOO_MANY_REQUESTS:
             self._given_up[place] = why
         elif self._failures_in_a_row >= _MOST_FAILURES_IN_A_ROW:
@@ -198,14 +199,14 @@ class WorkflowRemoval:
     def _sent_in_time(self, operation_id: str, persona: Persona, slug: str | None, what: str) -> Exchange:
         """Send an operation; after a 429, send again when the target says, while there is time.
 
-        After a 503 too, three times: a balancer answers so if there is too much at once.
+        After a gateway's 502, 503 or 504 too, some times: it may have no server just then. What is deleted is
+        proven to be ours, so it does not matter whether the server had got the request.
         """
         busy = 0
         while True:
             waits = self._waits
             exchange = self.send(operation_id, persona, slug)
-            is_busy = exchange.status == HTTPStatus.SERVICE_UNAVAILABLE
-            if is_busy and busy < _MOST_BUSY and not self._is_over.is_set():
+            if exchange.is_from_gateway and busy < _MOST_BUSY and not self._is_over.is_set():
                 busy += 1
                 self._pause(_BUSY_WAIT_S)
                 continue

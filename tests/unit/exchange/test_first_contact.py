@@ -16,9 +16,12 @@ from knouds_harness.exchange.first_contact import first_contact
             ),
             "answers 200 with HTML instead of JSON",
         ),
-        (
-            httpx.Response(502, content=b"  <html><h1>502 Bad Gateway"),
-            "answers 502 with HTML instead of JSON",
+        *(
+            (
+                httpx.Response(status, content=b"  <html><h1>Bad Gateway"),
+                f"answers {status}: a gateway answers without its server",
+            )
+            for status in (502, 503, 504)
         ),
         (
             httpx.Response(302, headers={"location": "https://login.example"}),
@@ -28,4 +31,14 @@ from knouds_harness.exchange.first_contact import first_contact
 )
 def test_first_contact_recognises_other_servers(client_answering, answer: httpx.Response, says: str):
     with pytest.raises(TargetUnreachable, match=says):
-        first_contact(client_answering(answer))
+        first_contact(client_answering(answer), wait=lambda _: None)
+
+
+def test_gateway_that_has_its_server_again_is_no_obstacle(client_answering):
+    answers = [httpx.Response(502, text="<h1>"), httpx.Response(503), httpx.Response(200, json={"ok": True})]
+    waited: list[float] = []
+
+    contact = first_contact(client_answering(lambda _: answers.pop(0)), wait=waited.append)
+
+    assert contact.status == 200
+    assert len(waited) == 2
