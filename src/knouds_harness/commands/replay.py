@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.runs.findings import Finding
     from knouds_harness.runs.record import RunRecord
+    from knouds_harness.suite.replayer import Replayer
 
 
 @click.command()
@@ -45,7 +47,6 @@ def replay_findings(
     The exit code is about those that fail the run, or the one that was named.
     """
     from knouds_harness.command_output import CommandConsole
-    from knouds_harness.runs.findings import LEFT_BEHIND
     from knouds_harness.runs.record import read_run
     from knouds_harness.runs.writer import FINDINGS_FILE
     from knouds_harness.suite.replay_judgement import ReplayStatus
@@ -65,8 +66,10 @@ def replay_findings(
             options=options,
             show=CommandConsole(stderr=True).say,
         )
+        if (may_cost := replayer.left_credits) and replayer.target_name != SANDBOX:
+            replayer.show(f"May cost up to {may_cost:,.10g} credits, as the run: paid runs are paid again.")
         try:
-            with replayer.resources:
+            with closing(replayer):
                 for replayed in replayer.replay_all(findings):
                     counts[replayed.status] += 1
                     if mark is not None or record.fails(replayed.finding):
@@ -76,11 +79,8 @@ def replay_findings(
                     console.say(printable(line, keep=""))
         finally:  # also after Ctrl-C
             left = replayer.left
-            for run in replayer.runs:
-                console.say(f"What its tests sent: {run}")
-            if left:
-                tries_again = f"knouds-harness cleanup {folder} tries again"
-                console.say(f"{LEFT_BEHIND} ({tries_again}): {'; '.join(left)}")
+            for line in _lines_of_what_was_sent(replayer):
+                console.say(line)
     verb = "stands" if counts[ReplayStatus.STANDS] == 1 else "stand"
     unseen = f"{counts[ReplayStatus.UNSEEN]} not seen, " if counts[ReplayStatus.UNSEEN] else ""
     console.say(
@@ -96,6 +96,18 @@ def replay_findings(
         return ExitCode.BREACH
     is_open = damaged or not deciding.isdisjoint({ReplayStatus.OPEN, ReplayStatus.UNSEEN})
     return ExitCode.USAGE if is_open else ExitCode.KEPT
+
+
+def _lines_of_what_was_sent(replayer: Replayer) -> Iterator[str]:
+    from knouds_harness.runs.findings import LEFT_BEHIND
+
+    if replayer.charged_credits:
+        yield f"charged {counted(replayer.charged_credits, 'credit')}"
+    for run in replayer.runs:
+        yield f"What its tests sent: {run}"
+    if replayer.left:
+        tries_again = f"knouds-harness cleanup {replayer.record.folder} tries again"
+        yield f"{LEFT_BEHIND} ({tries_again}): {'; '.join(replayer.left)}"
 
 
 def _target_name(record: RunRecord) -> str:

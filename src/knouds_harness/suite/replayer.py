@@ -73,6 +73,7 @@ class Replayer:
         show: Is told what is being done, in a line.
         left: What could not be deleted on the target.
         runs: Folders of the repeated tests' runs.
+        charged_credits: What was charged by all that has ended.
     """
 
     record: RunRecord
@@ -82,11 +83,26 @@ class Replayer:
     show: Callable[[str], None] = lambda _: None
     left: tuple[str, ...] = ()
     runs: list[Path] = field(default_factory=list)
+    charged_credits: float = 0.0
     _client: Client | None = None
     _personas: Mapping[str, Persona] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._made = frozenset(_names_made(self.record))
+
+    def close(self) -> None:
+        """End the connection to the target, or the sandbox."""
+        if self._client is not None:
+            self.charged_credits += self._client.guard.budget.spent_credits
+        self._client = None
+        self.resources.close()
+
+    @property
+    def left_credits(self) -> float | None:
+        """What is left of the credits that the run was allowed; None if it was one of recorded traffic."""
+        if self.record.kind == "verify":
+            return None
+        return max(0.0, self.record.setup.target.limits.credits - self.charged_credits)
 
     def replay_all(self, findings: Sequence[Finding]) -> Iterator[Replayed]:
         """Send the request of each finding again; if that does not tell, run the test that showed it."""
@@ -104,8 +120,7 @@ class Replayer:
             yield from self._by_their_tests(unsettled)
 
     def _by_their_tests(self, unsettled: Sequence[Replayed]) -> Iterator[Replayed]:
-        self._client = None
-        self.resources.close()  # the target may admit only one client at a time
+        self.close()  # the target may admit only one client at a time
         for number in range(1, _MOST_TRIES + 1):
             tests = {each.finding.test for each in unsettled}
             words = f"running {counted(len(tests), 'test')} again for {counted(len(unsettled), 'finding')}"
@@ -120,7 +135,12 @@ class Replayer:
 
     def _repeated(self, tests: Collection[str]) -> RepeatedTests:
         setup = self.record.setup
-        options = {"target": self.target_name, "seed": setup.seed, "examples": setup.examples}
+        options = {
+            "target": self.target_name,
+            "seed": setup.seed,
+            "examples": setup.examples,
+            "credits": self.left_credits,
+        }
         if self.target_name == SANDBOX:
             options |= self.options.of_sandbox(self.record.setup)
         repeated = RepeatedTests.repeat(
@@ -132,6 +152,7 @@ class Replayer:
         )
         if repeated.run is not None and repeated.run.is_begun:
             self.runs.append(repeated.run.recorder.writer.folder)
+            self.charged_credits += repeated.run.client.guard.budget.spent_credits
         self.left += tuple(repeated.left)
         if repeated.was_interrupted:
             raise KeyboardInterrupt
@@ -205,6 +226,7 @@ class Replayer:
         if self._client is None:
             options = self.options.of_sandbox(self.record.setup) if self.target_name == SANDBOX else {}
             target = self.resources.enter_context(open_target(self.target_name, **options))
+            target = target.spending(self.left_credits)
             guard = Guard(target, yes_production=self.options.yes_production)
             self._client = self.resources.enter_context(
                 Client(target=target, guard=guard, created=self._created_on(target))
@@ -235,8 +257,7 @@ class Replayer:
 
     def _undo(self, client: Client) -> None:
         if self.target_name == SANDBOX:
-            self._client = None
-            self.resources.close()  # the next finding gets a fresh one
+            self.close()  # the next finding gets a fresh one
             return
         removed = client.remove_left()
         self.left = removed.left

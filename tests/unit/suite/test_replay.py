@@ -1,7 +1,7 @@
 """Findings are sent again as they were, or the result says why they cannot be."""
 
 import re
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -389,25 +389,44 @@ def test_findings_that_cannot_be_read_are_not_gone(tmp_path, replayed_all):
     assert "findings.jsonl, line 1 is cut short or damaged" in output
 
 
+def paid_run(cost_credits):
+    """Return a target with a workflow at a price, and a run of it."""
+    portrait = Workflow(slug="portrait", owner="ada", cost_credits=cost_credits)
+    limits = Limits(credits=50, allow=frozenset(Action))
+    path, body = "/api/workflows/portrait/run", b'{"inputs": {}}'
+    run = replace(WHOAMI, method="POST", path=path, operation_id="runWorkflow", body=body)
+    return replace(TARGET, limits=limits, workflows={"portrait": portrait}), run
+
+
+def allowing(record, allowed_credits):
+    """Return the record of a run that was allowed to spend so much."""
+    limits = replace(record.setup.target.limits, credits=allowed_credits)
+    return replace(record, setup=replace(record.setup, target=replace(record.setup.target, limits=limits)))
+
+
 def test_replay_that_is_charged_more_than_the_limit_ends_with_that(tmp_path, serve):
     """Also if it is the last finding, and gone."""
-    portrait = Workflow(slug="portrait", owner="ada", cost_credits=8)
-    target = replace(
-        TARGET, limits=Limits(credits=50, allow=frozenset(Action)), workflows={"portrait": portrait}
-    )
-    run = replace(
-        WHOAMI,
-        method="POST",
-        path="/api/workflows/portrait/run",
-        operation_id="runWorkflow",
-        body=b'{"inputs": {}}',
-    )
+    target, run = paid_run(8)
     record, finding = finding_of(tmp_path, edit=lambda shown: replace(shown, request=run))
     serve(httpx.Response(200, json={"success": True, "cost": 64, "ms": 1, "result": {"text": "a"}}), target)
-    replayer = Replayer(record=record, target_name="mine")
+    replayer = Replayer(record=allowing(record, 50), target_name="mine")
 
     with replayer.resources, pytest.raises(GuardStop, match="64"):
         list(replayer.replay_all([finding]))
+
+
+@pytest.mark.parametrize(("allowed_credits", "charged"), [(8, 8), (7, 0)])
+def test_replay_spends_no_more_than_the_run_was_allowed(tmp_path, serve, allowed_credits, charged):
+    target, run = paid_run(8)
+    record, finding = finding_of(tmp_path, edit=lambda shown: replace(shown, request=run))
+    sent = serve(httpx.Response(200, json={"success": True, "cost": 8, "ms": 1, "result": {}}), target)
+    replayer = Replayer(record=allowing(record, allowed_credits), target_name="mine")
+
+    with closing(replayer):
+        list(replayer.replay_all([finding]))
+
+    assert replayer.charged_credits == charged
+    assert len(sent) == (2 if charged else 1)
 
 
 def test_findings_that_fail_no_run_are_replayed_on_request(tmp_path, replayed_all):
