@@ -90,7 +90,7 @@ def compare(*, runs: tuple[str, ...], baselines_folder: Path, runs_folder: Path,
       knouds-harness compare --repeat 5 --scenario reads -- --rate 200
     """
     from knouds_harness.measures.objectives import parse_objectives
-    from knouds_harness.reporting.comparison.sides import keep, read_side, refuse_cut_short
+    from knouds_harness.reporting.comparison.sides import keep, read_side, refuse_unfit
 
     options = options_from(CompareOptions, asked)
     added = parse_objectives(options.objective)
@@ -109,8 +109,7 @@ def compare(*, runs: tuple[str, ...], baselines_folder: Path, runs_folder: Path,
         before, after = _run_in_turn(options, arguments=runs, runs_folder=runs_folder)
     side = read_side(after, baselines=baselines_folder)
     if options.keep is not None:
-        if not options.allow_short:
-            refuse_cut_short(after)
+        refuse_unfit(after, allow_short=options.allow_short)
         path = keep(options.keep, side, baselines=baselines_folder)
         click.echo(f"kept {counted(len(side.runs), 'run')} as {path}")
         return

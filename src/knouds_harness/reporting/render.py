@@ -124,9 +124,10 @@ def _rendered(record: RunRecord, name: str, text: str) -> Path:
     try:
         replace_file(record.folder, name, text.encode(errors="backslashreplace"))
     except OSError as error:
+        state = "is complete" if record.outcome.is_complete and not record.gaps else "was cut off"
         raise RunRecordError(
             f"{path}: cannot be written: {error.strerror}\n"
-            "  The run record itself is complete; make room, or copy the folder elsewhere, and run the "
+            f"  The run record itself {state}; make room, or copy the folder elsewhere, and run the "
             "report command again."
         ) from error
     return path

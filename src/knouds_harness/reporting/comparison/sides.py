@@ -85,14 +85,20 @@ def not_of_one_kind(*, load: str, check: str) -> UsageError:
     )
 
 
-def refuse_cut_short(places: Sequence[Path]) -> None:
+def refuse_unfit(places: Sequence[Path], *, allow_short: bool) -> None:
     """Refuse runs that tested less than they were to: nothing that they lack would be missed later.
 
     Raises:
-        UsageError: One of the runs was cut short.
+        UsageError: A check has no verdict, or was cut short and is not allowed to be.
     """
-    for place in places:
-        if place.is_dir() and read_run(place).is_cut_short:
+    for record in map(read_run, filter(Path.is_dir, places)):
+        place = record.folder
+        if record.kind == "check" and not record.outcome.is_complete:
+            raise UsageError(
+                f"{place}: the check has no verdict ({record.outcome}), so it cannot be a baseline\n"
+                "  Run it again."
+            )
+        if record.is_cut_short and not allow_short:
             raise UsageError(
                 f"{place}: the check was cut short, so it cannot be a baseline\n"
                 "  Run it again with more credits, or pass --allow-short."

@@ -23,6 +23,7 @@ from knouds_harness.reporting.comparison.sides import (
     keep,
     read_change,
     read_side,
+    refuse_unfit,
     set_baseline,
 )
 from knouds_harness.reporting.render import annotations_of, render_all, workflow_command
@@ -48,6 +49,14 @@ def against(baselines):
     """Set the kept summary as the baseline of a run."""
     side = read_side([baselines / "staging-check.json"], baselines=baselines)
     return lambda run: set_baseline(run, side)
+
+
+def test_check_without_a_verdict_is_no_baseline(tmp_path):
+    """Whether or not it may be cut short; a broken one may be."""
+    refuse_unfit([broken(tmp_path / "broken")], allow_short=False)
+
+    with pytest.raises(UsageError, match=r"no verdict \(interrupted"):
+        refuse_unfit([interrupted(tmp_path / "interrupted")], allow_short=True)
 
 
 def made(folder, day, make):
