@@ -16,6 +16,7 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.creation_record import LEDGER_FILE, Ledger, append
 from knouds_harness.exchange.recordings.recording import read_recordings
 from knouds_harness.runs.record import read_run
+from knouds_harness.runs.writer import RESERVE_FILE
 from knouds_sandbox.serving import running_sandbox
 
 ACCOUNTS = ("full", "business", "pro", "stranger", "admin", "granted", "ines", "otto")
@@ -190,12 +191,15 @@ def test_cleanup_deletes_what_a_killed_run_left(sandbox, profile_of, tmp_path, c
         process.kill()
     left = of_harness(sandbox)
 
+    reserved = list(tmp_path.rglob(RESERVE_FILE))
     planned = run(tmp_path, "cleanup", "--dry-run")
     assert left
+    assert reserved
     assert of_harness(sandbox) == left
     assert all(slug in planned[1] for slug in left)
 
     assert run(tmp_path, "cleanup")[0] == ExitCode.KEPT
+    assert not [each for each in reserved if each.exists()]
     assert workflows_of(sandbox) == before
     assert run(tmp_path, "cleanup") == (ExitCode.KEPT, "Nothing to do: no run has left a workflow behind.\n")
 

@@ -84,6 +84,7 @@ def _clean(path: Path, options: CleanupOptions, *, is_named: bool) -> ExitCode |
     from knouds_harness.exchange.creation_record import CreationRecord, Ledger, read_ledger
     from knouds_harness.exchange.user_state import is_running
     from knouds_harness.locations import SANDBOX
+    from knouds_harness.runs.writer import RESERVE_FILE
 
     run = path.parent
     content = read_ledger(path, is_trusted=options.trust is not None)
@@ -101,6 +102,8 @@ def _clean(path: Path, options: CleanupOptions, *, is_named: bool) -> ExitCode |
         )
         return ExitCode.BREACH
     ledger = Ledger() if options.dry_run else content.ledger()
+    if not options.dry_run:
+        (run / RESERVE_FILE).unlink(missing_ok=True)
     if header.get("target") == SANDBOX and options.target is None:
         click.echo(f"{run}: the sandbox of this run has ended, and its workflows are gone with it.")
         CreationRecord.of_events(content.events, ledger).finish(left=0)

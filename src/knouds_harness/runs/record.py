@@ -87,6 +87,8 @@ def read_run(folder: Path) -> RunRecord:
     known = vars(stored)
     if stored.outcome is RunOutcome.RUNNING:
         note = stored.note or "The run did not say how it ended: it was killed, or still runs."
+        if any(folder.glob("created*.jsonl")):
+            note += f"\nIf it was killed, knouds-harness cleanup {folder} deletes what it created."
         known = known | {"outcome": RunOutcome.INTERRUPTED, "note": note}
     return RunRecord(**known, folder=folder, findings=tuple(findings), gaps=tuple(gaps), load=load)
 

@@ -1,6 +1,7 @@
 """One conformance run: opens the target, starts the record, and closes everything at its end."""
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,7 @@ from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check
 from knouds_harness.judging.user_checks import UserChecks
 from knouds_harness.locations import recordings_path
-from knouds_harness.printable import printable
+from knouds_harness.printable import first_few, printable
 from knouds_harness.runs.findings import LEFT_BEHIND
 from knouds_harness.runs.run_file import RunSetup, run_setup
 from knouds_harness.runs.unsettled import note_usage, settle_earlier
@@ -49,6 +50,7 @@ from knouds_harness.targets.needs.webhooks import mints_webhooks
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Persona, Waiver
 
+_MOST_NAMED: Final = 10
 _DISTANT_MS: Final = 5.0
 """Time from connecting to the first response; below this, threads cost more than they save."""
 
@@ -266,7 +268,13 @@ class ConformanceRun:
         left = self.client.remove_left(most_wait_s=0 if is_urgent else MOST_WAIT_S).left
         if left:
             command = f"knouds-harness cleanup {self.recorder.writer.folder}"
-            self.left = (f"{LEFT_BEHIND} ({command} tries again):", *(f"  {each}" for each in left))
+            slugs_by_reason: dict[str, list[str]] = defaultdict(list)
+            for slug, _, reason in (each.partition(": ") for each in left):
+                slugs_by_reason[reason].append(slug)
+            lines = (
+                f"  {first_few(slugs, _MOST_NAMED)}: {reason}" for reason, slugs in slugs_by_reason.items()
+            )
+            self.left = (f"{LEFT_BEHIND} ({command} tries again):", *lines)
 
     def _note_endless(self) -> None:
         keys, all_keys = self.tester.endless.personas, self.client.personas.values()

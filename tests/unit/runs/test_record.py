@@ -99,3 +99,13 @@ def test_har_file_of_something_else_is_not_evidence(folder, content):
     record = read_run(folder)
     assert record.exchange_by_id == {}
     assert record.missing_exchanges == record.counts.exchanges
+
+
+def test_run_that_was_killed_says_how_to_clean_up(tmp_path):
+    killed = tmp_path / "killed"
+    with start(tmp_path) as writer:
+        shutil.copytree(writer.folder, killed)
+    assert "cleanup" not in read_run(killed).note
+    (killed / "created.jsonl").touch()
+
+    assert f"knouds-harness cleanup {killed} deletes what it created" in read_run(killed).note
