@@ -151,8 +151,9 @@ class Replayer:
             runs_folder=self.record.folder.absolute(),
         )
         if repeated.run is not None and repeated.run.is_begun:
-            self.runs.append(repeated.run.recorder.writer.folder)
-            self.charged_credits += repeated.run.client.guard.budget.spent_credits
+            writer = repeated.run.recorder.writer
+            self.runs.append(writer.folder)
+            self.charged_credits += writer.cost_credits
         self.left += tuple(repeated.left)
         if repeated.was_interrupted:
             raise KeyboardInterrupt
