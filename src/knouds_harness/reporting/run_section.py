@@ -80,7 +80,9 @@ def cost_words(cost_credits: float, usage: UsageShown | None) -> str:
         words += f", at most {unread:,.10g} more of {', '.join(usage.unread)}"
     elif unread:
         words = f"charged {counted(shown, 'credit')} by usage, {cost_credits:,.10g} by the answers"
-    return words if cost_credits or shown else ""
+    if usage.given_back_credits:
+        words += f"; {usage.given_back_credits:,.10g} more were reserved, and given back"
+    return words if cost_credits or shown or usage.given_back_credits else ""
 
 
 def command_again(record: RunRecord) -> str:

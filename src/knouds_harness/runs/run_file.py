@@ -252,12 +252,14 @@ class UsageShown:
 
     Attributes:
         credits: The charges of the accounts whose usage can be read; None if there was none.
+        given_back_credits: What was reserved besides, and not charged.
         unread: Accounts that sent runs, and whose usage cannot be read.
         is_settled: Whether it was read late enough after the last run: ``limits.settle_s``.
         is_most: Whether it shows more runs than were sent.
     """
 
     credits: float | None = None
+    given_back_credits: float = 0.0
     unread: tuple[str, ...] = ()
     is_settled: bool = True
     is_most: bool = False

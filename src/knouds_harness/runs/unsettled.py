@@ -86,6 +86,7 @@ def note_usage(
     """
     writer.usage = UsageShown(
         credits=shown.credits,
+        given_back_credits=writer.budget.given_back_credits if writer.budget else 0.0,
         unread=tuple(sorted(shown.unread)),
         is_settled=shown.is_settled,
         is_most=runs is not None and shown.rows > runs,

@@ -50,7 +50,7 @@ class Budget:
         self._limit = self._left = _parts(limit_credits)
         self._spent = 0
         self._overcharge: str | None = None
-        self._told = self._untold_runs = 0
+        self._reserved = self._told = self._untold_runs = 0
         self._spent_by: defaultdict[str | None, int] = defaultdict(int)
         self._unproven_by: defaultdict[str | None, int] = defaultdict(int)
         self._unread = self._doubted = self._doubts = 0
@@ -65,6 +65,11 @@ class Budget:
     @property
     def spent_credits(self) -> float:
         return self._spent / _PARTS
+
+    @property
+    def given_back_credits(self) -> float:
+        """The credits that were reserved for runs that have ended, and not spent."""
+        return max(0, self._reserved - self._spent) / _PARTS
 
     @property
     def left_credits(self) -> float:
@@ -124,6 +129,7 @@ class Budget:
                 self._told += spent
             elif reserved:
                 self._untold_runs += 1
+            self._reserved += reserved
             self._spent += spent
             self._spent_by[account] += spent
             if spent < reserved:

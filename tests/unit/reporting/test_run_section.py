@@ -38,7 +38,11 @@ def test_command_to_repeat_a_run_has_its_seed(record_of, typed, again):
     ("cost_credits", "usage", "words"),
     [
         (1.0, None, "at most 1 credit"),
-        (0.0, UsageShown(credits=1.0), "charged 1 credit (usage)"),
+        (
+            0.0,
+            UsageShown(credits=1.0, given_back_credits=9.0),
+            "charged 1 credit (usage); 9 more were reserved, and given back",
+        ),
         (
             776.0,
             UsageShown(credits=761.0, is_settled=False),

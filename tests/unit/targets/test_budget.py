@@ -103,7 +103,7 @@ def test_settled_usage_gives_back_what_was_counted_untold():
     assert budget.spent_credits == 36
     budget.note_usage(16, settled_rows=2)
 
-    assert budget.spent_credits == 16
+    assert (budget.spent_credits, budget.given_back_credits) == (16, 22)
     budget.note_usage(2, settled_rows=2)
     assert budget.spent_credits == 6
 
