@@ -100,7 +100,9 @@ def test_any_body_survives_the_shell(body: bytes):
 
 @settings(max_examples=25)
 @given(
-    value=st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=30).map(str.strip)
+    value=st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=30)
+    .map(str.strip)
+    .filter(lambda value: "knouds_live_" not in value.lower())  # with the key, it would be another key
 )
 @example(value='it\'s $HOME `id` "x" \\ !')
 def test_any_header_survives_the_shell(value: str):
