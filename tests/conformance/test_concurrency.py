@@ -13,11 +13,11 @@ from knouds_harness.judging.checks import (
     envelopes,
     runs,
     schemas,
+    usage,
     webhooks,
     workflows,
 )
 from knouds_harness.judging.checks.concurrency import created_slug
-from knouds_harness.judging.checks.usage import pages
 from knouds_harness.suite.support.usage_rows import await_rows, row_of_request
 from knouds_harness.suite.support.workflow_authoring import read, text_fields, to_workflow
 from knouds_harness.suite.untested import Untested
@@ -273,7 +273,7 @@ def test_runs_of_a_key_on_its_last_credits(tester, test_data):
 
 
 @pytest.mark.needs(TWO_ACCOUNTS)
-@pytest.mark.proves(pages.own_user, authentication.whoami_owner, workflows.listed)
+@pytest.mark.proves(usage.own_user, authentication.whoami_owner, workflows.listed)
 def test_each_key_gets_its_own_answers(tester, test_data):
     """Keys of several accounts that ask at once are each told of their own account."""
     readers_last = sorted(active_keys(tester.target), key=lambda key: key.holds("workflow:read"))
@@ -295,7 +295,7 @@ def test_each_key_gets_its_own_answers(tester, test_data):
             told = {"tier": key.tier, "role": key.role, "user": key.user, "others": known}
             tester.judge(authentication.whoami_owner, exchange, **told)
         elif operation_id == "listUsage" and key.user in known:
-            tester.judge(pages.own_user, exchange, user_id=known[key.user])
+            tester.judge(usage.own_user, exchange, user_id=known[key.user])
         elif operation_id == "listWorkflows":
             tester.judge(workflows.listed, exchange, **listed_of(tester.target, key.user))
 

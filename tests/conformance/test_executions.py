@@ -5,9 +5,8 @@ from functools import partial
 import pytest
 
 from knouds_harness.exchange.evidence import Call, body_of, status_in, statuses_in
-from knouds_harness.judging.checks import envelopes, schemas
+from knouds_harness.judging.checks import envelopes, schemas, usage
 from knouds_harness.judging.checks import executions as checks
-from knouds_harness.judging.checks.usage import run_rows
 from knouds_harness.suite.support.execution_traces import is_cancel
 from knouds_harness.suite.support.usage_rows import (
     await_rows,
@@ -218,7 +217,7 @@ def test_execution_ends_before_its_deadline(tester, executions):
 
 
 @pytest.mark.shares("of_workflow")
-@pytest.mark.proves(run_rows.row_of_run)
+@pytest.mark.proves(usage.row_of_run)
 @pytest.mark.needs(ASYNC_WORKFLOW_RUN)
 @pytest.mark.shows("usage.run-has-a-row")
 def test_workflow_run_has_a_row(tester, executions):
@@ -231,11 +230,11 @@ def test_workflow_run_has_a_row(tester, executions):
     what |= {"ending": trace.ending}
 
     def is_enough(rows):
-        return all(each.holds for each in run_rows.row_of_run.judge(trace.submitted, rows=rows, **what))
+        return all(each.holds for each in usage.row_of_run.judge(trace.submitted, rows=rows, **what))
 
     rows = await_rows(tester, trace.reader, is_enough)
 
-    tester.judge(run_rows.row_of_run, trace.submitted, rows=rows, **what)
+    tester.judge(usage.row_of_run, trace.submitted, rows=rows, **what)
 
 
 @pytest.mark.shares("of_any")

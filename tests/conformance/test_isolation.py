@@ -5,8 +5,7 @@ import pytest
 from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import NO_BODY, Call
 from knouds_harness.exchange.usage import listed_models, model_ids_of
-from knouds_harness.judging.checks import envelopes, isolation, workflows
-from knouds_harness.judging.checks.usage import pages
+from knouds_harness.judging.checks import envelopes, isolation, usage, workflows
 from knouds_harness.suite.selection import operations_for
 from knouds_harness.suite.support.usage_rows import await_rows, read_page, read_rows
 from knouds_harness.suite.support.workflow_authoring import (
@@ -134,7 +133,7 @@ def test_workflow_moved_to_a_foreign_folder_does_not_show_there(tester, test_dat
 
 
 @in_both_directions
-@pytest.mark.proves(pages.no_foreign_run)
+@pytest.mark.proves(usage.no_foreign_run)
 @pytest.mark.needs(TWO_AUTHORS_WHO_RUN)
 def test_foreign_runs_are_not_listed(tester, test_data, order):
     """Usage shows no run of somebody else's, asked for by their workflow's slug or not."""
@@ -148,7 +147,7 @@ def test_foreign_runs_are_not_listed(tester, test_data, order):
 
     foreign = {each for each in new(await_rows(tester, owner, new)) if isinstance(each, str)}
     for page in (read_page(tester, intruder), read_page(tester, intruder, workflowSlug=workflow.slug)):
-        tester.judge(pages.no_foreign_run, page, foreign=foreign)
+        tester.judge(usage.no_foreign_run, page, foreign=foreign)
 
 
 # Which models the second account lists already is not known before: at most the dearest is left.

@@ -12,9 +12,8 @@ import pytest
 from knouds_harness.contract.operations import LIMIT_BY_TIER, WINDOW_S
 from knouds_harness.exchange.evidence import NO_SUCH_MODEL, Call
 from knouds_harness.exchange.usage import MAX_LIMIT
-from knouds_harness.judging.checks import concurrency, envelopes, rate_limits, schemas
+from knouds_harness.judging.checks import concurrency, envelopes, rate_limits, schemas, usage
 from knouds_harness.judging.checks.rate_limits import is_same_window, seconds_left, window_headers_of
-from knouds_harness.judging.checks.usage import pages
 from knouds_harness.suite.support.rate_limit_window import RateLimitWindow
 from knouds_harness.suite.support.usage_rows import read_page
 from knouds_harness.suite.untested import Untested
@@ -363,7 +362,7 @@ def judge_full_window(tester, test_data, window):
 
 @pytest.mark.limited
 @pytest.mark.thorough
-@pytest.mark.proves(rate_limits.within_limit, envelopes.over_limit, pages.limit)
+@pytest.mark.proves(rate_limits.within_limit, envelopes.over_limit, usage.limit)
 @pytest.mark.needs(CONTROL, BUSINESS_KEY, AUTHOR_WHO_RUNS)
 @pytest.mark.shows("tier.rate-limit-business")
 def test_business_account_gets_exactly_its_limit(tester, test_data):
@@ -383,7 +382,7 @@ def test_business_account_gets_exactly_its_limit(tester, test_data):
     tester.next_window()
 
     for asked in (MAX_LIMIT + 1, limit):
-        tester.judge(pages.limit, read_page(tester, persona, limit=asked), limit=asked)
+        tester.judge(usage.limit, read_page(tester, persona, limit=asked), limit=asked)
 
 
 @pytest.mark.limited

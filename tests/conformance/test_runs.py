@@ -8,8 +8,7 @@ from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import Call, body_of, objects_in
 from knouds_harness.exchange.usage import MAX_LIMIT
-from knouds_harness.judging.checks import runs, schemas
-from knouds_harness.judging.checks.usage import run_rows
+from knouds_harness.judging.checks import runs, schemas, usage
 from knouds_harness.suite.support.usage_rows import (
     is_used_by_others,
     read_page,
@@ -238,7 +237,7 @@ def are_of_other_tests(tester, user):
     return tester.has_more_rows_than_runs(user) is False
 
 
-@pytest.mark.proves(run_rows.refused_run_is_not_charged)
+@pytest.mark.proves(usage.refused_run_is_not_charged)
 @pytest.mark.operations(ids=RUN_OPERATIONS)
 def test_refused_run_is_not_charged(tester, test_data, operation):
     """Whatever is wrong with the body of a run, in either form, no usage row charges for it."""
@@ -251,10 +250,10 @@ def test_refused_run_is_not_charged(tester, test_data, operation):
         page = read_page(tester, key, limit=MAX_LIMIT)
         if any(each.is_success for each in answers):  # which would rightly be charged
             return
-        if not list(run_rows.refused_run_is_not_charged.judge(page, before=before)):
+        if not list(usage.refused_run_is_not_charged.judge(page, before=before)):
             return
         if is_used_by_others(tester, key, page):
             raise Untested(f"an account that nobody else uses: {key.user} has runs that are not ours")
         if are_of_other_tests(tester, key.user):
             return
-    tester.judge(run_rows.refused_run_is_not_charged, page, before=before)
+    tester.judge(usage.refused_run_is_not_charged, page, before=before)

@@ -8,10 +8,9 @@ import pytest
 from knouds_harness.contract.operations import FINAL, RUN_OPERATIONS
 from knouds_harness.exchange.evidence import body_of, status_in
 from knouds_harness.exchange.usage import MAX_LIMIT, model_ids_of, rows_of, rows_of_run, run_of
-from knouds_harness.judging.checks import schemas
+from knouds_harness.judging.checks import schemas, usage
 from knouds_harness.judging.checks.runs import reported_credits
-from knouds_harness.judging.checks.usage import pages, run_rows
-from knouds_harness.judging.checks.usage.pages import DEFAULT_LIMIT
+from knouds_harness.judging.checks.usage import DEFAULT_LIMIT
 from knouds_harness.suite.support.usage_rows import (
     Run,
     await_rows,
@@ -97,7 +96,7 @@ def beginnings_first(names):
 
 
 @pytest.mark.needs(ANY_RUN)
-@pytest.mark.proves(pages.own_user, pages.no_canvas_rows, pages.no_provider_ids, schemas.body)
+@pytest.mark.proves(usage.own_user, usage.no_canvas_rows, usage.no_provider_ids, schemas.body)
 def test_rows_are_of_the_key_owner(tester, test_data):
     """Every row is of the key's own account, on every page, small or large, filtered or not."""
     personas = [fill_history(tester, test_data)]
@@ -110,12 +109,12 @@ def test_rows_are_of_the_key_owner(tester, test_data):
             asked += [page_of(persona, limit=SMALL_PAGE, offset=SMALL_PAGE * page) for page in range(3)]
             asked += [page_of(persona, status=status) for status in ("completed", "failed")]
             for page in (*tester.send_at_once(asked), *read_pages(tester, persona)):
-                tester.judge(pages.own_user, page, user_id=user_id)
+                tester.judge(usage.own_user, page, user_id=user_id)
 
 
 @pytest.mark.waits
 @pytest.mark.spends.with_args(once(RUN_AND_STRANGER, OTHER_RUN_AND_STRANGER))
-@pytest.mark.proves(pages.no_foreign_run)
+@pytest.mark.proves(usage.no_foreign_run)
 def test_runs_of_others_do_not_show(tester, test_data):
     """What one account runs does not show in the other's usage, in either direction if both may run."""
     for need in (RUN_AND_STRANGER, OTHER_RUN_AND_STRANGER):
@@ -128,22 +127,22 @@ def test_runs_of_others_do_not_show(tester, test_data):
             is_model = isinstance(resource, Model)
             query = {"modelId": resource.name} if is_model else {"workflowSlug": resource.slug}
             for page in (*read_pages(tester, other), read_page(tester, other, **query)):
-                tester.judge(pages.no_foreign_run, page, foreign=foreign)
+                tester.judge(usage.no_foreign_run, page, foreign=foreign)
 
 
 @pytest.mark.independent
-@pytest.mark.proves(pages.no_row_of_two)
+@pytest.mark.proves(usage.no_row_of_two)
 def test_no_row_is_of_two_accounts(tester):
     """No row that one account has shows in the other's usage, however long ago the run was."""
     pair = tester.need(TWO_ACCOUNTS)
     for reader, other in (pair, pair[::-1]):
         theirs = {run_of(row) for row in read_rows(tester, other)}
         for page in read_pages(tester, reader):
-            tester.judge(pages.no_row_of_two, page, theirs=theirs)
+            tester.judge(usage.no_row_of_two, page, theirs=theirs)
 
 
 @pytest.mark.independent
-@pytest.mark.proves(pages.no_provider_ids, pages.no_canvas_rows, schemas.body)
+@pytest.mark.proves(usage.no_provider_ids, usage.no_canvas_rows, schemas.body)
 def test_usage_shows_nothing_internal(tester):
     """No row comes from the canvas, filtered or not; none names a model by its provider's internal id."""
     owner = tester.need(ANY_KEY)
@@ -155,7 +154,7 @@ def test_usage_shows_nothing_internal(tester):
 
 
 @pytest.mark.independent
-@pytest.mark.proves(pages.limit)
+@pytest.mark.proves(usage.limit)
 @pytest.mark.parametrize(
     "limit", [1, 2, DEFAULT_LIMIT, DEFAULT_LIMIT + 1, MAX_LIMIT, MAX_LIMIT + 1, 2 * MAX_LIMIT]
 )
@@ -171,11 +170,11 @@ def test_page_has_no_more_rows_than_its_limit(tester, test_data, limit):
         fill_history(tester, test_data, most=MAX_LIMIT + 1)
         page = read_page(tester, owner, limit=limit)
 
-    tester.judge(pages.limit, page, limit=limit)
+    tester.judge(usage.limit, page, limit=limit)
 
 
 @pytest.mark.independent
-@pytest.mark.proves(pages.default_limit)
+@pytest.mark.proves(usage.default_limit)
 def test_page_without_a_limit_has_50_rows(tester, test_data):
     """Without a limit, 50 rows come back, or all where there are fewer."""
     owner = fill_history(tester, test_data)
@@ -185,11 +184,11 @@ def test_page_without_a_limit_has_50_rows(tester, test_data):
 
     after = len(read_rows(tester, owner))
     total = min(max(len(rows_of(page)), before), after)  # another run may have begun in between
-    tester.judge(pages.default_limit, page, total=total)
+    tester.judge(usage.default_limit, page, total=total)
 
 
 @pytest.mark.independent
-@pytest.mark.proves(pages.offset)
+@pytest.mark.proves(usage.offset)
 @pytest.mark.parametrize("limit", [2, MAX_LIMIT])
 def test_offset_leaves_out_as_many_rows(tester, limit):
     """A page with an offset is the list without as many rows, up to its end and past it."""
@@ -206,11 +205,11 @@ def test_offset_leaves_out_as_many_rows(tester, limit):
 
     after = rows_of(read_page(tester, owner, limit=MAX_LIMIT))
     for offset, page in page_by_offset.items():
-        tester.judge(pages.offset, page, before=before, after=after, offset=offset, limit=limit)
+        tester.judge(usage.offset, page, before=before, after=after, offset=offset, limit=limit)
 
 
 @pytest.mark.independent
-@pytest.mark.proves(pages.offset)
+@pytest.mark.proves(usage.offset)
 @pytest.mark.parametrize("name", ["status", "modelId", "workflowSlug"])
 def test_offset_skips_rows_that_fit_a_filter(tester, name):
     """With a filter, the offset skips as many of the rows that fit."""
@@ -225,7 +224,7 @@ def test_offset_skips_rows_that_fit_a_filter(tester, name):
     page = read_page(tester, owner, **(query | {"limit": 2, "offset": 1}))
 
     after = rows_of(read_page(tester, owner, **query))
-    tester.judge(pages.offset, page, before=before, after=after, offset=1, limit=2)
+    tester.judge(usage.offset, page, before=before, after=after, offset=1, limit=2)
 
 
 def values_to_filter(row):
@@ -241,7 +240,7 @@ def values_to_filter(row):
 @pytest.mark.waits
 @pytest.mark.thorough
 @pytest.mark.spends.with_args(once(*[CHEAPEST_RUN] * RUNS_BESIDE))
-@pytest.mark.proves(pages.offset)
+@pytest.mark.proves(usage.offset)
 def test_pages_beside_runs_are_parts_of_one_list(tester, test_data):
     """Pages that are read while runs are made show no row twice, and leave out none between two of theirs."""
     owner, resource = tester.need(CHEAPEST_RUN)
@@ -256,11 +255,11 @@ def test_pages_beside_runs_are_parts_of_one_list(tester, test_data):
     after = read_rows(tester, owner)
     listed = [each for each in answers if each.request.operation_id == "listUsage"]
     for (limit, offset), page in zip(asked, listed, strict=True):
-        tester.judge(pages.offset, page, before=before, after=after, offset=offset, limit=limit)
+        tester.judge(usage.offset, page, before=before, after=after, offset=offset, limit=limit)
 
 
 @pytest.mark.spends.with_args(runs_to_filter)
-@pytest.mark.proves(pages.filtered)
+@pytest.mark.proves(usage.filtered)
 def test_filters_leave_all_rows_that_fit_and_no_other(tester, test_data):
     """Status, model and workflow, alone and together, leave the rows that fit: all of them and no other."""
     owner = tester.need(ANY_KEY)
@@ -278,11 +277,11 @@ def test_filters_leave_all_rows_that_fit_and_no_other(tester, test_data):
 
     after = read_rows(tester, owner)
     for query, page in zip(queries, answers, strict=True):
-        tester.judge(pages.filtered, page, before=before, after=after, filters=query)
+        tester.judge(usage.filtered, page, before=before, after=after, filters=query)
 
 
 @pytest.mark.independent
-@pytest.mark.proves(pages.total)
+@pytest.mark.proves(usage.total)
 @pytest.mark.parametrize("query", [{}, {"limit": 1}, {"limit": 2, "offset": 1}], ids=str)
 def test_total_is_the_number_of_all_rows(tester, query):
     """The total is the number of rows there are, however few of them the page holds."""
@@ -291,11 +290,11 @@ def test_total_is_the_number_of_all_rows(tester, query):
 
     page = read_page(tester, owner, **query)
 
-    tester.judge(pages.total, page, before=before, after=read_rows(tester, owner))
+    tester.judge(usage.total, page, before=before, after=read_rows(tester, owner))
 
 
 @pytest.mark.waits
-@pytest.mark.proves(run_rows.row_of_run, run_rows.failed_is_charged_once, schemas.body)
+@pytest.mark.proves(usage.row_of_run, usage.failed_is_charged_once, schemas.body)
 @pytest.mark.shows("run.charged-per-generator", FAILING_RUN)
 @pytest.mark.parametrize(
     ("need", "is_async"),
@@ -353,19 +352,19 @@ def judge_row_of(tester, test_data, owner, resource, *, is_async):
         tester,
         owner,
         lambda rows: all(
-            claim.holds for claim in run_rows.row_of_run.judge(run, rows=rows, known=known, **ended)
+            claim.holds for claim in usage.row_of_run.judge(run, rows=rows, known=known, **ended)
         ),
     )
 
-    tester.judge(run_rows.row_of_run, run, rows=rows, known=known, **ended)
+    tester.judge(usage.row_of_run, run, rows=rows, known=known, **ended)
     if resource.fails:
         own, price_credits = rows_of_run(rows, known=known, **what), tester.price(resource)
-        tester.judge(run_rows.failed_is_charged_once, run, rows=own, price_credits=price_credits)
+        tester.judge(usage.failed_is_charged_once, run, rows=own, price_credits=price_credits)
 
 
 @pytest.mark.waits
 @pytest.mark.spends.with_args(once(*[CHEAPEST_RUN] * RECONCILED))
-@pytest.mark.proves(run_rows.reconciled)
+@pytest.mark.proves(usage.reconciled)
 def test_rows_add_up_to_what_the_runs_said_they_cost(tester, test_data):
     """What many runs said they cost, sent at once, is what the account's new rows say."""
     run = owner, resource = tester.need(CHEAPEST_RUN)
@@ -380,7 +379,7 @@ def test_rows_add_up_to_what_the_runs_said_they_cost(tester, test_data):
 
     if said and None not in said:
         came = completed_since(tester, known, rows, run)
-        tester.judge(run_rows.reconciled, runs[-1], cost_credits=said, rows=came)
+        tester.judge(usage.reconciled, runs[-1], cost_credits=said, rows=came)
 
 
 def completed_since(tester, known, rows, run):
@@ -398,7 +397,7 @@ def completed_since(tester, known, rows, run):
 @pytest.mark.waits
 @pytest.mark.thorough
 @pytest.mark.spends.with_args(once(*[CHEAPEST_RUN] * (LOST + 1)))
-@pytest.mark.proves(run_rows.reconciled)
+@pytest.mark.proves(usage.reconciled)
 def test_run_whose_answer_is_lost_is_charged_once(tester, test_data):
     """Runs whose client closes the connection before an answer comes have a row each, at the usual price."""
     run = owner, resource = tester.need(CHEAPEST_RUN)
@@ -414,11 +413,11 @@ def test_run_whose_answer_is_lost_is_charged_once(tester, test_data):
     said = reported_credits(answered)
     if said is None or len(rows) < LOST:
         raise Untested("a run that goes on, and has a row, when its client has closed the connection")
-    tester.judge(run_rows.reconciled, lost[-1], cost_credits=[said] * LOST, rows=rows)
+    tester.judge(usage.reconciled, lost[-1], cost_credits=[said] * LOST, rows=rows)
 
 
 @pytest.mark.spends.with_args(once(MODEL_RUN, MODEL_RUN))
-@pytest.mark.proves(pages.distinct_models, schemas.body)
+@pytest.mark.proves(usage.distinct_models, schemas.body)
 def test_usage_models_lists_each_model_once(tester, test_data):
     """Usage models lists each model of one's history, and each once however often it ran."""
     owner = tester.need(ANY_KEY)
@@ -429,4 +428,4 @@ def test_usage_models_lists_each_model_once(tester, test_data):
 
     exchange = tester.send("listUsageModels", owner)
 
-    tester.judge(pages.distinct_models, exchange, used=used)
+    tester.judge(usage.distinct_models, exchange, used=used)

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import update_wrapper
 from typing import Concatenate, Generic, ParamSpec, cast
 
@@ -22,25 +22,26 @@ P = ParamSpec("P")
 _CHECKS = "knouds_harness.judging.checks."  # followed by the family
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Claim:
     """Whether one fact held in one exchange.
 
     Attributes:
-        fact: Id of the fact in the document; a check of one fact leaves it out.
-        holds: Whether the exchange kept the fact.
         expected: What the fact requires, in words.
         observed: What came instead, in words.
+        holds: Whether the exchange kept the fact.
+        fact: Id of the fact in the document; a check of one fact leaves it out.
         where: JSON pointer into the response body, ``header NAME``, or empty for the whole response.
         picture: Overlapping requests, drawn in lines of text.
         cause: What answered in place of the API; such claims are one finding, whatever was asked.
         reasons: Whether each documented reason to refuse the request applies, in one line each.
     """
 
-    fact: str = ""
-    holds: bool
     expected: str
     observed: str
+    _: KW_ONLY
+    holds: bool
+    fact: str = ""
     where: str = ""
     picture: str = ""
     cause: str = ""
@@ -189,7 +190,7 @@ def check(
     """
 
     def decorate(judge: Callable[Concatenate[Exchange, P], Iterator[Claim]]) -> Check[P]:
-        family = judge.__module__.removeprefix(_CHECKS).partition(".")[0]
+        family = judge.__module__.removeprefix(_CHECKS)
         name = judge.__name__.replace("_", "-")
         return Check(
             id=f"{family}.{name}",
@@ -220,7 +221,7 @@ def _about(
 
 def answer_is(exchange: Exchange, expected: str, *, holds: bool, fact: str = "") -> Claim:
     """Claim whether an answer is as expected, by its status and code."""
-    return Claim(fact=fact, holds=holds, expected=expected, observed=exchange.answer)
+    return Claim(expected, exchange.answer, holds=holds, fact=fact)
 
 
 def status_is(exchange: Exchange, *statuses: int, fact: str = "") -> Claim:
@@ -233,24 +234,18 @@ def header_is(exchange: Exchange, name: str, expected: str, *, holds: bool, fact
     """Claim whether a header of the response is as expected."""
     observed, where = exchange.header(name), f"header {name}"
     observed = "no such header" if observed is None else observed
-    return Claim(fact=fact, holds=holds, expected=expected, observed=observed, where=where)
+    return Claim(expected, observed, holds=holds, where=where, fact=fact)
 
 
 def member_is(members: Mapping[str, JSON], name: str, expected: str, *, holds: bool, fact: str = "") -> Claim:
     """Claim whether a member of a body is as expected."""
     observed = as_json(members[name]) if name in members else f"no {name}"
-    return Claim(fact=fact, holds=holds, expected=expected, observed=observed, where=f"/{name}")
+    return Claim(expected, observed, holds=holds, where=f"/{name}", fact=fact)
 
 
 def mismatch_claim(mismatch: Mismatch) -> Claim:
     """Turn a mismatch into a claim that does not hold."""
-    return Claim(
-        fact=mismatch.fact,
-        holds=False,
-        expected=mismatch.expected,
-        observed=mismatch.observed,
-        where=mismatch.where,
-    )
+    return Claim(mismatch.expected, mismatch.observed, holds=False, where=mismatch.where, fact=mismatch.fact)
 
 
 def explain(check: Check[...], claim: Claim) -> str:

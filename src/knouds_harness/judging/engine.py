@@ -126,12 +126,8 @@ def finding_of(
 
 
 def contradiction_finding(contradiction: Contradiction, *, names: ShellNames | None = None) -> Finding:
-    claim = Claim(
-        fact=contradiction.fact,
-        holds=False,
-        expected=f"{contradiction.where}: {contradiction.profile_says}",
-        observed=f"{contradiction.target_says}: {contradiction.either}",
-        where=contradiction.where,
-    )
+    expected = f"{contradiction.where}: {contradiction.profile_says}"
+    observed = f"{contradiction.target_says}: {contradiction.either}"
+    claim = Claim(expected, observed, holds=False, where=contradiction.where, fact=contradiction.fact)
     found = finding_of(_OF_PROFILE, contradiction.exchange, claim, names=names)
     return replace(found, verdict=Verdict.CONTRADICTION, where="")  # it is a place in the profile

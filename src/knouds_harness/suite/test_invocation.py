@@ -179,7 +179,7 @@ def record_failure(
 
 def _check_of(fact: Fact) -> Check[[]]:
     def judge(_exchange: Exchange) -> Iterator[Claim]:
-        yield Claim(fact=fact.id, holds=True, expected=_after_expected(fact.says), observed="the test passed")
+        yield Claim(_after_expected(fact.says), "the test passed", holds=True, fact=fact.id)
 
     judge.__doc__ = fact.says
     return Check(id=fact.id, facts=(fact.id,), judge=judge)

@@ -1,4 +1,4 @@
-"""The checks: one module or folder per family, and ids that begin with the family."""
+"""The checks: one module per family, and ids that begin with the family."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -17,8 +17,7 @@ _FAMILIES: Final = (
     "runs",
     "executions",
     "webhooks",
-    "usage.pages",
-    "usage.run_rows",
+    "usage",
     "rate_limits",
     "concurrency",
     "isolation",

@@ -38,11 +38,8 @@ session_only_path = by_rule(reasons.SESSION_ONLY, ANY_KEY)
 def key_prefix(exchange: Exchange, *, secret: Secret) -> Iterator[Claim]:
     """A key that works begins with the documented prefix."""
     if exchange.status == 200:
-        yield Claim(
-            holds=secret.reveal().startswith(KEY_PREFIX),
-            expected=f"a key that begins with {KEY_PREFIX}",
-            observed="a key that begins otherwise",
-        )
+        expected, holds = f"a key that begins with {KEY_PREFIX}", secret.reveal().startswith(KEY_PREFIX)
+        yield Claim(expected, "a key that begins otherwise", holds=holds)
 
 
 @check(
@@ -63,16 +60,10 @@ def whoami_owner(
         return
     for name, known in (("tier", tier), ("role", role)):
         if name == "tier" or account.get("role") in ("user", "admin"):  # any other is not a role
-            yield Claim(
-                holds=account.get(name) == known,
-                expected=f"{name} {known}, as the profile says of this key",
-                observed=f"{name} {account.get(name)}",
-                where=f"/user/{name}",
-            )
+            shown, expected = account.get(name), f"{name} {known}, as the profile says of this key"
+            yield Claim(expected, f"{name} {shown}", holds=shown == known, where=f"/user/{name}")
     same_user = {name for name, known_id in others.items() if known_id == account.get("id")}
-    yield Claim(
-        holds=same_user <= {user} and others.get(user, account.get("id")) == account.get("id"),
-        expected="one id for each account, and one account for each id",
-        observed=f"the id of {', '.join(sorted(same_user - {user})) or 'another account'}",
-        where="/user/id",
-    )
+    holds = same_user <= {user} and others.get(user, account.get("id")) == account.get("id")
+    observed = f"the id of {', '.join(sorted(same_user - {user})) or 'another account'}"
+    expected = "one id for each account, and one account for each id"
+    yield Claim(expected, observed, holds=holds, where="/user/id")

@@ -44,8 +44,5 @@ def nothing_created(exchange: Exchange, *, name: str) -> Iterator[Claim]:
     """A refused create leaves no workflow behind."""
     summaries = summaries_of(exchange)
     if summaries is not None:
-        yield Claim(
-            holds=not any(is_same_text(each.get("name"), name) for each in summaries),
-            expected="no workflow of the refused name",
-            observed=f'a workflow "{name}"',
-        )
+        holds = not any(is_same_text(each.get("name"), name) for each in summaries)
+        yield Claim("no workflow of the refused name", f'a workflow "{name}"', holds=holds)

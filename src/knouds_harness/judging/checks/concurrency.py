@@ -47,26 +47,22 @@ def distinct_slugs(exchange: Exchange, *, others: Collection[str]) -> Iterator[C
 
 @check("workflows.update-takes-subset", needs=_WRITES)
 def updates_in_some_order(
-    exchange: Exchange, *, before: Exchange, history: Sequence[Exchange], members: Sequence[str]
+    _: Exchange, *, before: Exchange, history: Sequence[Exchange], members: Sequence[str]
 ) -> Iterator[Claim]:
     """A read shows what was last written, also if several members are updated at the same time.
 
     ``before`` is a read before all of them, ``history`` everything sent to the workflow since, ``members``
     are those that the updates name. The exchange is the last read.
     """
-    del exchange
     yield from _members_in_some_order(members, before, history, fact="workflows.update-takes-subset")
 
 
 @check("workflows.move-sets-folder", needs=_WRITES)
-def moves_in_some_order(
-    exchange: Exchange, *, before: Exchange, history: Sequence[Exchange]
-) -> Iterator[Claim]:
+def moves_in_some_order(_: Exchange, *, before: Exchange, history: Sequence[Exchange]) -> Iterator[Claim]:
     """A move takes effect, even with updates at the same time.
 
     The arguments are those of ``updates_in_some_order``.
     """
-    del exchange
     yield from _members_in_some_order(["folderId"], before, history, fact="workflows.move-sets-folder")
 
 
@@ -86,12 +82,11 @@ def _members_in_some_order(
 
 
 @check("workflows.delete-then-404", needs=_WRITES)
-def deletes_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) -> Iterator[Claim]:
+def deletes_in_some_order(_: Exchange, *, history: Sequence[Exchange]) -> Iterator[Claim]:
     """A workflow exists until it is deleted, and not afterwards, even if it is written at the same time.
 
     ``history`` is everything sent to it since it certainly existed. The exchange is the last read.
     """
-    del exchange
     if any(_operation(each) == "deleteWorkflow" and each.is_success for each in history):
         model: SerialModel[Exchange] = register(
             lambda _: (True,), lambda each: _accesses(each, ()), lambda each, _: _said(each)
@@ -101,14 +96,13 @@ def deletes_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) ->
 
 @check("workflows.list-own-and-templates", needs=_WRITES)
 def lists_in_some_order(
-    exchange: Exchange, *, history: Sequence[Exchange], slugs: Collection[str]
+    _: Exchange, *, history: Sequence[Exchange], slugs: Collection[str]
 ) -> Iterator[Claim]:
     """A list that is read while workflows are written holds each existing workflow, once.
 
     ``history`` is everything that was sent, ``slugs`` are the workflows that existed before. The exchange is
     the last list.
     """
-    del exchange
     created = (created_slug(each) for each in history if _operation(each) == "createWorkflow")
     known = {*slugs, *filter(None, created)}
 
@@ -134,12 +128,11 @@ def lists_in_some_order(
 
 
 @check("execution.final-is-absorbing", "execution.edges", needs=_CANCELS)
-def cancels_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) -> Iterator[Claim]:
+def cancels_in_some_order(_: Exchange, *, history: Sequence[Exchange]) -> Iterator[Claim]:
     """Concurrent cancels of one execution lead to one final status, and no earlier status returns.
 
     ``history`` holds every poll and cancel of the execution. The exchange is the last poll.
     """
-    del exchange
     shown = [each for each in history if status_in(each) is not None]
     steps = {each.id: status_in(each) or "" for each in shown}
 
@@ -176,58 +169,42 @@ def charged_once(
     charges = [amount(row.get("creditsCost")) for row in rows]
     charged_credits = sum(each for each in charges if each is not None)
     if status_in(exchange) in FINAL and charged_credits:
-        yield Claim(
-            holds=charged_credits <= most_credits,
-            expected=f"at most {most_credits:g} credits, what one run costs",
-            observed=f"{charged_credits:g} credits in {len(rows)} usage rows",
-        )
+        expected = f"at most {most_credits:g} credits, what one run costs"
+        observed = f"{charged_credits:g} credits in {len(rows)} usage rows"
+        yield Claim(expected, observed, holds=charged_credits <= most_credits)
 
 
 @check("run.too-few-credits-is-402")
-def no_overspending(
-    exchange: Exchange,  # noqa: ARG001 - the evidence
-    *,
-    charged_credits: float,
-    had_credits: float,
-) -> Iterator[Claim]:
+def no_overspending(_: Exchange, *, charged_credits: float, had_credits: float) -> Iterator[Claim]:
     """Concurrent runs do not spend more credits than the account has.
 
     The exchange is the last of the admitted runs, ``charged_credits`` what these cost together.
     """
-    yield Claim(
-        holds=charged_credits <= had_credits,
-        expected=f"at most {had_credits:g} credits charged, and a 402 for the rest",
-        observed=f"{charged_credits:g} credits charged",
-        where="/cost",
-    )
+    expected = f"at most {had_credits:g} credits charged, and a 402 for the rest"
+    holds = charged_credits <= had_credits
+    yield Claim(expected, f"{charged_credits:g} credits charged", holds=holds, where="/cost")
 
 
 @check("rate.over-limit-is-429", "tier.rate-limit-pro", needs=(FILLABLE_WINDOW,))
-def burst(exchange: Exchange, *, answers: Sequence[Exchange], left: int) -> Iterator[Claim]:
+def burst(_: Exchange, *, answers: Sequence[Exchange], left: int) -> Iterator[Claim]:
     """Of concurrent requests, exactly as many are admitted as the window had left.
 
     ``answers`` are all responses; the exchange is one of the admitted requests.
     """
-    del exchange
     admitted = sum(each.is_success for each in answers)
     yield no_more_admitted(admitted, left)
     if all(each.is_success or each.status == 429 for each in answers):
-        yield Claim(
-            fact="tier.rate-limit-pro",
-            holds=admitted >= min(left, len(answers)),
-            expected=f"{left} admitted, as many as the window had left",
-            observed=f"{admitted} admitted",
+        expected, holds = (
+            f"{left} admitted, as many as the window had left",
+            admitted >= min(left, len(answers)),
         )
+        yield Claim(expected, f"{admitted} admitted", holds=holds, fact="tier.rate-limit-pro")
 
 
 def no_more_admitted(admitted: int, left: int) -> Claim:
     """Claim that a window admitted no more requests than it had left."""
-    return Claim(
-        fact="rate.over-limit-is-429",
-        holds=admitted <= left,
-        expected=f"{left} admitted, and a 429 for the rest",
-        observed=f"{admitted} admitted",
-    )
+    expected, fact = f"{left} admitted, and a 429 for the rest", "rate.over-limit-is-429"
+    return Claim(expected, f"{admitted} admitted", holds=admitted <= left, fact=fact)
 
 
 @check("rate.remaining-falls", needs=(LIMITED_KEY,))
@@ -252,14 +229,9 @@ def _order_claims(
 ) -> Iterator[Claim]:
     verdict = judge_history(model, steps_of(history))
     if verdict.is_consistent is not None:
-        found = verdict.contradiction
-        yield Claim(
-            fact=fact,
-            holds=verdict.is_consistent,
-            expected="answers that some order of these requests explains",
-            observed=str(found or "such answers"),
-            picture=found.picture() if found else "",
-        )
+        found, expected = verdict.contradiction, "answers that some order of these requests explains"
+        picture, observed = (found.picture(), str(found)) if found else ("", "such answers")
+        yield Claim(expected, observed, holds=verdict.is_consistent, fact=fact, picture=picture)
 
 
 def _said(exchange: Exchange, *values: str) -> str:

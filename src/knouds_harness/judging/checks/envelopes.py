@@ -47,17 +47,13 @@ def _is_refusal(exchange: Exchange) -> bool:
 @check("ground.no-undocumented-server-error", "envelope.error-is-object", applies=is_from_elsewhere)
 def intermediary(exchange: Exchange) -> Iterator[Claim]:
     """The API itself answers, with its envelope, and nothing that stands in front of it."""
-    is_error = (exchange.status or 0) >= 500
+    fact = (
+        "ground.no-undocumented-server-error" if (exchange.status or 0) >= 500 else "envelope.error-is-object"
+    )
     declared = (exchange.header("content-type") or "no type").partition(";")[0].strip().lower()
     server = exchange.header("server")
     cause = f"{exchange.status} {declared}{f' from {server}' if server else ''}"
-    yield Claim(
-        fact="ground.no-undocumented-server-error" if is_error else "envelope.error-is-object",
-        holds=False,
-        expected="an answer of the API, with its envelope",
-        observed=cause,
-        cause=cause,
-    )
+    yield Claim("an answer of the API, with its envelope", cause, holds=False, fact=fact, cause=cause)
 
 
 @check("ground.json-content-type", applies=is_answer)
@@ -73,35 +69,23 @@ def json_content_type(exchange: Exchange) -> Iterator[Claim]:
 @check("ground.responses-are-json-objects", "workflows.list-is-array", applies=is_answer)
 def json_object(exchange: Exchange) -> Iterator[Claim]:
     """Every successful response is a JSON object, except the workflow list, which is an array."""
-    is_asked_for = exchange.request.method not in ("HEAD", "OPTIONS")
+    is_asked_for, fact = (
+        exchange.request.method not in ("HEAD", "OPTIONS"),
+        "ground.responses-are-json-objects",
+    )
     if not exchange.is_success or not is_asked_for:
         return
     try:
         body = exchange.json()
     except ValueError as reason:
-        yield Claim(
-            fact="ground.responses-are-json-objects",
-            holds=False,
-            expected="a JSON object",
-            observed=f"a body that is not JSON ({reason})",
-        )
+        yield Claim("a JSON object", f"a body that is not JSON ({reason})", holds=False, fact=fact)
         return
     observed = type(body).__name__
     if exchange.request.operation_id == "listWorkflows":
-        yield Claim(
-            fact="workflows.list-is-array",
-            holds=isinstance(body, list),
-            expected="an array",
-            observed=observed,
-        )
+        yield Claim("an array", observed, holds=isinstance(body, list), fact="workflows.list-is-array")
     elif exchange.request.operation_id != "listUsageModels" or not isinstance(body, dict | list):
         # how usage models are listed is undocumented: an array will do
-        yield Claim(
-            fact="ground.responses-are-json-objects",
-            holds=isinstance(body, dict),
-            expected="a JSON object",
-            observed=observed,
-        )
+        yield Claim("a JSON object", observed, holds=isinstance(body, dict), fact=fact)
 
 
 @check(
@@ -117,13 +101,8 @@ def envelope(exchange: Exchange) -> Iterator[Claim]:
     if not _is_refusal(exchange):
         return
     body = exchange.json_or_none()
-    is_object = isinstance(body, dict)
-    yield Claim(
-        fact="envelope.error-is-object",
-        holds=is_object,
-        expected="a JSON object",
-        observed=type(body).__name__ if body is not None else "a body that is not JSON",
-    )
+    observed = type(body).__name__ if body is not None else "a body that is not JSON"
+    yield Claim("a JSON object", observed, holds=isinstance(body, dict), fact="envelope.error-is-object")
     if not isinstance(body, dict):
         return
     has_text, has_code = (
@@ -156,9 +135,7 @@ def no_internals(exchange: Exchange) -> Iterator[Claim]:
     if not _is_refusal(exchange):
         return
     found = _INTERNALS.search(exchange.body.decode("utf-8", "replace"))
-    yield Claim(
-        holds=found is None, expected="a message for people", observed=as_json(found[0]) if found else ""
-    )
+    yield Claim("a message for people", as_json(found[0]) if found else "", holds=found is None)
 
 
 @check("envelope.code-fits-status", applies=is_answer, reads=lambda case: {"possible": case.allowed.possible})
@@ -226,7 +203,7 @@ def throttled_headers(exchange: Exchange) -> Iterator[Claim]:
 def no_server_error(exchange: Exchange) -> Iterator[Claim]:
     """No response is a 5xx, except the documented EXECUTION_FAILED."""
     if exchange.status is None:
-        yield Claim(holds=False, expected="an answer", observed=exchange.failure or "no answer")
+        yield Claim("an answer", exchange.failure or "no answer", holds=False)
         return
     is_documented = (
         exchange.status == 500
@@ -249,7 +226,7 @@ def refused_alike(exchange: Exchange, *, of_existing: Exchange) -> Iterator[Clai
     refusals = (of_existing, exchange)
     if all(each.status is not None and 400 <= each.status < 500 and each.status != 429 for each in refusals):
         known, unknown = map(_told, refusals)
-        yield Claim(holds=unknown == known, expected=f"{known}, as of one that exists", observed=unknown)
+        yield Claim(f"{known}, as of one that exists", unknown, holds=unknown == known)
 
 
 def _told(refusal: Exchange) -> str:

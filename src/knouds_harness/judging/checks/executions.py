@@ -31,11 +31,8 @@ def submit_is_quick(exchange: Exchange, *, elapsed_ms: Sequence[float]) -> Itera
     """A submit is answered in under 500 ms: the median of at least five on a warm connection."""
     if len(elapsed_ms) >= FEWEST_SAMPLES:
         samples = ", ".join(f"{each:.0f}" for each in elapsed_ms)
-        yield Claim(
-            holds=median(elapsed_ms) < MOST_SUBMIT_MS,
-            expected=f"under {MOST_SUBMIT_MS} ms",
-            observed=f"{median(elapsed_ms):.0f} ms, the median of {samples} ms; the last was {exchange.id}",
-        )
+        observed = f"{median(elapsed_ms):.0f} ms, the median of {samples} ms; the last was {exchange.id}"
+        yield Claim(f"under {MOST_SUBMIT_MS} ms", observed, holds=median(elapsed_ms) < MOST_SUBMIT_MS)
 
 
 @check("async.execution-id-is-fresh", needs=_RUN_NEEDS)
@@ -95,13 +92,11 @@ def steps_are_documented(statuses: Sequence[str]) -> Iterator[Claim]:
         steps = [(earlier, later) for earlier, later in pairwise(statuses) if earlier in starts]
         wrong = [f"{one}, then {other}" for one, other in steps if other not in NEXT_BY_STATUS[one]]
         if steps:
-            yield Claim(
-                fact=fact,
-                holds=not wrong,
-                expected="processing, perhaps cancel_requested, then one final status",
-                observed=wrong[0] if wrong else "the same",
-                where="/status",
+            expected, observed = (
+                "processing, perhaps cancel_requested, then one final status",
+                ", ".join(wrong[:1]),
             )
+            yield Claim(expected, observed or "the same", holds=not wrong, where="/status", fact=fact)
 
 
 stays_known = admitting(
@@ -134,11 +129,8 @@ def cancel_in_flight(exchange: Exchange, *, after: Sequence[str]) -> Iterator[Cl
     is_taken_back = status_in(exchange) in ("cancel_requested", "cancelled") and "processing" in after
     has_effect = is_accepted and ("cancelled" in after or "cancel_requested" in after)
     if has_effect or is_taken_back or not is_accepted:
-        yield Claim(
-            holds=has_effect,
-            expected="cancel_requested or cancelled, as the execution is in flight",
-            observed=f"{exchange.answer}, then {', '.join(dict.fromkeys(after))}",
-        )
+        expected = "cancel_requested or cancelled, as the execution is in flight"
+        yield Claim(expected, f"{exchange.answer}, then {', '.join(dict.fromkeys(after))}", holds=has_effect)
 
 
 @check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
@@ -151,11 +143,9 @@ def cancels_take_effect(exchange: Exchange, *, after_each: Sequence[Sequence[str
         after[0] == "processing" and after[-1] in ("completed", "failed") for after in after_each if after
     ]
     if len(is_ignored) >= _FEWEST_CANCELS:
-        yield Claim(
-            holds=not all(is_ignored) or any("cancel_requested" in after for after in after_each),
-            expected="cancel_requested or cancelled for at least one",
-            observed=f"{exchange.answer}, then processing and an end as if never cancelled, every time",
-        )
+        observed = f"{exchange.answer}, then processing and an end as if never cancelled, every time"
+        holds = not all(is_ignored) or any("cancel_requested" in after for after in after_each)
+        yield Claim("cancel_requested or cancelled for at least one", observed, holds=holds)
 
 
 @check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
@@ -180,12 +170,9 @@ def cancels_do_not_fail(
     same model that was not cancelled. The provider may fail before a cancel takes effect, but not each time.
     """
     if len(endings) >= _FEWEST_CANCELS and status_in(alone) == "completed":
-        yield Claim(
-            holds=not all(status_in(each) == "failed" for each in endings),
-            expected="cancelled, or completed as without a cancel",
-            observed=f"{exchange.answer}, then failed, each of {len(endings)} times",
-            where="/status",
-        )
+        observed = f"{exchange.answer}, then failed, each of {len(endings)} times"
+        holds = not all(status_in(each) == "failed" for each in endings)
+        yield Claim("cancelled, or completed as without a cancel", observed, holds=holds, where="/status")
 
 
 @check("execution.failed-has-error", needs=(FAILING_ASYNC_RUN,))
@@ -213,29 +200,21 @@ def cancelled_is_charged(
     and ``is_missing`` says that no usage row belongs to the run. ``alone`` is the row of the same run, with
     the same inputs, that was not cancelled.
     """
-    if status_in(exchange) == "cancelled" and is_missing:
-        yield Claim(
-            fact="usage.run-has-a-row",
-            holds=False,
-            expected="a row of the run, which is charged though it was cancelled",
-            observed="no row with its requestId",
-        )
+    if status_in(exchange) != "cancelled":
+        return
+    has_row, is_charged = "usage.run-has-a-row", "execution.cancelled-is-charged"
+    if is_missing:
+        expected = "a row of the run, which is charged though it was cancelled"
+        yield Claim(expected, "no row with its requestId", holds=False, fact=has_row)
     charged_credits = amount(row.get("creditsCost")) if row and row.get("status") == "cancelled" else None
     full_credits = amount(alone.get("creditsCost")) if alone and alone.get("status") == "completed" else None
-    if status_in(exchange) == "cancelled" and charged_credits is not None:
-        yield Claim(
-            fact="execution.cancelled-is-charged",
-            holds=charged_credits > 0 and charged_credits >= (full_credits or 0),
-            expected=f"creditsCost {f'{full_credits:g}' if full_credits else 'above 0'} in its usage row",
-            observed=f"{charged_credits:g}",
-        )
-    if status_in(exchange) == "cancelled" and row and row.get("status") != "processing":
-        yield Claim(
-            fact="usage.run-has-a-row",
-            holds=row.get("status") == "cancelled",
-            expected="status cancelled, as the run ended",
-            observed=f"status {as_json(row.get('status'))}",
-        )
+    if charged_credits is not None:
+        expected = f"creditsCost {f'{full_credits:g}' if full_credits else 'above 0'} in its usage row"
+        holds = charged_credits > 0 and charged_credits >= (full_credits or 0)
+        yield Claim(expected, f"{charged_credits:g}", holds=holds, fact=is_charged)
+    if row and row.get("status") != "processing":
+        observed, holds = f"status {as_json(row.get('status'))}", row.get("status") == "cancelled"
+        yield Claim("status cancelled, as the run ended", observed, holds=holds, fact=has_row)
 
 
 @check("execution.cancel-after-end", needs=_CANCEL_NEEDS)

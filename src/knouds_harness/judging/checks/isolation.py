@@ -5,7 +5,7 @@ from typing import Final
 
 from knouds_harness.exchange.evidence import Exchange, body_of, status_in
 from knouds_harness.exchange.usage import listed_models, rows_in, rows_of
-from knouds_harness.judging.checks.usage.pages import as_told
+from knouds_harness.judging.checks.usage import as_told
 from knouds_harness.judging.checks.workflows import summaries_of
 from knouds_harness.judging.claim import Claim, check, member_is
 from knouds_harness.judging.rule import reasons
@@ -50,11 +50,8 @@ def not_received(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     summaries = summaries_of(exchange)
     if summaries is not None:
         slugs = [each.get("slug") for each in summaries]
-        yield Claim(
-            holds=slug not in slugs,
-            expected="no workflow of another account, in any folder",
-            observed=f"{slug} listed",
-        )
+        expected = "no workflow of another account, in any folder"
+        yield Claim(expected, f"{slug} listed", holds=slug not in slugs)
 
 
 @check("usage.own-rows-only", needs=(ANY_KEY, CONTROL))
@@ -62,12 +59,8 @@ def no_rows(exchange: Exchange) -> Iterator[Claim]:
     """An account that never ran anything has no usage, whatever workflow or model is the filter."""
     rows = rows_in(exchange)
     if rows is not None:
-        yield Claim(
-            holds=not rows,
-            expected="no rows: the account never ran anything",
-            observed=as_told(rows_of(exchange)),
-            where="/rows",
-        )
+        expected, observed = "no rows: the account never ran anything", as_told(rows_of(exchange))
+        yield Claim(expected, observed, holds=not rows, where="/rows")
 
 
 @check("usage.models-are-distinct", needs=(ANY_KEY, CONTROL))
@@ -76,11 +69,8 @@ def no_models(exchange: Exchange, *, of_others: Collection[str]) -> Iterator[Cla
     listed = listed_models(exchange)
     if listed is not None:
         shown = sorted(set(listed) & set(of_others))
-        yield Claim(
-            holds=not shown,
-            expected="no model: the account never ran anything",
-            observed=f"{', '.join(shown)}, which others have used",
-        )
+        observed = f"{', '.join(shown)}, which others have used"
+        yield Claim("no model: the account never ran anything", observed, holds=not shown)
 
 
 @check("usage.models-are-distinct", needs=(MODEL_RUN_AND_STRANGER,))
@@ -88,8 +78,5 @@ def no_foreign_model(exchange: Exchange, *, model: str) -> Iterator[Claim]:
     """A model that only another account has run is not listed."""
     listed = listed_models(exchange)
     if listed is not None:
-        yield Claim(
-            holds=model not in listed,
-            expected="models of the account's own history",
-            observed=f"{model}, since another account ran it",
-        )
+        observed = f"{model}, since another account ran it"
+        yield Claim("models of the account's own history", observed, holds=model not in listed)

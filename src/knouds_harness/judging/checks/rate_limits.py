@@ -21,6 +21,7 @@ MILLISECONDS = 10**11
 """Larger numbers in ``X-RateLimit-Reset`` are milliseconds."""
 _REMAINING, _RESET = "X-RateLimit-Remaining", "X-RateLimit-Reset"
 _FACT_BY_TIER = {"pro": "tier.rate-limit-pro", "business": "tier.rate-limit-business"}
+_FIXED_WINDOW = "rate.window-is-fixed-60-s"
 _LIMITED = (rate_limits.LIMITED_KEY,)
 _FILLED = (rate_limits.FILLABLE_WINDOW,)
 
@@ -162,13 +163,8 @@ def told_limit(exchange: Exchange, *, tier: str) -> Iterator[Claim]:
 
 def is_limit_of_tier(told: int, tier: str) -> Claim:
     """Claim that ``X-RateLimit-Limit`` tells the limit of a tier."""
-    return Claim(
-        fact=_FACT_BY_TIER[tier],
-        holds=told == LIMIT_BY_TIER[tier],
-        expected=f"{LIMIT_BY_TIER[tier]} for {tier}",
-        observed=f"{told}",
-        where="header X-RateLimit-Limit",
-    )
+    limit, where = LIMIT_BY_TIER[tier], "header X-RateLimit-Limit"
+    return Claim(f"{limit} for {tier}", f"{told}", holds=told == limit, where=where, fact=_FACT_BY_TIER[tier])
 
 
 @check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,))
@@ -184,7 +180,7 @@ def within_limit(exchange: Exchange, *, tier: str, number: int) -> Iterator[Clai
 def all_admitted(tier: str, *, holds: bool, observed: str) -> Claim:
     """Claim that a window admitted as many requests as the tier's limit."""
     expected = f"{LIMIT_BY_TIER[tier]} requests admitted"
-    return Claim(fact=_FACT_BY_TIER[tier], holds=holds, expected=expected, observed=observed)
+    return Claim(expected, observed, holds=holds, fact=_FACT_BY_TIER[tier])
 
 
 @check("rate.window-is-fixed-60-s", needs=_LIMITED, applies=lambda case: case.is_run)
@@ -194,12 +190,9 @@ def window_ends(exchange: Exchange, *, advanced_s: float) -> Iterator[Claim]:
     # The window that admitted the run may end during the run; a cached Date may be as old as the run.
     took_s = exchange.elapsed_ms / 1000
     if left is not None:
-        yield Claim(
-            holds=-ROUNDING_S - took_s <= left <= WINDOW_S + ROUNDING_S + took_s,
-            expected=f"0 to {WINDOW_S} s from now, give or take the {took_s:.0f} s that the run took",
-            observed=f"{left:.0f} s from now",
-            where=f"header {_RESET}",
-        )
+        expected = f"0 to {WINDOW_S} s from now, give or take the {took_s:.0f} s that the run took"
+        holds = -ROUNDING_S - took_s <= left <= WINDOW_S + ROUNDING_S + took_s
+        yield Claim(expected, f"{left:.0f} s from now", holds=holds, where=f"header {_RESET}")
 
 
 @check("rate.window-is-fixed-60-s", needs=(*_LIMITED, CONTROL))
@@ -212,11 +205,9 @@ def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     told = (before.remaining, before.reset_unix_s, now.remaining, now.reset_unix_s)
     if not exchange.is_success or before.remaining is None or now.remaining is None or None in told:
         return
-    yield Claim(
-        holds=is_same_window(exchange, earlier) and now.remaining < before.remaining,
-        expected=f"still the window that ends at {before.reset_unix_s}",
-        observed=f"a window that ends at {now.reset_unix_s}, {now.remaining} left, {before.remaining} before",
-    )
+    observed = f"a window that ends at {now.reset_unix_s}, {now.remaining} left, {before.remaining} before"
+    holds = is_same_window(exchange, earlier) and now.remaining < before.remaining
+    yield Claim(f"still the window that ends at {before.reset_unix_s}", observed, holds=holds)
 
 
 @check("rate.window-is-fixed-60-s", needs=_LIMITED, applies=is_limited_run)
@@ -232,13 +223,11 @@ def is_same_or_later(end_unix_s: int, earlier_unix_s: Collection[int]) -> Claim:
     """Claim that a window ends when an earlier one was said to end, or at least 60 s later."""
     others = [each for each in earlier_unix_s if abs(end_unix_s - each) > ROUNDING_S]
     too_near = [each for each in others if end_unix_s - each < WINDOW_S - ROUNDING_S]
-    return Claim(
-        fact="rate.window-is-fixed-60-s",
-        holds=not too_near,
-        expected=f"{max(too_near or earlier_unix_s)} as before, or {WINDOW_S} s later",
-        observed=f"{end_unix_s}",
-        where=f"header {_RESET}",
+    expected, where = (
+        f"{max(too_near or earlier_unix_s)} as before, or {WINDOW_S} s later",
+        f"header {_RESET}",
     )
+    return Claim(expected, f"{end_unix_s}", holds=not too_near, where=where, fact=_FIXED_WINDOW)
 
 
 @check("rate.window-is-fixed-60-s", needs=_FILLED)
@@ -269,13 +258,8 @@ def told_wait(exchange: Exchange) -> Iterator[Claim]:
 
 def is_short_wait(wait_s: int) -> Claim:
     """Claim that a ``Retry-After`` is no longer than a window."""
-    return Claim(
-        fact="rate.window-is-fixed-60-s",
-        holds=wait_s <= WINDOW_S + ROUNDING_S,
-        expected=f"at most {WINDOW_S} s",
-        observed=f"{wait_s} s",
-        where="header Retry-After",
-    )
+    holds, where = wait_s <= WINDOW_S + ROUNDING_S, "header Retry-After"
+    return Claim(f"at most {WINDOW_S} s", f"{wait_s} s", holds=holds, where=where, fact=_FIXED_WINDOW)
 
 
 @check("rate.per-user-not-per-key", needs=(*_FILLED, rate_limits.TWO_LIMITED_KEYS))

@@ -41,12 +41,8 @@ def defaults_as_given(exchange: Exchange, *, with_defaults: Exchange) -> Iterato
     """Without generator nodes, leaving a field out gives the same text as sending its default."""
     left_out, given = _result(exchange).get("text"), _result(with_defaults).get("text")
     if left_out is not None and given is not None:
-        yield Claim(
-            holds=left_out == given,
-            expected=f"{as_json(given)}, as with the default sent",
-            observed=as_json(left_out),
-            where="/result/text",
-        )
+        expected, holds = f"{as_json(given)}, as with the default sent", left_out == given
+        yield Claim(expected, as_json(left_out), holds=holds, where="/result/text")
 
 
 @check("run.result-present", needs=(runs.FREE_WORKFLOW_RUN,))
@@ -58,12 +54,8 @@ def own_result(exchange: Exchange, *, mark: str, marks: Collection[str]) -> Iter
     if exchange.status == 200:
         text = as_json(_result(exchange))
         shown = [each for each in marks if each in text]
-        yield Claim(
-            holds=shown == [mark],
-            expected=f"a result made of {mark}",
-            observed=f"one made of {', '.join(shown) or 'none of the inputs'}",
-            where="/result",
-        )
+        observed = f"one made of {', '.join(shown) or 'none of the inputs'}"
+        yield Claim(f"a result made of {mark}", observed, holds=shown == [mark], where="/result")
 
 
 @check("run.charged-per-generator", needs=(FREE_RUNNER,))
@@ -112,11 +104,8 @@ def charged_alike(
     """
     said, charged = reported_credits(waited_for), amount(row.get("creditsCost")) if row else None
     if said is not None and charged is not None and (said or charged) and status_in(exchange) == "completed":
-        yield Claim(
-            holds=charged == said,
-            expected=f"{said:g}, as the synchronous run",
-            observed=f"{charged:g}, as the usage row says",
-        )
+        observed = f"{charged:g}, as the usage row says"
+        yield Claim(f"{said:g}, as the synchronous run", observed, holds=charged == said)
 
 
 @check("run.granted-run-costs-zero", needs=(runs.GRANTED_RUN,))

@@ -78,7 +78,7 @@ def body(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Ite
     broken = {mismatch.fact for mismatch in mismatches}
     yield from map(mismatch_claim, mismatches)
     for fact in shapes.body_facts(operation, status, document) - broken:
-        yield Claim(fact=fact, holds=True, expected="the documented shape", observed="the same")
+        yield Claim("the documented shape", "the same", holds=True, fact=fact)
 
 
 @check("rate.headers-on-success", "rate.headers-are-integers", applies=is_answer)
@@ -89,7 +89,7 @@ def headers(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> 
     mismatches = shapes.header_mismatches(operation, exchange.status, exchange.headers)
     yield from map(mismatch_claim, mismatches)
     if not mismatches and exchange.header("x-ratelimit-limit") is not None:
-        yield Claim(fact="rate.headers-are-integers", holds=True, expected="whole numbers", observed="")
+        yield Claim("whole numbers", "", holds=True, fact="rate.headers-are-integers")
 
 
 @check("rate.headers-on-success", "rate.headers-are-integers", needs=(LIMITED_KEY,), applies=is_limited_run)
@@ -117,14 +117,9 @@ def cost_without_generator(exchange: Exchange, *, slugs: frozenset[str]) -> Iter
     """In the list, a workflow without generator nodes has a null estimatedCreditCost."""
     for index, summary in _summaries(exchange):
         if str(summary.get("slug")) in slugs:
-            yield Claim(
-                holds=summary.get("estimatedCreditCost", 0) is None,
-                expected="null, as there is no generator node",
-                observed=as_json(summary["estimatedCreditCost"])
-                if "estimatedCreditCost" in summary
-                else "no such member",
-                where=f"/{index}/estimatedCreditCost",
-            )
+            estimate = summary.get("estimatedCreditCost", "missing")
+            expected, where = "null, as there is no generator node", f"/{index}/estimatedCreditCost"
+            yield Claim(expected, as_json(estimate), holds=estimate is None, where=where)
 
 
 @check("workflows.summary-cost-is-number-or-null", needs=(workflows.OWN_WORKFLOW,))
@@ -135,13 +130,10 @@ def cost_as_in_schema(exchange: Exchange, *, estimates: Mapping[str, JSON]) -> I
     """
     for index, summary in _summaries(exchange):
         if str(summary.get("slug")) in estimates and "estimatedCreditCost" in summary:
-            estimate = estimates[str(summary["slug"])]
-            yield Claim(
-                holds=(summary["estimatedCreditCost"] is None) == (estimate is None),
-                expected=f"{'null' if estimate is None else 'a number'}, as in the schema",
-                observed=as_json(summary["estimatedCreditCost"]),
-                where=f"/{index}/estimatedCreditCost",
-            )
+            told, estimate = summary["estimatedCreditCost"], estimates[str(summary["slug"])]
+            expected = f"{'null' if estimate is None else 'a number'}, as in the schema"
+            holds, where = (told is None) == (estimate is None), f"/{index}/estimatedCreditCost"
+            yield Claim(expected, as_json(told), holds=holds, where=where)
 
 
 @check("schema.empty-without-request-input", needs=(READER,))
@@ -153,14 +145,10 @@ def no_request_input(exchange: Exchange) -> Iterator[Claim]:
 
 
 def _served_to_all(exchange: Exchange, fact: str) -> Claim:
-    declared = (exchange.header("content-type") or "").lower()
-    is_json = exchange.json_or_none() is not None and "json" in declared
-    return Claim(
-        fact=fact,
-        holds=exchange.status == 200 and is_json,
-        expected="200 with JSON",
-        observed=f"{exchange.answer} with {exchange.header('content-type')}",
-    )
+    declared = exchange.header("content-type")
+    is_json = exchange.json_or_none() is not None and "json" in (declared or "").lower()
+    holds = exchange.status == 200 and is_json
+    return Claim("200 with JSON", f"{exchange.answer} with {declared}", holds=holds, fact=fact)
 
 
 @check("pricing.is-public-json", applies=answers_to("getPublicPricing"))
@@ -271,9 +259,5 @@ def same_fields(exchange: Exchange, fields: JSON, *, origin: str) -> Iterator[Cl
         documented = documented_body(exchange).members.get("fields", FREE)
         difference = first_difference(fields, shown, "/fields", documented=documented)
         where, wanted, found = difference or ("/fields", fields, fields)
-        yield Claim(
-            holds=difference is None,
-            expected=f"{as_json(wanted)}, as in {origin}",
-            observed=as_json(found),
-            where=where,
-        )
+        expected = f"{as_json(wanted)}, as in {origin}"
+        yield Claim(expected, as_json(found), holds=difference is None, where=where)

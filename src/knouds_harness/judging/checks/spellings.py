@@ -66,12 +66,12 @@ def answered_alike(
     difference is one that no page speaks of.
     """
     sent = ", ".join(f"{name} {value}" for name, value in form.items())
-    yield Claim(
-        fact=_broken_by(exchange, plain, form, statuses),
-        holds=is_alike(exchange, plain),
-        expected=f"{plain.answer}, as with the usual headers",
-        observed=f"{_what_came(exchange)}, sent with {sent}",
+    expected, observed = (
+        f"{plain.answer}, as with the usual headers",
+        f"{_what_came(exchange)}, sent with {sent}",
     )
+    fact = _broken_by(exchange, plain, form, statuses)
+    yield Claim(expected, observed, holds=is_alike(exchange, plain), fact=fact)
 
 
 def is_alike(exchange: Exchange, plain: Exchange) -> bool:

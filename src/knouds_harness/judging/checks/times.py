@@ -35,12 +35,9 @@ def of_the_last_write(exchange: Exchange, *, written: Exchange, before: Exchange
         return
     if answered is not None:
         late_s = updated - answered
-        yield Claim(
-            holds=-written.elapsed_ms / 1000 - _TOLERANCE_S <= late_s <= 1 + _TOLERANCE_S,
-            expected="the time of the last write",
-            observed=f"{abs(late_s):.0f} s {'after' if late_s > 0 else 'before'} it, by the server's Date",
-            where="/updatedAt",
-        )
+        holds = -written.elapsed_ms / 1000 - _TOLERANCE_S <= late_s <= 1 + _TOLERANCE_S
+        observed = f"{abs(late_s):.0f} s {'after' if late_s > 0 else 'before'} it, by the server's Date"
+        yield Claim("the time of the last write", observed, holds=holds, where="/updatedAt")
     if earlier is not None:
         expected = "a later time than before the write"
         yield member_is(body_of(exchange), "updatedAt", expected, holds=updated > earlier)
@@ -57,9 +54,5 @@ def of_rows(exchange: Exchange) -> Iterator[Claim]:
     ]
     if answered is not None and ends:
         late = [each for each in ends if each > answered + _MOST_AHEAD_S]
-        yield Claim(
-            holds=not late,
-            expected="runs whose createdAt plus durationMs is before the response",
-            observed=f"{len(late)} of {len(ends)} end later",
-            where="/rows",
-        )
+        expected = "runs whose createdAt plus durationMs is before the response"
+        yield Claim(expected, f"{len(late)} of {len(ends)} end later", holds=not late, where="/rows")

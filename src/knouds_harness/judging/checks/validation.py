@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.usage import MAX_LIMIT
-from knouds_harness.judging.checks.usage.pages import asked_limit, at_most
+from knouds_harness.judging.checks.usage import asked_limit, at_most
 from knouds_harness.judging.claim import Claim, admitting, answer_is, by_rule, check
 from knouds_harness.judging.context import Case
 from knouds_harness.judging.rule import reasons

@@ -23,12 +23,8 @@ def announced(exchange: Exchange) -> Iterator[Claim]:
     """A submit by a key with a webhook and webhook:receive says that delivery is configured."""
     delivery = body_of(exchange).get("webhookDelivery")
     if isinstance(delivery, dict) and isinstance(delivery.get("configured"), bool):
-        yield Claim(
-            holds=delivery["configured"],
-            expected="configured: true, as the key has a webhook",
-            observed="configured: false",
-            where="/webhookDelivery/configured",
-        )
+        expected, where = "configured: true, as the key has a webhook", "/webhookDelivery/configured"
+        yield Claim(expected, "configured: false", holds=delivery["configured"], where=where)
 
 
 @check("webhook.one-per-ended-execution", needs=_NEEDS)
@@ -38,12 +34,8 @@ def one_each(exchange: Exchange, *, taken: int) -> Iterator[Claim]:
     ``taken`` is the number of deliveries of the polled execution that the receiver accepted.
     """
     if status_in(exchange) in FINAL:
-        yield Claim(
-            fact="webhook.one-per-ended-execution",
-            holds=taken == 1,
-            expected="one delivery",
-            observed=f"{taken} deliveries" if taken else "no delivery in time",
-        )
+        observed = f"{taken} deliveries" if taken else "no delivery in time"
+        yield Claim("one delivery", observed, holds=taken == 1)
 
 
 @check("webhook.one-per-ended-execution", needs=_NEEDS)
@@ -53,24 +45,17 @@ def of_an_execution(exchange: Exchange, *, poll: Exchange) -> Iterator[Claim]:
     ``poll`` is a poll of that execution by a key of the account.
     """
     if poll.status in (200, 404):
-        yield Claim(
-            holds=poll.status == 200,
-            expected="an execution of the account",
-            observed=f"{as_json(exchange.request.members.get('executionId'))}, which is a 404 for its key",
-            where="/executionId",
-        )
+        observed = f"{as_json(exchange.request.members.get('executionId'))}, which is a 404 for its key"
+        yield Claim("an execution of the account", observed, holds=poll.status == 200, where="/executionId")
 
 
 @check("webhook.signature-header", needs=_NEEDS, applies=lambda case: case.exchange.is_delivery)
 def signature_header(exchange: Exchange) -> Iterator[Claim]:
     """A delivery has the header X-Knouds-Signature: t=<unix seconds>,v1=<hex>."""
     header = _header(exchange)
-    yield Claim(
-        holds=header is not None and Signature.read(header) is not None,
-        expected="t=<unix seconds>,v1=<64 hexadecimal digits>",
-        observed="no such header" if header is None else as_json(header),
-        where=_WHERE,
-    )
+    observed = "no such header" if header is None else as_json(header)
+    holds = Signature.read(header or "") is not None
+    yield Claim("t=<unix seconds>,v1=<64 hexadecimal digits>", observed, holds=holds, where=_WHERE)
 
 
 @check("webhook.signature-covers-raw-body", needs=_NEEDS, applies=lambda case: case.exchange.is_delivery)
@@ -81,12 +66,8 @@ def signature_fits(exchange: Exchange, *, raw: bytes, secret: str) -> Iterator[C
     """
     signature = Signature.read(_header(exchange) or "")
     if signature is not None:
-        yield Claim(
-            holds=signature.covers(raw, secret=secret),
-            expected="HMAC-SHA256(secret, <t>.<raw body>)",
-            observed="another digest",
-            where=_WHERE,
-        )
+        expected, holds = "HMAC-SHA256(secret, <t>.<raw body>)", signature.covers(raw, secret=secret)
+        yield Claim(expected, "another digest", holds=holds, where=_WHERE)
 
 
 @check("webhook.timestamp-is-fresh", needs=_NEEDS, applies=lambda case: case.exchange.is_delivery)
@@ -95,12 +76,8 @@ def fresh_timestamp(exchange: Exchange) -> Iterator[Claim]:
     signature = Signature.read(_header(exchange) or "")
     if signature is not None:
         received_unix_s = exchange.started_at.timestamp()
-        yield Claim(
-            holds=signature.is_fresh(received_unix_s),
-            expected=f"within {WINDOW_S} s of {received_unix_s:.0f}",
-            observed=f"{signature.at_unix_s}",
-            where=_WHERE,
-        )
+        expected, holds = f"within {WINDOW_S} s of {received_unix_s:.0f}", signature.is_fresh(received_unix_s)
+        yield Claim(expected, f"{signature.at_unix_s}", holds=holds, where=_WHERE)
 
 
 @check(
@@ -118,9 +95,7 @@ def payload(exchange: Exchange, *, shapes: ShapeJudge) -> Iterator[Claim]:
     mismatches = shapes.webhook_mismatches(document)
     yield from map(mismatch_claim, mismatches)
     if not mismatches:
-        yield Claim(
-            fact="webhook.payload-shape", holds=True, expected="the documented shape", observed="the same"
-        )
+        yield Claim("the documented shape", "the same", holds=True, fact="webhook.payload-shape")
 
 
 @check("webhook.event-fits-ending", needs=_NEEDS)
@@ -159,12 +134,7 @@ def agrees(exchange: Exchange, *, poll: Exchange, submitted: Exchange) -> Iterat
         ]
     for where, said, shown in pairs:
         if said is not None and shown is not None:
-            yield Claim(
-                holds=said == shown,
-                expected=f"{as_json(shown)}, as polling says",
-                observed=as_json(said),
-                where=where,
-            )
+            yield Claim(f"{as_json(shown)}, as polling says", as_json(said), holds=said == shown, where=where)
 
 
 @check("webhook.payload-shape", needs=_NEEDS)
@@ -209,7 +179,7 @@ def none_without_webhook(exchange: Exchange, *, came: int, later_delivered: bool
 
 
 def _undelivered(came: int, expected: str) -> Claim:
-    return Claim(holds=came == 0, expected=expected, observed=f"{came} deliveries")
+    return Claim(expected, f"{came} deliveries", holds=came == 0)
 
 
 @check("webhook.agrees-with-poll", needs=_NEEDS)
@@ -225,14 +195,13 @@ def shown_at_once(exchange: Exchange, *, delivered: Exchange) -> Iterator[Claim]
 
 
 @check("webhook.retries-refused-delivery", needs=_NEEDS)
-def retried(exchange: Exchange, *, attempts: int) -> Iterator[Claim]:
+def retried(_: Exchange, *, attempts: int) -> Iterator[Claim]:
     """A delivery that the receiver refused comes again.
 
     ``attempts`` is the number of deliveries of the execution; the first was refused.
     """
-    del exchange
     if attempts:
-        yield Claim(holds=attempts > 1, expected="another attempt", observed="none in time")
+        yield Claim("another attempt", "none in time", holds=attempts > 1)
 
 
 def _header(exchange: Exchange) -> str | None:

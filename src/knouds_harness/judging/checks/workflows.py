@@ -74,7 +74,7 @@ def suffixed_slug(exchange: Exchange, *, slug: str, allowed: Collection[str]) ->
 
 def _slug_claim(exchange: Exchange, slug: str, allowed: Collection[str]) -> Claim:
     where = "/slug" if exchange.request.operation_id == "createWorkflow" else ""
-    return Claim(holds=slug in allowed, expected=" or ".join(allowed), observed=slug, where=where)
+    return Claim(" or ".join(allowed), slug, holds=slug in allowed, where=where)
 
 
 @check("workflows.creator-owns", needs=_TWO_USERS)
@@ -82,12 +82,9 @@ def creator(exchange: Exchange, *, own: str | int | None, others: Collection[str
     """`createdBy` is the account that created the workflow, even if the body names another."""
     created_by = exchange.members.get("createdBy")
     if exchange.status == 200 and isinstance(created_by, str | int):
-        yield Claim(
-            holds=created_by not in others and own in (None, created_by),
-            expected=str(own or f"an account other than {', '.join(sorted(map(str, others)))}"),
-            observed=str(created_by),
-            where="/createdBy",
-        )
+        expected = str(own or f"an account other than {', '.join(sorted(map(str, others)))}")
+        holds = created_by not in others and own in (None, created_by)
+        yield Claim(expected, str(created_by), holds=holds, where="/createdBy")
 
 
 creator_may = admitting("workflows.creator-may", "workflows.creator-owns", needs=_WRITE_NEEDS)
@@ -136,7 +133,7 @@ def slug_stays(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     yield status_is(exchange, 200)
     shown = exchange.members.get("slug")
     if exchange.status == 200 and isinstance(shown, str):
-        yield Claim(holds=shown == slug, expected=slug, observed=shown, where="/slug")
+        yield Claim(slug, shown, holds=shown == slug, where="/slug")
 
 
 @check("workflows.move-sets-folder", needs=(FILED_WORKFLOW,))
@@ -166,12 +163,8 @@ def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str |
     )
     for summary in summaries:
         if summary.get("slug") == slug and "folderId" in summary:
-            yield Claim(
-                holds=summary.get("folderId") == folder_id,
-                expected=f"{slug} in {as_json(folder_id)}",
-                observed=as_json(summary.get("folderId")),
-                where="/*/folderId",
-            )
+            shown, expected = summary["folderId"], f"{slug} in {as_json(folder_id)}"
+            yield Claim(expected, as_json(shown), holds=shown == folder_id, where="/*/folderId")
 
 
 gone = by_rule(reasons.DELETED_WORKFLOW, *_WRITE_NEEDS)
@@ -236,25 +229,16 @@ def summarised(exchange: Exchange, *, document: Mapping[str, JSON]) -> Iterator[
             continue
         for name in ("name", "description", "tags"):
             if document.get(name) and name in summary:  # how no description shows is undocumented
-                yield Claim(
-                    holds=first_difference(document[name], summary[name]) is None,
-                    expected=f"{as_json(document[name])}, as reading it shows",
-                    observed=as_json(summary[name]),
-                    where=f"/*/{name}",
-                )
+                expected, observed = f"{as_json(document[name])}, as reading it shows", as_json(summary[name])
+                holds = first_difference(document[name], summary[name]) is None
+                yield Claim(expected, observed, holds=holds, where=f"/*/{name}")
         if document.get("createdBy") and "createdBy" in summary:
-            yield Claim(
-                holds=summary["createdBy"] is not None,
-                expected="a creator, as reading it shows",
-                observed="null",
-                where="/*/createdBy",
-            )
+            expected, holds = "a creator, as reading it shows", summary["createdBy"] is not None
+            yield Claim(expected, "null", holds=holds, where="/*/createdBy")
 
 
 def _none_of(wrong: Collection[str], fact: str, expected: str, what: str) -> Claim:
-    return Claim(
-        fact=fact, holds=not wrong, expected=expected, observed=f"{what}: {', '.join(sorted(wrong))}"
-    )
+    return Claim(expected, f"{what}: {', '.join(sorted(wrong))}", holds=not wrong, fact=fact)
 
 
 # --- other people's
@@ -304,4 +288,4 @@ def as_written(exchange: Exchange, expected: Mapping[str, JSON]) -> Iterator[Cla
             continue
         difference = first_difference({name: value}, document, documented=documented)
         where, wanted, found = difference or (f"/{name}", value, value)
-        yield Claim(holds=difference is None, expected=as_json(wanted), observed=as_json(found), where=where)
+        yield Claim(as_json(wanted), as_json(found), holds=difference is None, where=where)

@@ -223,11 +223,5 @@ class _Answer:
     def _claim(
         self, check: str, fact: str, *, holds: bool, expected: str, observed: str = "", where: str = ""
     ) -> Ruled:
-        return check, Claim(
-            fact=fact,
-            holds=holds,
-            expected=expected,
-            observed=observed or self.exchange.answer,
-            where=where,
-            reasons=() if holds else why_expected(self.allowed),
-        )
+        observed, reasons = observed or self.exchange.answer, () if holds else why_expected(self.allowed)
+        return check, Claim(expected, observed, holds=holds, where=where, fact=fact, reasons=reasons)

@@ -8,8 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from knouds_harness.judging.checks import concurrency, executions, rate_limits, workflows
-from knouds_harness.judging.checks.usage import run_rows
+from knouds_harness.judging.checks import concurrency, executions, rate_limits, usage, workflows
 from knouds_harness.judging.claim import Check, Claim
 from knouds_harness.runs.load_results import Invariant
 
@@ -25,8 +24,8 @@ def promise(check: Check[...], fact: str = "") -> Promise:
 FRESH_ID: Final = promise(executions.fresh_id)
 EDGES: Final = promise(executions.edges)
 FINAL_STANDS: Final = promise(executions.edges, "execution.final-is-absorbing")
-HAS_A_ROW: Final = promise(run_rows.reconciled, "usage.run-has-a-row")
-IS_CHARGED: Final = promise(run_rows.reconciled)
+HAS_A_ROW: Final = promise(usage.reconciled, "usage.run-has-a-row")
+IS_CHARGED: Final = promise(usage.reconciled)
 SLUG_OF_NAME: Final = promise(workflows.made_slug)
 SHOWS_LAST: Final = promise(concurrency.updates_in_some_order)
 IS_THERE: Final = promise(concurrency.deletes_in_some_order)

@@ -3,8 +3,7 @@
 import pytest
 from exchanges import broken, claimed, exchange, refusal
 
-from knouds_harness.judging.checks import concurrency, runs
-from knouds_harness.judging.checks.usage import run_rows
+from knouds_harness.judging.checks import concurrency, runs, usage
 from knouds_harness.suite.support.usage_rows import row_of_request, row_that_came
 from knouds_harness.targets.resources import Model, Workflow
 
@@ -122,7 +121,7 @@ def test_run_that_costs_nothing_shows_no_charge():
     assert not claimed(runs.charge_in_usage, run(0), row=free)
     assert not claimed(runs.charged_alike, ended, waited_for=run(0), row=free)
     assert not claimed(concurrency.charged_once, cancelled, rows=[free], most_credits=0)
-    assert claimed(run_rows.reconciled, run(0), cost_credits=[0], rows=[free]) == {"usage.run-has-a-row"}
+    assert claimed(usage.reconciled, run(0), cost_credits=[0], rows=[free]) == {"usage.run-has-a-row"}
 
 
 def row(row_id, slug="portrait", **members):

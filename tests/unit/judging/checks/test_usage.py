@@ -6,7 +6,7 @@ import pytest
 from exchanges import broken, exchange, refusal
 
 from knouds_harness.exchange.usage import run_of
-from knouds_harness.judging.checks.usage import pages, run_rows
+from knouds_harness.judging.checks import usage
 
 
 def row(number, **members):
@@ -53,14 +53,14 @@ WHOLE = [row(3, status="failed"), row(2, workflowSlug="harbour-hd"), row(1, mode
     ],
 )
 def test_offset_skips_that_many_rows(answer, after, facts):
-    assert broken(pages.offset, answer, before=WHOLE, after=after, offset=1, limit=1) == facts
+    assert broken(usage.offset, answer, before=WHOLE, after=after, offset=1, limit=1) == facts
 
 
 def test_expected_page_names_what_was_asked_for():
     """By documented parameters only: others may be a key."""
     request = replace(page().request, query=(("limit", "1"), ("offset", "1"), ("key", "x")))
 
-    [claim] = pages.offset.judge(
+    [claim] = usage.offset.judge(
         replace(page(), request=request), before=WHOLE, after=WHOLE, offset=1, limit=1
     )
 
@@ -83,7 +83,7 @@ def test_expected_page_names_what_was_asked_for():
     ],
 )
 def test_filter_shows_exactly_the_matching_rows(filters, answer, is_kept):
-    findings = broken(pages.filtered, answer, before=WHOLE, after=WHOLE, filters=filters)
+    findings = broken(usage.filtered, answer, before=WHOLE, after=WHOLE, filters=filters)
 
     assert (findings == set()) == is_kept
 
@@ -94,7 +94,7 @@ def test_filter_shows_no_row_that_the_whole_list_lacks():
     whole = [row(number, workflowSlug="harbour") for number in range(500)]
 
     def found(listed, shown):
-        return broken(pages.filtered, page(*shown), before=listed, after=listed, filters=filters)
+        return broken(usage.filtered, page(*shown), before=listed, after=listed, filters=filters)
 
     assert found(whole[:3], [other, *whole[:3]]) == {"usage.filters"}
     assert found(whole[:3], whole[:3]) == set()
@@ -107,14 +107,14 @@ def test_no_row_belongs_to_two_accounts():
     mine, theirs = row(1, createdAt="2026-11-25"), row(1, requestId="req_7", createdAt="2026-11-25")
 
     for other, facts in ((theirs, set()), (mine, {"usage.own-rows-only"})):
-        assert broken(pages.no_row_of_two, page(mine), theirs={run_of(other)}) == facts
+        assert broken(usage.no_row_of_two, page(mine), theirs={run_of(other)}) == facts
 
 
 def test_foreign_row_is_told_by_what_shows_whose_it_is():
     """Reports cut rows, and these members come late in them."""
     theirs = row(7, requestId="req_7", userId="sam", workflowSlug="harbour", durationMs=3)
 
-    (claim,) = (each for each in pages.no_foreign_run.judge(page(row(1), theirs, theirs), foreign={"req_7"}))
+    (claim,) = (each for each in usage.no_foreign_run.judge(page(row(1), theirs, theirs), foreign={"req_7"}))
 
     assert claim.observed == '2 rows: id 7, requestId "req_7", userId "sam", workflowSlug "harbour"'
 
@@ -124,7 +124,7 @@ def test_run_that_ends_while_filtering_is_not_missed():
     before, after = [row(1, status="processing")], [row(1)]
 
     assert (
-        broken(pages.filtered, page(), before=before, after=after, filters={"status": "completed"}) == set()
+        broken(usage.filtered, page(), before=before, after=after, filters={"status": "completed"}) == set()
     )
 
 
@@ -140,7 +140,7 @@ def test_run_that_ends_while_filtering_is_not_missed():
 )
 def test_total_counts_all_rows(said, after, facts):
     """The schema judges its type."""
-    assert broken(pages.total, page(WHOLE[0], total=said), before=WHOLE, after=after) == facts
+    assert broken(usage.total, page(WHOLE[0], total=said), before=WHOLE, after=after) == facts
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_run_has_one_row_that_says_how_it_ended(rows, request_id, ending, facts)
     """If it is known how the run ended, and which request it was."""
     known = {"known": {"req_1"}, "workflow_slug": "harbour", "model_id": None, "request_id": request_id}
 
-    assert broken(run_rows.row_of_run, exchange(200, {}), rows=rows, ending=ending, **known) == facts
+    assert broken(usage.row_of_run, exchange(200, {}), rows=rows, ending=ending, **known) == facts
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_run_has_one_row_that_says_how_it_ended(rows, request_id, ending, facts)
     ],
 )
 def test_each_used_model_is_listed_once(body, is_kept):
-    assert (broken(pages.distinct_models, models(body), used={"a", "b"}) == set()) == is_kept
+    assert (broken(usage.distinct_models, models(body), used={"a", "b"}) == set()) == is_kept
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_rows_show_the_costs_of_the_responses(said, charges, facts):
     """A missing row, or another charge, is found among many; runs of others do not matter."""
     rows = [{"creditsCost": charge} for charge in charges]
 
-    claims = run_rows.reconciled.judge(exchange(200, {}), cost_credits=said, rows=rows)
+    claims = usage.reconciled.judge(exchange(200, {}), cost_credits=said, rows=rows)
 
     assert {claim.fact for claim in claims if not claim.holds} == facts
 
@@ -207,7 +207,7 @@ def test_failed_run_is_charged_once(charges, holds):
     """In one row, or in two of one request; it may also cost nothing."""
     rows = [{"requestId": "r-1", "status": "failed", "creditsCost": each} for each in charges]
 
-    claims = run_rows.failed_is_charged_once.judge(exchange(500, {}), rows=rows, price_credits=5)
+    claims = usage.failed_is_charged_once.judge(exchange(500, {}), rows=rows, price_credits=5)
 
     assert [claim.holds for claim in claims] == holds
 
@@ -223,4 +223,4 @@ def test_failed_run_is_charged_once(charges, holds):
 )
 def test_page_lists_no_run_twice(rows, facts):
     """Two rows of one request are two; the same row twice, or rows that tell no request, are not."""
-    assert broken(pages.one_row_of_each_run, page(*rows)) == facts
+    assert broken(usage.one_row_of_each_run, page(*rows)) == facts

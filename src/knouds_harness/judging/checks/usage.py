@@ -1,7 +1,8 @@
-"""Whether a page of usage has the rows that were asked for, all of them and no others."""
+"""Whether usage shows an account's runs: pages with the rows that were asked for, and a row of each run."""
 
+import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -15,12 +16,16 @@ from knouds_harness.exchange.usage import (
     model_ids_of,
     rows_in,
     rows_of,
+    rows_of_run,
     run_of,
 )
+from knouds_harness.judging.checks.runs import amount
 from knouds_harness.judging.claim import Claim, answers_to, check, member_is
 from knouds_harness.judging.context import Case
 from knouds_harness.printable import counted
+from knouds_harness.targets.needs import MAY_RUN
 from knouds_harness.targets.needs.keys import ANY_KEY, TWO_ACCOUNTS
+from knouds_harness.targets.needs.runs import ANY_RUN, CHEAPEST_RUN, FAILING_RUN
 from knouds_harness.targets.needs.workflows import RUN_AND_STRANGER
 
 DEFAULT_LIMIT = 50
@@ -53,13 +58,13 @@ def as_told(rows: Sequence[Row]) -> str:
 
 
 def _of_page(
-    exchange: Exchange, *, fact: str = "", holds: bool, expected: str, observed: str
+    exchange: Exchange, expected: str, observed: str, *, holds: bool, fact: str = ""
 ) -> Iterator[Claim]:
     """Claim something about a page of rows; nothing about any other response."""
     if rows_in(exchange) is not None:
         asked = "&".join(f"{name}={value}" for name, value in exchange.request.query if name in _PARAMETERS)
         expected += f" (asked with ?{asked})" if asked else ""
-        yield Claim(fact=fact, holds=holds, expected=expected, observed=observed, where="/rows")
+        yield Claim(expected, observed, holds=holds, where="/rows", fact=fact)
 
 
 _shows_usage = answers_to("listUsage")
@@ -98,9 +103,7 @@ def _as_first_row(case: Case) -> Mapping[str, object]:
 def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
     """Every row belongs to the key's account, as whoami names it."""
     others = [row for row in rows_of(exchange) if str(row.get("userId")) != user_id]
-    yield from _of_page(
-        exchange, holds=not others, expected="rows of the key's own account", observed=as_told(others)
-    )
+    yield from _of_page(exchange, "rows of the key's own account", as_told(others), holds=not others)
 
 
 @check("usage.own-rows-only", needs=(RUN_AND_STRANGER,))
@@ -110,9 +113,7 @@ def no_foreign_run(exchange: Exchange, *, foreign: Collection[str]) -> Iterator[
     ``foreign`` holds the request ids of such runs.
     """
     shown = [row for row in rows_of(exchange) if row.get("requestId") in foreign]
-    yield from _of_page(
-        exchange, holds=not shown, expected="no run of another account", observed=as_told(shown)
-    )
+    yield from _of_page(exchange, "no run of another account", as_told(shown), holds=not shown)
 
 
 @check("usage.own-rows-only", needs=(TWO_ACCOUNTS,))
@@ -122,9 +123,7 @@ def no_row_of_two(exchange: Exchange, *, theirs: Collection[tuple[str, ...]]) ->
     ``theirs`` are the other account's runs, as ``run_of`` tells them apart.
     """
     shared = [row for row in rows_of(exchange) if run_of(row) in theirs]
-    yield from _of_page(
-        exchange, holds=not shared, expected="no row that another account has", observed=as_told(shared)
-    )
+    yield from _of_page(exchange, "no row that another account has", as_told(shared), holds=not shared)
 
 
 @check("usage.run-has-a-row", needs=(ANY_KEY,), applies=_shows_usage)
@@ -136,12 +135,8 @@ def one_row_of_each_run(exchange: Exchange) -> Iterator[Claim]:
     rows = {_identity(row): str(row["requestId"]) for row in rows_of(exchange) if row.get("requestId")}
     several = [times for times in Counter(rows.values()).values() if times > 1]
     if several:
-        yield from _of_page(
-            exchange,
-            holds=False,
-            expected="one row of each run",
-            observed=f"{max(several)} rows with the same requestId",
-        )
+        observed = f"{max(several)} rows with the same requestId"
+        yield from _of_page(exchange, "one row of each run", observed, holds=False)
 
 
 @check("usage.no-canvas-rows", needs=(ANY_KEY,), applies=_shows_usage)
@@ -149,12 +144,8 @@ def no_canvas_rows(exchange: Exchange) -> Iterator[Claim]:
     """No row comes from the canvas."""
     sources = {str(row["source"]) for row in rows_of(exchange) if "source" in row}
     elsewhere = sorted(source for source in sources if not source.startswith("api"))
-    yield from _of_page(
-        exchange,
-        holds=not elsewhere,
-        expected="rows of API runs only",
-        observed=f"rows from {', '.join(elsewhere)}",
-    )
+    observed = f"rows from {', '.join(elsewhere)}"
+    yield from _of_page(exchange, "rows of API runs only", observed, holds=not elsewhere)
 
 
 @check(
@@ -166,7 +157,7 @@ def no_provider_ids(exchange: Exchange) -> Iterator[Claim]:
     ids.update(listed_models(exchange) or ())
     internal = sorted(each for each in ids if any(mark in each for mark in _PROVIDER_MARKS))
     if exchange.status == 200:
-        yield Claim(holds=not internal, expected="names of models", observed=", ".join(internal))
+        yield Claim("names of models", ", ".join(internal), holds=not internal)
 
 
 @check(
@@ -184,14 +175,8 @@ def limit(exchange: Exchange, *, limit: int) -> Iterator[Claim]:
 
 def at_most(exchange: Exchange, most: int, *, fact: str = "") -> Iterator[Claim]:
     """Claim that a page has at most this many rows."""
-    rows = rows_of(exchange)
-    yield from _of_page(
-        exchange,
-        fact=fact,
-        holds=len(rows) <= most,
-        expected=f"at most {most} rows",
-        observed=f"{len(rows)} rows",
-    )
+    count = len(rows_of(exchange))
+    yield from _of_page(exchange, f"at most {most} rows", f"{count} rows", holds=count <= most, fact=fact)
 
 
 @check(
@@ -205,13 +190,8 @@ def default_limit(exchange: Exchange, *, total: int) -> Iterator[Claim]:
 
     ``total`` is the number of all rows.
     """
-    rows = rows_of(exchange)
-    yield from _of_page(
-        exchange,
-        holds=len(rows) == min(DEFAULT_LIMIT, total),
-        expected=f"{min(DEFAULT_LIMIT, total)} of {total} rows",
-        observed=f"{len(rows)} rows",
-    )
+    count, most = len(rows_of(exchange)), min(DEFAULT_LIMIT, total)
+    yield from _of_page(exchange, f"{most} of {total} rows", f"{count} rows", holds=count == most)
 
 
 @check("usage.offset-skips", needs=(ANY_KEY,))
@@ -230,20 +210,14 @@ def offset(
     known = [each for each in page if each in listed]
     if whole != grown:
         part = whole[whole.index(known[0]) : whole.index(known[-1]) + 1] if known else []
-        yield from _of_page(
-            exchange,
-            holds=known == part and len(set(page)) == len(page),
-            expected=f"no row twice, and {len(part)} consecutive rows of the list before",
-            observed=f"{len(page)} rows, {len(set(page))} different, {len(known)} of the list before",
-        )
+        expected = f"no row twice, and {len(part)} consecutive rows of the list before"
+        observed = f"{len(page)} rows, {len(set(page))} different, {len(known)} of the list before"
+        holds = known == part and len(set(page)) == len(page)
+        yield from _of_page(exchange, expected, observed, holds=holds)
     else:
-        expected = whole[offset : offset + limit]
-        yield from _of_page(
-            exchange,
-            holds=page == expected,
-            expected=f"{_ids(expected)}: from number {offset + 1} of {len(whole)} on",
-            observed=_ids(page),
-        )
+        wanted = whole[offset : offset + limit]
+        expected = f"{_ids(wanted)}: from number {offset + 1} of {len(whole)} on"
+        yield from _of_page(exchange, expected, _ids(page), holds=page == wanted)
 
 
 @check(
@@ -263,31 +237,20 @@ def filtered(
     page = rows_of(exchange)
     wrong = [row for row in page if not fits(row, filters)]
     asked = " and ".join(f"{name} {value}" for name, value in filters.items())
-    yield from _of_page(
-        exchange,
-        holds=not wrong,
-        expected=f"rows with {asked}",
-        observed=f"{len(wrong)} rows of {len(page)} without",
-    )
+    observed = f"{len(wrong)} rows of {len(page)} without"
+    yield from _of_page(exchange, f"rows with {asked}", observed, holds=not wrong)
     if len(page) >= MAX_LIMIT or filters.get("status") == "processing":
         return  # the next page may hold more; how a run that is being cancelled shows is undocumented
+    shown = set(map(_identity, page))
     if len(after) % MAX_LIMIT:  # else the list may be longer
-        others = {_identity(row) for row in page} - {_identity(row) for row in (*before, *after)}
-        yield from _of_page(
-            exchange,
-            holds=not others,
-            expected="rows that are listed without the filter, too",
-            observed=f"{len(others)} rows of {len(page)} are not",
-        )
-    fitting_before = {_identity(row) for row in before if fits(row, filters)}
-    fitting_after = {_identity(row) for row in after if fits(row, filters)}
-    lost = (fitting_before & fitting_after) - {_identity(row) for row in page}
-    yield from _of_page(
-        exchange,
-        holds=not lost,
-        expected=f"every row with {asked}",
-        observed=f"{len(lost)} of {len(fitting_after)} are missing",
-    )
+        others = shown - set(map(_identity, (*before, *after)))
+        observed = f"{len(others)} rows of {len(page)} are not"
+        expected = "rows that are listed without the filter, too"
+        yield from _of_page(exchange, expected, observed, holds=not others)
+    fitting = [{_identity(row) for row in rows if fits(row, filters)} for rows in (before, after)]
+    lost = set.intersection(*fitting) - shown
+    observed = f"{len(lost)} of {len(fitting[1])} are missing"
+    yield from _of_page(exchange, f"every row with {asked}", observed, holds=not lost)
 
 
 @check("usage.page-shape", needs=(ANY_KEY,))
@@ -311,10 +274,97 @@ def distinct_models(exchange: Exchange, *, used: Collection[str]) -> Iterator[Cl
     if listed is None:
         return
     repeated = sorted(each for each, times in Counter(listed).items() if times > 1)
-    yield Claim(holds=not repeated, expected="each id once", observed=f"{', '.join(repeated)} more than once")
+    yield Claim("each id once", f"{', '.join(repeated)} more than once", holds=not repeated)
     missing = sorted(set(used) - set(listed))
-    yield Claim(
-        holds=not missing,
-        expected="every model id of the account's rows",
-        observed=f"{', '.join(missing)} not listed",
+    yield Claim("every model id of the account's rows", f"{', '.join(missing)} not listed", holds=not missing)
+
+
+# --- the row of a run
+
+
+@check("run.charged-per-generator", needs=(FAILING_RUN,))
+def failed_is_charged_once(_: Exchange, *, rows: Sequence[Row], price_credits: float) -> Iterator[Claim]:
+    """A failed run is charged at most its price; whether it is charged at all is undocumented.
+
+    The exchange is the run; ``rows`` may belong to it, and ``price_credits`` is the most that it may cost.
+    """
+    charged: dict[str, float] = defaultdict(float)
+    for row in rows:
+        if row.get("status") == "failed" and (credits_cost := amount(row.get("creditsCost"))) is not None:
+            charged[str(row.get("requestId"))] += credits_cost
+    for told in filter(None, charged.values()):
+        expected = f"at most {price_credits:g}, the price of one run"
+        yield Claim(expected, f"{told:g}, as usage says of the failed run", holds=told <= price_credits)
+
+
+@check("usage.run-has-a-row", "usage.slim-has-no-workflow", needs=(ANY_RUN,))
+def row_of_run(
+    _: Exchange,  # the evidence; the arguments say what it asked for
+    *,
+    rows: Sequence[Row],
+    known: Collection[str],
+    workflow_slug: str | None,
+    model_id: str | None,
+    request_id: str | None,
+    ending: str | None,
+) -> Iterator[Claim]:
+    """A run, failed or not, has a row that says what was run and how it ended.
+
+    The exchange is the run; ``rows`` are the rows that usage lists afterwards, ``known`` the request ids that
+    it listed before. The row is found by the run's request id if the response told one; otherwise it is a new
+    row that fits. A direct model run has no ``workflow_slug``; ``ending`` is the final status, if known.
+    """
+    new = [row for row in rows if row.get("requestId") not in known]
+    fitting = rows_of_run(
+        rows, known=known, workflow_slug=workflow_slug, model_id=model_id, request_id=request_id
     )
+    expected = f"a row of {workflow_slug or model_id}{', one for the run' if request_id else ''}"
+    observed = f"{len(fitting)} such rows, {len(new)} new ones in all"
+    holds = len(fitting) == 1 if request_id else bool(fitting)
+    yield Claim(expected, observed, holds=holds, fact="usage.run-has-a-row")
+    if ending is not None and fitting:
+        statuses = [str(row.get("status")) for row in fitting]
+        expected, observed = f"status {ending}, as the run ended", f"status {', '.join(statuses):.80}"
+        holds = ending in statuses
+        yield Claim(expected, observed, holds=holds, where="/rows", fact="usage.run-has-a-row")
+    if workflow_slug is None and fitting:
+        slim = [row for row in fitting if row.get("source") == "api-slim" and row.get("workflowSlug") is None]
+        observed = f"{fitting[0].get('source')}, workflowSlug {as_json(fitting[0].get('workflowSlug'))}"
+        expected, fact = "source api-slim and no workflowSlug", "usage.slim-has-no-workflow"
+        yield Claim(expected, observed, holds=bool(slim), fact=fact)
+
+
+@check("run.charge-equals-usage", "usage.run-has-a-row", needs=(CHEAPEST_RUN,))
+def reconciled(_: Exchange, *, cost_credits: Sequence[float], rows: Sequence[Row]) -> Iterator[Claim]:
+    """Over many runs, the costs in their responses equal those in the account's new rows.
+
+    The exchange is one of the runs, ``cost_credits`` the costs in all responses; ``rows`` are the new rows of
+    completed runs of the model. With more rows than runs, another client ran it too: nothing is claimed,
+    unless there are exactly twice as many.
+    """
+    if len(rows) > len(cost_credits) and len(rows) != 2 * len(cost_credits):
+        return
+    expected, holds = f"a row for each of {len(cost_credits)} runs", len(rows) == len(cost_credits)
+    yield Claim(expected, f"{len(rows)} rows", holds=holds, fact="usage.run-has-a-row")
+    charges = [each for each in (amount(row.get("creditsCost")) for row in rows) if each is not None]
+    if len(charges) == len(cost_credits) and any((*charges, *cost_credits)):
+        expected = f"{sum(charges):g} credits for {len(charges)} runs, as their usage rows say"
+        holds = all(map(math.isclose, sorted(charges), sorted(cost_credits)))
+        observed = f"{sum(cost_credits):g} credits"
+        yield Claim(expected, observed, holds=holds, where="/cost", fact="run.charge-equals-usage")
+
+
+@check("run.inputs-not-object-is-invalid-inputs", needs=(ANY_KEY, MAY_RUN))
+def refused_run_is_not_charged(exchange: Exchange, *, before: Exchange) -> Iterator[Claim]:
+    """A refused run has no usage row that charges for it.
+
+    ``before`` is usage before the refused runs. A run that is charged was not refused. The check only shows
+    breaches: refusals verify no fact about charges.
+    """
+    known = {row.get("id") for row in rows_of(before)}
+    if before.status != 200 or exchange.status != 200 or len(known) >= MAX_LIMIT:
+        return
+    charged = [row for row in rows_of(exchange) if row.get("id") not in known and row.get("creditsCost")]
+    if charged:
+        expected = "no new row with credits: what was sent in between was refused"
+        yield Claim(expected, f"{len(charged)} new rows with credits", holds=False, where="/rows")
