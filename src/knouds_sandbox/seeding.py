@@ -12,7 +12,7 @@ from typing import Any
 
 from knouds_sandbox.access.keys import KEY_PREFIX
 from knouds_sandbox.state.accounts import add_account, add_key
-from knouds_sandbox.state.run_records import NewRun, accept_run, end_run
+from knouds_sandbox.state.run_records import StoredRun, accept_run, end_run
 from knouds_sandbox.state.store import Store
 from knouds_sandbox.state.workflows import REQUEST_INPUT, RESPONSE_OUTPUT, add_workflow, new_members
 
@@ -22,20 +22,20 @@ _WEBHOOK_OWNERS = frozenset({"ada", "ines"})
 
 _ACCOUNTS: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
-        "ada": {"tier": "enterprise", "balance_credits": _PLENTY},
-        "bea": {"tier": "business", "balance_credits": _ENOUGH},
-        "pia": {"tier": "pro", "balance_credits": _ENOUGH},
-        "ines": {"tier": "pro", "balance_credits": _ENOUGH},
-        "otto": {"tier": "pro", "balance_credits": _ENOUGH},
-        "cleo": {"tier": "creator", "balance_credits": 1_700},
-        "finn": {"tier": "free", "balance_credits": 250},
-        "root": {"tier": "enterprise", "balance_credits": _PLENTY, "role": "admin"},
-        "sam": {"tier": "business", "balance_credits": _ENOUGH},
-        "una": {"tier": "business", "balance_credits": _ENOUGH, "is_approved": False},
-        "nil": {"tier": "business", "balance_credits": 0},
-        "lou": {"tier": "business", "balance_credits": 20},
-        "tess": {"tier": "business", "balance_credits": 0, "grant_credits": 0},
-        "gus": {"tier": "business", "balance_credits": 0, "grant_credits": _ENOUGH},
+        "ada": {"tier": "enterprise", "credits": _PLENTY},
+        "bea": {"tier": "business", "credits": _ENOUGH},
+        "pia": {"tier": "pro", "credits": _ENOUGH},
+        "ines": {"tier": "pro", "credits": _ENOUGH},
+        "otto": {"tier": "pro", "credits": _ENOUGH},
+        "cleo": {"tier": "creator", "credits": 1_700},
+        "finn": {"tier": "free", "credits": 250},
+        "root": {"tier": "enterprise", "credits": _PLENTY, "role": "admin"},
+        "sam": {"tier": "business", "credits": _ENOUGH},
+        "una": {"tier": "business", "credits": _ENOUGH, "is_approved": False},
+        "nil": {"tier": "business", "credits": 0},
+        "lou": {"tier": "business", "credits": 20},
+        "tess": {"tier": "business", "credits": 0, "grant_credits": 0},
+        "gus": {"tier": "business", "credits": 0, "grant_credits": _ENOUGH},
     }
 )
 
@@ -118,7 +118,7 @@ def seed_store(store: Store, seed: int, *, webhook_url: str | None = None) -> No
 def _add_accounts_and_keys(store: Store, seed: int, webhook_url: str | None) -> None:
     webhook_secret = f"whsec_{_digest(seed, 'webhook').hex()[:32]}"
     for name, account in _ACCOUNTS.items():
-        add_account(store, account_id=account_id(seed, name), name=name, **account)
+        add_account(store, id=account_id(seed, name), name=name, **account)
     for name, (owner, capabilities) in _KEYS.items():
         add_key(
             store,
@@ -262,7 +262,7 @@ def _add_history(store: Store, seed: int) -> None:
         for number, (source, slug, models, cost_credits, status) in enumerate(history):
             execution_id = uuid.UUID(bytes=_digest(seed, f"execution {owner} {number}")[:16], version=4)
             failed = {"error": {"code": "EXECUTION_FAILED", "message": "The provider failed."}}
-            run = NewRun(
+            run = StoredRun(
                 request_id=f"req_{_digest(seed, f'request {owner} {number}').hex()[:32]}",
                 execution_id=str(execution_id),
                 account_id=account_id(seed, owner),

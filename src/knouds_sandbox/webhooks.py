@@ -55,9 +55,8 @@ def queue_deliveries(store: Store, run: StoredRun, status: str, *, edits: Active
     if not edits.changed(Point.RECEIVER, "", value=meets(key[2].split(), "webhook:receive")):
         return []
     payloads = edits.changed(Point.DELIVERY, "", run, value=[_payload(run, status)], shown=repr)
-    insert = "INSERT INTO deliveries (run_id, url, secret, body, next_unix_s) VALUES (?, ?, ?, ?, ?)"
-    rows = [(run.id, key[0], key[1], as_json(payload), time.time()) for payload in payloads]
-    return [store.rows(f"{insert} RETURNING id", *row)[0][0] for row in rows]
+    due = {"run_id": run.id, "url": key[0], "secret": key[1], "next_unix_s": time.time()}
+    return [store.insert("deliveries", body=as_json(payload), **due) for payload in payloads]
 
 
 def _payload(run: StoredRun, status: str) -> dict[str, Any]:

@@ -57,9 +57,9 @@ class ReceiverRefused(Exception):
     """The URL resolves to an address that may not receive deliveries."""
 
 
-def is_receivable(url: str) -> bool:
+def is_receivable(url: object) -> bool:
     try:
-        parsed = httpx.URL(url)
+        parsed = httpx.URL(url if isinstance(url, str) else "")
     except httpx.InvalidURL:
         return False
     return parsed.scheme in {"http", "https"} and bool(parsed.host)

@@ -292,7 +292,7 @@ async def run_provider_failure_is_200(call: HandlerCall, handle: Handler) -> Res
             raise
         note_met()
         body = {"success": False, "code": refusal.code, "message": refusal.error}
-        return answer(body, headers=call.limit_headers)
+        return answer(body)
 
 
 @fault("model.unknown-is-404")

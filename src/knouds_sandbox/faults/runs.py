@@ -19,7 +19,7 @@ from knouds_sandbox.faults.editing import (
     on_run_where,
     pause,
 )
-from knouds_sandbox.handlers.runs import Job, make_job
+from knouds_sandbox.handlers.runs import Job
 from knouds_sandbox.providers import MODELS
 from knouds_sandbox.state.run_records import StoredRun
 from knouds_sandbox.state.workflows import defaults, find_workflow
@@ -61,7 +61,7 @@ def run_granted_costs(answer: OutgoingAnswer) -> None:
 @fault("run.charged-per-generator", Point.JOB, RUNS, is_subtle=True)
 async def run_charges_the_first_node(_: HandlerCall, job: Job) -> Job:
     """Only the first of several generator nodes is charged."""
-    return make_job(job.calls[:1], job.inputs, workflow_slug=job.workflow_slug)
+    return replace(job, calls=job.calls[:1])
 
 
 @fault("run.charged-per-generator", is_subtle=True)

@@ -20,7 +20,7 @@ from knouds_sandbox.faults.editing import (
     selecting,
 )
 from knouds_sandbox.handlers.account import MAX_LIMIT, RowFilter, number
-from knouds_sandbox.state.run_records import NewRun, accept_run, end_run, last_run_id, select_runs
+from knouds_sandbox.state.run_records import StoredRun, accept_run, end_run, last_run_id, select_runs
 
 
 @fault("usage.own-rows-only", answers_for_last_request("listUsage"), is_subtle=True)
@@ -88,7 +88,7 @@ _LOOKS = 5  # a client on a busy machine takes a moment to close its connection
 
 def _charge_all_the_same(answer: OutgoingAnswer) -> None:
     if answer.key is not None:
-        run = NewRun(
+        run = StoredRun(
             request_id=f"req_{uuid.uuid4().hex}",
             account_id=answer.key.account.id,
             key_id=answer.key.id,

@@ -24,7 +24,7 @@ from knouds_sandbox.faults.editing import (
     pause,
     with_slug,
 )
-from knouds_sandbox.handlers.runs import make_job, perform
+from knouds_sandbox.handlers.runs import Job, perform
 from knouds_sandbox.handlers.workflows import ChangedWorkflow, NewWorkflow, own_workflow
 from knouds_sandbox.state.workflows import (
     add_workflow,
@@ -224,7 +224,7 @@ async def delete_keeps_what_ran(call: HandlerCall, handle: Handler) -> Response:
     )
     if run_count and find_workflow(call.store, slug) is None:
         note_met()
-        return await perform(call, make_job([], {}, workflow_slug=slug))
+        return await perform(call, Job(calls=[], inputs={}, workflow_slug=slug))
     return await handle(call)
 
 

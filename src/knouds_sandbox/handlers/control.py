@@ -7,6 +7,7 @@ import hmac
 import secrets
 import sqlite3
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -17,7 +18,7 @@ from knouds_sandbox.access.network import ReceiverRefused, ReceiverRules, is_rec
 from knouds_sandbox.bodies import answer, invalid_body, not_found, read_json, unauthorized
 from knouds_sandbox.calls import Services
 from knouds_sandbox.seeding import seed_store, seeded_keys
-from knouds_sandbox.state.accounts import add_account, add_key, find_account
+from knouds_sandbox.state.accounts import add_account, add_key, find_account_id
 
 TOKEN_HEADER = "x-sandbox-token"  # noqa: S105 - a header's name
 _STATES = ("active", "revoked", "legacy")
@@ -37,28 +38,19 @@ async def mint_key(request: Request, services: Services) -> Response:
     """
     body = await _authorized_body(request, services)
     account_id = _account_id(body, services)
-    capabilities = body.get("capabilities")
-    if not isinstance(capabilities, list) or not all(
-        isinstance(c, str) and c.split() == [c] for c in capabilities
-    ):
-        raise invalid_body("capabilities is not a list of texts without blanks.")
-    state = body.get("state", "active")
-    if state not in _STATES:
-        raise invalid_body(f"state is none of {', '.join(_STATES)}.")
+    capabilities = _member(body, "capabilities", _are_words, "a list of texts without blanks")
+    state = _member(body, "state", _STATES.__contains__, f"one of {', '.join(_STATES)}", "active")
     webhook_url, webhook_secret = await _webhook(body, services.receivers)
-    name = f"minted-{uuid.uuid4().hex[:12]}"
-    secret = KEY_PREFIX + secrets.token_urlsafe(32)
+    minted = {"name": f"minted-{uuid.uuid4().hex[:12]}", "secret": KEY_PREFIX + secrets.token_urlsafe(32)}
     add_key(
         services.store,
-        name=name,
-        secret=secret,
         account_id=account_id,
         capabilities=capabilities,
         state=state,
         webhook_url=webhook_url,
         webhook_secret=webhook_secret,
+        **minted,
     )
-    minted = {"name": name, "secret": secret}
     return answer(minted | ({"webhookSecret": webhook_secret} if webhook_url else {}), status=201)
 
 
@@ -69,25 +61,18 @@ async def open_account(request: Request, services: Services) -> Response:
     ``{account, id}``, where ``account`` is the name for minting keys.
     """
     body = await _authorized_body(request, services)
-    name = body.get("name", f"account-{uuid.uuid4().hex[:12]}")
-    role = body.get("role", "user")
-    is_approved = body.get("approved", True)
-    amounts = (body.get("credits", _DEFAULT_CREDITS), body.get("grant"))
-    if not isinstance(name, str) or role not in {"user", "admin"} or not isinstance(is_approved, bool):
-        raise invalid_body("name is not a text, role neither user nor admin, or approved not a boolean.")
-    if any(amount is not None and not _is_amount(amount) for amount in amounts) or amounts[0] is None:
-        raise invalid_body("credits or grant is not a whole number of credits.")
     account_id = f"usr_{uuid.uuid4().hex[:24]}"
+    name = _member(body, "name", _is_text, "a text", f"account-{uuid.uuid4().hex[:12]}")
     try:
         add_account(
             services.store,
-            account_id=account_id,
+            id=account_id,
             name=name,
-            tier=_text(body, "tier"),
-            role=role,
-            is_approved=is_approved,
-            balance_credits=amounts[0],
-            grant_credits=amounts[1],
+            tier=_member(body, "tier", _is_text, "a text"),
+            role=_member(body, "role", ("user", "admin").__contains__, "user or admin", "user"),
+            is_approved=_member(body, "approved", (True, False).__contains__, "a boolean", default=True),
+            credits=_member(body, "credits", _is_amount, "a whole number of credits", _DEFAULT_CREDITS),
+            grant_credits=_member(body, "grant", _is_grant, "a whole number of credits"),
         )
     except sqlite3.IntegrityError:
         raise invalid_body(f"There is an account {name} already.") from None
@@ -97,9 +82,7 @@ async def open_account(request: Request, services: Services) -> Response:
 async def advance_clock(request: Request, services: Services) -> Response:
     """POST /__sandbox__/clock ``{advance_s, account?}``: move the clock of the rate-limit windows forward."""
     body = await _authorized_body(request, services)
-    seconds = body.get("advance_s")
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= 10**9:
-        raise invalid_body("advance_s is not a number of seconds from 0 to 10^9.")
+    seconds = _member(body, "advance_s", _is_span, "a number of seconds from 0 to 10^9")
     account_id = _account_id(body, services) if "account" in body else ""
     services.limiter.advance(seconds, account_id=account_id)
     return answer({"advanced_s": seconds})
@@ -111,9 +94,7 @@ async def reset_state(request: Request, services: Services) -> Response:
     Response: ``{seed, keys}``, with every seeded key by name. Executions in flight are dropped.
     """
     body = await _authorized_body(request, services)
-    seed = body.get("seed", services.seed)
-    if not isinstance(seed, int) or isinstance(seed, bool) or abs(seed) >= 2**63:
-        raise invalid_body("seed is not a whole number of 64 bits.")
+    seed = _member(body, "seed", _is_seed, "a whole number of 64 bits", services.seed)
     services.engine.deliverer.forget()
     services.limiter.forget()
     services.noted.clear()
@@ -156,35 +137,59 @@ async def _webhook(body: dict[str, Any], receivers: ReceiverRules) -> tuple[str 
     webhook = body.get("webhook")
     if webhook is None:
         return None, None
-    if not isinstance(webhook, dict) or not isinstance(webhook.get("url"), str):
-        raise invalid_body("webhook is not an object with a url.")
-    if not is_receivable(webhook["url"]):
-        raise invalid_body("The webhook's url is none, neither http nor https, or has no host.")
+    if not isinstance(webhook, dict):
+        raise invalid_body("webhook is not an object.")
+    url = _member(webhook, "url", is_receivable, "an http or https URL with a host")
     try:
-        await receivers.addresses(webhook["url"])
+        await receivers.addresses(url)
     except ReceiverRefused as refused:
         raise invalid_body(f"The webhook's url is refused: {refused}.") from None
     except OSError:
         pass  # the name may exist later; each attempt resolves it again
-    secret = webhook.get("secret", f"whsec_{secrets.token_urlsafe(24)}")
-    if not isinstance(secret, str) or not 16 <= len(secret) <= 256:
-        raise invalid_body("The webhook's secret is not a text of 16 to 256 characters.")
-    return webhook["url"], secret
+    generated = f"whsec_{secrets.token_urlsafe(24)}"
+    return url, _member(webhook, "secret", _is_secret, "a text of 16 to 256 characters", generated)
 
 
 def _account_id(body: dict[str, Any], services: Services) -> str:
-    account = find_account(services.store, _text(body, "account"))
-    if account is None:
+    account_id = find_account_id(services.store, _member(body, "account", _is_text, "a text"))
+    if account_id is None:
         raise not_found("account")
-    return account[0]
+    return account_id
 
 
-def _text(body: dict[str, Any], name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise invalid_body(f"{name} is missing, or no text.")
+def _member(
+    body: dict[str, Any], name: str, is_valid: Callable[[Any], bool], expected: str, default: Any = None
+) -> Any:
+    """Return a member of a body, or its default; refuse what is not as expected."""
+    value = body.get(name, default)
+    if not is_valid(value):
+        raise invalid_body(f"{name} is not {expected}.")
     return value
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable() and bool(value)
+
+
+def _is_secret(value: Any) -> bool:
+    return isinstance(value, str) and 16 <= len(value) <= 256
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) and each.split() == [each] for each in value)
+
+
 def _is_amount(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10**12
+    return type(value) is int and 0 <= value <= 10**12
+
+
+def _is_grant(value: Any) -> bool:
+    return value is None or _is_amount(value)
+
+
+def _is_seed(value: Any) -> bool:
+    return type(value) is int and abs(value) < 2**63
+
+
+def _is_span(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= 10**9

@@ -23,7 +23,6 @@ from knouds_sandbox.fault_points import Point, note_met
 from knouds_sandbox.providers import MODELS, ProviderModel, fails, results
 from knouds_sandbox.state.run_records import (
     IN_FLIGHT,
-    NewRun,
     StoredRun,
     accept_run,
     cancel_when_due,
@@ -41,24 +40,19 @@ INVALID_NAME = "A name has lowercase letters, digits and hyphens only."
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """A run: the models with the units of each, the inputs and the price."""
+    """A run: the models with the units of each, and the inputs."""
 
-    workflow_slug: str | None
     calls: Sequence[tuple[ProviderModel, int]]
     inputs: dict[str, Any]
-    cost_credits: int
+    workflow_slug: str | None = None
 
     @property
     def models(self) -> list[ProviderModel]:
         return [model for model, _ in self.calls]
 
-
-def make_job(
-    calls: Sequence[tuple[ProviderModel, int]], inputs: dict[str, Any], *, workflow_slug: str | None = None
-) -> Job:
-    """Make a job whose price is the sum of its calls."""
-    cost_credits = sum(model.credits_per_unit * units for model, units in calls)
-    return Job(workflow_slug=workflow_slug, calls=calls, inputs=inputs, cost_credits=cost_credits)
+    @property
+    def cost_credits(self) -> int:
+        return sum(model.credits_per_unit * units for model, units in self.calls)
 
 
 def runnable_workflow(call: HandlerCall) -> StoredWorkflow:
@@ -80,7 +74,7 @@ async def run_workflow(call: HandlerCall) -> Response:
     workflow = runnable_workflow(call)
     inputs = defaults(workflow.document) | await read_inputs(call)
     calls = [(model, model.units(settings | inputs)) for model, settings in generators(workflow.document)]
-    return await perform(call, make_job(calls, inputs, workflow_slug=workflow.slug))
+    return await perform(call, Job(calls=calls, inputs=inputs, workflow_slug=workflow.slug))
 
 
 def runnable_model(call: HandlerCall) -> ProviderModel:
@@ -106,7 +100,7 @@ def runnable_model(call: HandlerCall) -> ProviderModel:
 async def run_model(call: HandlerCall) -> Response:
     model = runnable_model(call)
     inputs = await read_inputs(call)
-    return await perform(call, make_job([(model, model.units(inputs))], inputs))
+    return await perform(call, Job(calls=[(model, model.units(inputs))], inputs=inputs))
 
 
 def _reaches(call: HandlerCall, tier: str) -> bool:
@@ -159,10 +153,7 @@ async def perform(call: HandlerCall, job: Job) -> Response:
     if run.is_failing:
         raise Refusal(500, "EXECUTION_FAILED", outcome["error"]["message"])
     ms = round((time.time() - run.created_unix_s) * 1000, 3)
-    return answer(
-        {"success": True, "result": outcome["result"], "cost": run.charged_credits, "ms": ms},
-        headers=call.limit_headers,
-    )
+    return answer({"success": True, "result": outcome["result"], "cost": run.charged_credits, "ms": ms})
 
 
 def _accept(
@@ -175,7 +166,7 @@ def _accept(
         job.cost_credits,
         forgives=lambda *funds: call.is_allowed_by_fault(Point.FUNDS, *funds),
     )
-    run = NewRun(
+    run = StoredRun(
         request_id=request_id,
         execution_id=str(uuid.uuid4()) if call.is_async else None,
         account_id=call.account.id,
@@ -208,7 +199,7 @@ def _submitted(call: HandlerCall, run: StoredRun) -> Response:
     }
     if run.workflow_slug:
         body["workflowSlug"] = run.workflow_slug
-    return answer(body, status=202, headers=call.limit_headers)
+    return answer(body, status=202)
 
 
 async def get_execution(call: HandlerCall) -> Response:

@@ -71,47 +71,19 @@ def find_key_by_name(store: Store, name: str) -> Key:
     return _key(store.row(f"{_SELECT_KEY} WHERE keys.name = ?", name))
 
 
-def find_account(store: Store, name: str) -> tuple[str, str] | None:
-    row: tuple[str, str] | None = store.row("SELECT id, tier FROM accounts WHERE name = ?", name)
-    return row
+def find_account_id(store: Store, name: str) -> str | None:
+    row: tuple[str] | None = store.row("SELECT id FROM accounts WHERE name = ?", name)
+    return row and row[0]
 
 
-def add_account(
-    store: Store,
-    *,
-    account_id: str,
-    name: str,
-    tier: str,
-    role: str = "user",
-    is_approved: bool = True,
-    balance_credits: int,
-    grant_credits: int | None = None,
-) -> None:
-    email = f"{name}@sandbox.example"
-    store.write(
-        "INSERT INTO accounts (id, name, email, role, tier, is_approved, credits, grant_credits)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (account_id, name, email, role, tier, is_approved, balance_credits, grant_credits),
-    )
+def add_account(store: Store, *, name: str, **columns: Any) -> None:
+    """Open an account; ``columns`` are the others of its table."""
+    store.insert("accounts", name=name, email=f"{name}@sandbox.example", **columns)
 
 
-def add_key(
-    store: Store,
-    *,
-    name: str,
-    secret: str,
-    account_id: str,
-    capabilities: Collection[str],
-    state: str = "active",
-    webhook_url: str | None = None,
-    webhook_secret: str | None = None,
-) -> None:
-    """Mint a key that holds exactly these capabilities."""
-    store.write(
-        "INSERT INTO keys (name, secret, account_id, capabilities, state, webhook_url, webhook_secret)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (name, secret, account_id, " ".join(sorted(capabilities)), state, webhook_url, webhook_secret),
-    )
+def add_key(store: Store, *, capabilities: Collection[str], **columns: Any) -> None:
+    """Mint a key that holds exactly these capabilities; ``columns`` are the others of its table."""
+    store.insert("keys", capabilities=" ".join(sorted(capabilities)), **columns)
 
 
 def _key(row: Any) -> Key:

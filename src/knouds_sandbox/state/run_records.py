@@ -7,7 +7,7 @@ transaction that accepts a run, and refunded if the provider fails; a cancelled 
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NoReturn
 
 from knouds_sandbox.bodies import Refusal
@@ -21,10 +21,11 @@ _FORGOTTEN_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NewRun:
+class StoredRun:
     """One run; ``outcome`` is ``{"result": …}`` or ``{"error": {code, message}}``, fixed at acceptance.
 
     ``source`` is ``api-slim``, ``api-workflow`` or ``canvas``; a synchronous run has no ``execution_id``.
+    ``accept_run`` sets ``id`` and the times.
     """
 
     request_id: str
@@ -37,16 +38,12 @@ class NewRun:
     cost_credits: int
     is_granted: bool = False
     outcome: dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredRun(NewRun):
-    id: int
-    status: str
-    created_unix_s: float
-    due_unix_s: float
-    cancel_unix_s: float | None
-    ended_unix_s: float | None
+    id: int = 0
+    status: str = "processing"
+    created_unix_s: float = 0.0
+    due_unix_s: float = 0.0
+    cancel_unix_s: float | None = None
+    ended_unix_s: float | None = None
 
     @property
     def is_failing(self) -> bool:
@@ -60,13 +57,6 @@ class StoredRun(NewRun):
 
 _NAMES = tuple(each.name for each in fields(StoredRun))
 _COLUMNS = ", ".join(_NAMES).replace("cost_credits", "credits")
-_INSERT = f"""
-INSERT INTO runs (request_id, execution_id, account_id, key_id, source, workflow_slug, model_ids, status,
-                  credits, is_granted, outcome, created_unix_s, due_unix_s)
-VALUES (:request_id, :execution_id, :account_id, :key_id, :source, :workflow_slug, :model_ids, 'processing',
-        :cost_credits, :is_granted, :outcome, :now, :due)
-RETURNING {_COLUMNS}
-"""  # noqa: S608 - constant column names
 
 
 def charge(
@@ -92,17 +82,13 @@ def refuse_payment(cost_credits: int, *, has_grant: bool) -> NoReturn:
     raise Refusal(402, "INSUFFICIENT_CREDITS", f"The run costs {cost_credits} credits, more than are left.")
 
 
-def accept_run(store: Store, run: NewRun, *, duration_s: float = 0.0) -> StoredRun:
-    """Record an accepted run that is already charged, in the caller's transaction."""
+def accept_run(store: Store, run: StoredRun, *, duration_s: float = 0.0) -> StoredRun:
+    """Record a run that is already charged, in the caller's transaction."""
     now = time.time()
-    values = {each.name: getattr(run, each.name) for each in fields(NewRun)} | {
-        "model_ids": json.dumps(run.model_ids),
-        "outcome": json.dumps(run.outcome),
-        "now": now,
-        "due": now + duration_s,
-    }
-    (row,) = store.rows(_INSERT, values)
-    accepted = _run(row)
+    started = replace(run, created_unix_s=now, due_unix_s=now + duration_s)
+    columns = {name: getattr(started, name) for name in _NAMES if name not in {"id", "cost_credits"}}
+    columns |= {"model_ids": json.dumps(run.model_ids), "outcome": json.dumps(run.outcome)}
+    accepted = replace(started, id=store.insert("runs", credits=run.cost_credits, **columns))
     if accepted.id > KEPT_RUNS and accepted.id % _FORGOTTEN_AT_ONCE == 0:
         forget_old_runs(store, accepted.id)
     return accepted

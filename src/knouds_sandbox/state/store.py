@@ -14,9 +14,9 @@ _APPLICATION_ID = 0x4B4E4453
 _SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS accounts (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, email TEXT NOT NULL, role TEXT NOT NULL,
-    tier TEXT NOT NULL, is_approved INTEGER NOT NULL, credits INTEGER NOT NULL CHECK (credits >= 0),
-    grant_credits INTEGER CHECK (grant_credits >= 0)
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, email TEXT NOT NULL, role TEXT NOT NULL DEFAULT 'user',
+    tier TEXT NOT NULL, is_approved INTEGER NOT NULL DEFAULT 1,
+    credits INTEGER NOT NULL CHECK (credits >= 0), grant_credits INTEGER CHECK (grant_credits >= 0)
 );
 CREATE TABLE IF NOT EXISTS keys (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, secret TEXT NOT NULL UNIQUE,
@@ -103,6 +103,12 @@ class Store:
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
         return self._connection.execute(sql, _bound(values)).fetchall()
+
+    def insert(self, table: str, **columns: Any) -> int:
+        """Add a row; return its number."""
+        names, places = ", ".join(columns), ", ".join(f":{name}" for name in columns)
+        inserted = self.write(f"INSERT INTO {table} ({names}) VALUES ({places})", columns)  # noqa: S608 - constant names
+        return inserted.lastrowid or 0
 
     def write(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:
         """Execute one writing statement; outside a transaction, it commits itself."""

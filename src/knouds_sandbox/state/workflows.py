@@ -5,7 +5,6 @@ Source: docs, workflow CRUD and workflow schema. The spelling of node types is a
 
 import itertools
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -147,14 +146,8 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= _MAX_TEXT
 
 
-def _is_number(value: Any) -> bool:
-    return (isinstance(value, int) and not isinstance(value, bool)) or (
-        isinstance(value, float) and math.isfinite(value)
-    )
-
-
 def _has_numbers(value: Any, *names: str) -> bool:
-    return isinstance(value, dict) and all(_is_number(value.get(name)) for name in names)
+    return isinstance(value, dict) and all(type(value.get(name)) in (int, float) for name in names)
 
 
 def _are_nodes(value: Any) -> bool:
@@ -217,10 +210,8 @@ def add_workflow(
     with store.transaction():
         free = free_slug(store, slug)
         document = {"createdBy": owner_id} | dict(members) | {"slug": free, "updatedAt": now_iso()}
-        store.write(
-            "INSERT INTO workflows (slug, owner_id, is_template, document, summary) VALUES (?, ?, ?, ?, ?)",
-            (free, owner_id, is_template, *_texts(document, is_template=is_template)),
-        )
+        texts = _texts(document, is_template=is_template)
+        store.insert("workflows", slug=free, owner_id=owner_id, is_template=is_template, **texts)
     return document
 
 
@@ -228,8 +219,8 @@ def change_workflow(store: Store, workflow: StoredWorkflow, members: Mapping[str
     document = workflow.document | dict(members) | {"updatedAt": now_iso()}
     texts = _texts(document, is_template=workflow.is_template)
     store.write(
-        "UPDATE workflows SET slug = ?, document = ?, summary = ? WHERE slug = ?",
-        (document["slug"], *texts, workflow.slug),
+        "UPDATE workflows SET slug = :new, document = :document, summary = :summary WHERE slug = :old",
+        {"new": document["slug"], "old": workflow.slug, **texts},
     )
     return document
 
@@ -264,5 +255,6 @@ def free_slug(store: Store, slug: str) -> str:
     return next(candidate for candidate in candidates if candidate not in taken)
 
 
-def _texts(document: Mapping[str, Any], *, is_template: bool) -> tuple[str, str]:
-    return json.dumps(document), json.dumps(summary(document, is_template=is_template))
+def _texts(document: Mapping[str, Any], *, is_template: bool) -> dict[str, str]:
+    shown = summary(document, is_template=is_template)
+    return {"document": json.dumps(document), "summary": json.dumps(shown)}
