@@ -81,7 +81,7 @@ def sandbox_page(text: str) -> str:
 
 
 def _row_of_outcome(name: str) -> str:
-    status, code = OUTCOMES[name]
+    status, code, _ = OUTCOMES[name]
     source = shipped_document().error_codes[code].source
     return f"| `{name}` | {status} | `{code}` | {source} |\n"
 

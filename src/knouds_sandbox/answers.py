@@ -89,44 +89,46 @@ def answered(status: int | None = None, make: Callable[[Any], Any] | None = None
     return apply
 
 
+async def held(app: ASGIApp, scope: Scope, receive: Receive) -> tuple[Message, bytes]:
+    """Have an app answer; return the start of its answer, and the whole body."""
+    messages: list[Message] = []
+
+    async def hold(message: Message) -> None:
+        messages.append(message)
+
+    await app(scope, receive, hold)
+    return messages[0], b"".join(message.get("body", b"") for message in messages)
+
+
+def is_of_api(scope: Scope) -> bool:
+    """Return whether this is a request, and not one to the control plane, which is reached directly."""
+    return scope["type"] == "http" and not scope["path"].startswith("/__sandbox__/")
+
+
 def change_answers(app: ASGIApp, services: Services, changes: Sequence[AnswerEdit]) -> ASGIApp:
     """Wrap an app: apply ``changes`` to each response, except those of the control plane."""
     numbers = count()
 
     async def changed(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith("/__sandbox__/"):
+        if not is_of_api(scope):
             await app(scope, receive, send)
             return
-        start: Message = {}
-        content = bytearray()
-
-        async def hold(message: Message) -> None:
-            nonlocal start
-            if message["type"] == "http.response.start":
-                start = message
-                return
-            content.extend(message.get("body", b""))
-            if message.get("more_body", False):
-                return
-            if (b"content-type", b"application/json") not in start["headers"]:  # a gateway's, by Prefer
-                await send(start)
-                await send({"type": "http.response.body", "body": bytes(content)})
-            else:
-                answer = OutgoingAnswer(
-                    request=Request(scope),
-                    services=services,
-                    status=start["status"],
-                    headers={
-                        name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]
-                    },
-                    body=json.loads(content),
-                    number=next(numbers),
-                )
-                for change in changes:
-                    change(answer)
-                await _send(answer, send)
-
-        await app(scope, receive, hold)
+        start, content = await held(app, scope, receive)
+        if (b"content-type", b"application/json") not in start["headers"]:  # a gateway's, by Prefer
+            await send(start)
+            await send({"type": "http.response.body", "body": content})
+            return
+        answer = OutgoingAnswer(
+            request=Request(scope),
+            services=services,
+            status=start["status"],
+            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]},
+            body=json.loads(content),
+            number=next(numbers),
+        )
+        for change in changes:
+            change(answer)
+        await _send(answer, send)
 
     return changed
 
@@ -173,7 +175,7 @@ def with_observer(app: ASGIApp, observe: Observer) -> ASGIApp:
     """Wrap an app: ``observe`` gets each exchange when it is over, except those of the control plane."""
 
     async def observed(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith("/__sandbox__/"):
+        if not is_of_api(scope):
             await app(scope, receive, send)
             return
         exchange = ObservedExchange(

@@ -41,7 +41,7 @@ class Point(Enum):
     JOB = auto()  # the call and the runs.Job, before it is run; returns another one
     FUNDS = auto()  # the call, the cost and whether there is a trial grant; True runs without enough credits
     SELECTION = auto()  # the account.RowFilter, before its rows are read
-    RATE_LIMIT = auto()  # no arguments, when the server starts; returns the RateLimitRules
+    RATE_LIMIT = auto()  # the RateLimitRules, when the server starts; returns others
     COUNT = auto()  # the call, before its request is counted; returns the Window to continue from
     RECEIVER = auto()  # whether a key may have deliveries; returns whether it may
     DELIVERY = auto()  # the run and the payloads of its end; returns other payloads

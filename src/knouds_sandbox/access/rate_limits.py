@@ -7,6 +7,7 @@ capabilities. Counters are in memory, so a restart opens new windows. Source: do
 import math
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from knouds_sandbox.bodies import Refusal
@@ -29,55 +30,39 @@ class Window(NamedTuple):
     requests: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RateLimitRules:
-    """How requests are counted; faults override these methods."""
+    """How requests are counted; faults replace members. A window that slides closes ``window_s`` from now."""
 
-    window_s = WINDOW_S
-    tolerance = 0
-    begins_with_the_minute = False
-
-    def limit(self, account: Account) -> int:
-        return account.rate_limit
-
-    def bucket(self, key: Key, route: str, /) -> Bucket:
-        return key.account.id, route
-
-    def window(self, _: Bucket, latest: Window | None, now_unix_s: float, /) -> Window:
-        """Return the window in which a request is counted; ``latest`` is the last one of its bucket."""
-        if latest is None or now_unix_s >= latest.opened_unix_s + self.window_s:
-            opened = math.floor(now_unix_s)
-            return Window(opened - opened % self.window_s if self.begins_with_the_minute else opened, 0)
-        return latest
-
-    def closes_unix_s(self, window: Window, _: float, /) -> int:
-        return window.opened_unix_s + self.window_s
+    window_s: int = WINDOW_S
+    tolerance: int = 0
+    slides: bool = False
+    limit: Callable[[Account], int] = lambda account: account.rate_limit
+    bucket: Callable[[Key, str], Bucket] = lambda key, route: (key.account.id, route)
 
 
-def over_limit(
-    tier: str, limit: int, *, closes_unix_s: int, retry_after_s: int, remaining: int = 0
-) -> Refusal:
-    headers = _headers(limit, remaining=remaining, closes_unix_s=closes_unix_s)
+class _Counted(NamedTuple):
+    limit: int
+    remaining: int
+    closes_unix_s: int
+    is_over: bool
+
+
+def over_limit(tier: str, limit: int, *, closes_unix_s: int, retry_after_s: int) -> Refusal:
     return Refusal(
         429,
         "RATE_LIMIT_EXCEEDED",
         f"Over {limit} requests in {WINDOW_S} s.",
-        headers=headers | {"Retry-After": str(retry_after_s)},
+        headers=_headers(limit, 0, closes_unix_s) | {"Retry-After": str(retry_after_s)},
         tier=tier,
         limit=limit,
         retryAfter=retry_after_s,
     )
 
 
-def _headers(limit: int, *, remaining: int, closes_unix_s: int) -> dict[str, str]:
-    return {
-        "X-RateLimit-Limit": str(limit),
-        "X-RateLimit-Remaining": str(remaining),
-        "X-RateLimit-Reset": str(closes_unix_s),
-    }
-
-
-def _shown(counted: dict[str, str] | Refusal) -> object:
-    return counted.headers if isinstance(counted, Refusal) else counted
+def _headers(limit: int, remaining: int, closes_unix_s: int) -> dict[str, str]:
+    names = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+    return dict(zip(names, map(str, (limit, remaining, closes_unix_s)), strict=True))
 
 
 class RateLimiter:
@@ -85,14 +70,13 @@ class RateLimiter:
         self, *, now_unix_s: Callable[[], float], edits: ActiveEdits, choices: Choices = OWN
     ) -> None:
         self._now_unix_s = now_unix_s
-        self._advanced_s = 0.0
-        self._advanced_s_by_account: defaultdict[str, float] = defaultdict(float)
+        self._advanced_s: defaultdict[str, float] = defaultdict(float)
+        """By account; of all accounts, under an empty id."""
         self._window_by_bucket: dict[Bucket, Window] = {}
         self._rules = RateLimitRules()
-        for make_rules in edits.at(Point.RATE_LIMIT, ""):
-            self._rules = make_rules()
-        self._rules.begins_with_the_minute = choices["window"] == "minute"
-        self._shows_no_limit = choices["unlimited"] == "shown"
+        for change in edits.at(Point.RATE_LIMIT, ""):
+            self._rules = change(self._rules)
+        self._choices = choices
         self._edits = edits
         is_edited = edits.has(Point.RATE_LIMIT) or edits.has(Point.COUNT)
         self._sound = (
@@ -101,21 +85,17 @@ class RateLimiter:
 
     def advance(self, seconds: float, *, account_id: str = "") -> None:
         """Move the clock of the windows forward, of all accounts or of one; no other clock moves."""
-        if account_id:
-            self._advanced_s_by_account[account_id] += seconds
-        else:
-            self._advanced_s += seconds
+        self._advanced_s[account_id] += seconds
 
     def forget(self) -> None:
         """Close all windows, and undo all moves of the clock."""
         self._window_by_bucket.clear()
-        self._advanced_s = 0.0
-        self._advanced_s_by_account.clear()
+        self._advanced_s.clear()
         if self._sound:
             self._sound.forget()
 
     def now_unix_s(self) -> float:
-        return self._now_unix_s() + self._advanced_s
+        return self._now_unix_s() + self._advanced_s[""]
 
     def count(self) -> int:
         return len(self._window_by_bucket)
@@ -125,35 +105,38 @@ class RateLimiter:
 
     def take(self, key: Key, route: str, *, seen: Window | None = None) -> dict[str, str]:
         """Count a request, or refuse it; return the headers of its success, empty without a limit."""
-        now = self.now_unix_s() + self._advanced_s_by_account[key.account.id]
+        now = self.now_unix_s() + self._advanced_s[key.account.id]
         counted = self._count(key, route, now, seen)
-        if self._sound and _shown(self._sound._count(key, route, now)) != _shown(counted):  # noqa: SLF001 - the same
+        if self._sound and self._sound._count(key, route, now) != counted:  # noqa: SLF001 - the same
             self._edits.note_met_at(Point.RATE_LIMIT, Point.COUNT)
-        if isinstance(counted, Refusal):
-            raise counted
-        return counted
+        if counted is None:
+            return {}
+        limit, remaining, closes_unix_s, is_over = counted
+        if is_over:
+            retry_after_s = math.ceil(closes_unix_s - now)
+            raise over_limit(
+                key.account.tier, limit, closes_unix_s=closes_unix_s, retry_after_s=retry_after_s
+            )
+        return _headers(limit, remaining, closes_unix_s)
 
-    def _count(
-        self, key: Key, route: str, now: float, seen: Window | None = None
-    ) -> dict[str, str] | Refusal:
+    def _count(self, key: Key, route: str, now: float, seen: Window | None = None) -> _Counted | None:
+        """Count a request in its window, ``seen`` or the last one of its bucket; None without a limit."""
         rules = self._rules
         limit = rules.limit(key.account)
         if limit == UNLIMITED:
-            if not self._shows_no_limit:
-                return {}
+            if self._choices["unlimited"] != "shown":
+                return None
             limit = _NO_LIMIT
         bucket = rules.bucket(key, route)
-        window = rules.window(bucket, seen or self._window_by_bucket.get(bucket), now)
-        count = window.requests + 1
-        self._window_by_bucket[bucket] = Window(window.opened_unix_s, min(count, limit + 1))
-        closes = rules.closes_unix_s(window, now)
-        remaining = max(0, limit - count)
-        if count <= limit + rules.tolerance:
-            return _headers(limit, remaining=remaining, closes_unix_s=closes)
-        return over_limit(
-            key.account.tier,
-            limit,
-            closes_unix_s=closes,
-            retry_after_s=math.ceil(closes - now),
-            remaining=remaining,
+        opened, requests = seen or self._window_by_bucket.get(bucket) or Window(0, 0)
+        if now >= opened + rules.window_s:
+            opened, requests = math.floor(now), 0
+            if self._choices["window"] == "minute":
+                opened -= opened % rules.window_s
+        self._window_by_bucket[bucket] = Window(opened, min(requests + 1, limit + 1))
+        return _Counted(
+            limit=limit,
+            remaining=max(0, limit - requests - 1),
+            closes_unix_s=(math.floor(now) if rules.slides else opened) + rules.window_s,
+            is_over=requests >= limit + rules.tolerance,
         )

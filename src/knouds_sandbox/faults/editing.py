@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 from starlette.responses import Response
 
 from knouds_sandbox.access.keys import Credentials
-from knouds_sandbox.access.rate_limits import RateLimitRules
 from knouds_sandbox.answers import AnswerEdit, OutgoingAnswer, where
 from knouds_sandbox.bodies import answer
 from knouds_sandbox.calls import HandlerCall
@@ -283,15 +282,11 @@ def ignoring(*conditions: str, asked: str = "", operations: str = "listUsage") -
     return selecting(apply, operations)
 
 
+def counted_with(**members: Any) -> Edit:
+    """Count requests with other members of ``RateLimitRules``."""
+    return at(Point.RATE_LIMIT, "", lambda rules: replace(rules, **members))
+
+
 def limited_to(limit: int, is_meant: Callable[[Account], bool]) -> Edit:
     """Give some accounts another rate limit."""
-
-    class OtherLimit(RateLimitRules):
-        def limit(self, account: Account) -> int:
-            return limit if is_meant(account) else super().limit(account)
-
-    return counted_by(OtherLimit)
-
-
-def counted_by(rules: type[RateLimitRules]) -> Edit:
-    return at(Point.RATE_LIMIT, "", rules)
+    return counted_with(limit=lambda account: limit if is_meant(account) else account.rate_limit)

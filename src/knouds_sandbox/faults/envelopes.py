@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from knouds_sandbox.access.rate_limits import RateLimitRules, Window
+from knouds_sandbox.access.rate_limits import Window
 from knouds_sandbox.answers import AnswerEdit, OutgoingAnswer, answered, where
 from knouds_sandbox.bodies import Refusal, answer, as_unicode, invalid_body
 from knouds_sandbox.calls import HandlerCall
@@ -19,7 +19,7 @@ from knouds_sandbox.faults.editing import (
     WRITE_OPERATIONS,
     Handler,
     at,
-    counted_by,
+    counted_with,
     of_type,
     on_429,
     on_answer,
@@ -345,11 +345,7 @@ def envelope_code_names_the_slug(answer: OutgoingAnswer) -> None:
     answer.body["code"] = f"NO_{answer.path_params['slug'].upper()}"
 
 
-class _TolerantRules(RateLimitRules):
-    tolerance = 1
-
-
-@fault("rate.over-limit-is-429", counted_by(_TolerantRules), is_subtle=True)
+@fault("rate.over-limit-is-429", counted_with(tolerance=1), is_subtle=True)
 def rate_one_too_many() -> None:
     """One request over the limit is accepted."""
 

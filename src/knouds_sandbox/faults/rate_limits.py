@@ -1,17 +1,23 @@
 """Faults: rate limits and their windows."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 
 from starlette.responses import Response
 
-from knouds_sandbox.access.rate_limits import Bucket, RateLimitRules, Window
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point, fault, note_met
-from knouds_sandbox.faults.editing import LIMIT, REMAINING, RUNS, Handler, counted_by, limited_to, on_success
-from knouds_sandbox.state.accounts import UNLIMITED, Account, Key
+from knouds_sandbox.faults.editing import (
+    LIMIT,
+    REMAINING,
+    RUNS,
+    Handler,
+    counted_with,
+    limited_to,
+    on_success,
+)
+from knouds_sandbox.state.accounts import UNLIMITED, Account
 
 
 def _of_tier(tier: str) -> Callable[[Account], bool]:
@@ -42,38 +48,20 @@ def rate_remaining_sticks_at_tens(answer: OutgoingAnswer) -> None:
         answer.headers[REMAINING] = str(remaining + is_tenth)
 
 
-class _HourlyRules(RateLimitRules):
-    window_s = 3600
-
-
-@fault("rate.window-is-fixed-60-s", counted_by(_HourlyRules))
+@fault("rate.window-is-fixed-60-s", counted_with(window_s=3600))
 def rate_window_is_an_hour() -> None:
     """The window is an hour long."""
 
 
-class _SlidingResetRules(RateLimitRules):
-    def closes_unix_s(self, _: Window, now_unix_s: float, /) -> int:
-        return math.floor(now_unix_s) + self.window_s
-
-
-@fault("rate.window-is-fixed-60-s", counted_by(_SlidingResetRules), is_subtle=True)
+@fault("rate.window-is-fixed-60-s", counted_with(slides=True), is_subtle=True)
 def rate_reset_slides() -> None:
     """X-RateLimit-Reset is always 60 s from now."""
 
 
-def _in_buckets(bucket_of: Callable[[Key, str], Bucket]) -> Edit:
-    """Count the requests of each key and route in other buckets."""
-
-    class OtherBuckets(RateLimitRules):
-        def bucket(self, key: Key, route: str, /) -> Bucket:
-            return bucket_of(key, route)
-
-    return counted_by(OtherBuckets)
-
-
-@fault("rate.per-user-not-per-key", _in_buckets(lambda key, route: (key.account.tier, route)), is_subtle=True)
-def rate_counted_per_tier() -> None:
+@fault("rate.per-user-not-per-key", is_subtle=True)
+def rate_counted_per_tier() -> Edit:
     """All accounts of a tier share a bucket."""
+    return counted_with(bucket=lambda key, route: (key.account.tier, route))
 
 
 @fault("rate.remaining-falls", Point.HANDLER, "getWhoami listUsage", is_subtle=True)
@@ -85,11 +73,11 @@ async def rate_reads_count(call: HandlerCall, handle: Handler) -> Response:
     return await handle(call)
 
 
-@fault("rate.per-user-not-per-key", _in_buckets(lambda key, route: (key.id, route)), is_subtle=True)
+@fault("rate.per-user-not-per-key", counted_with(bucket=lambda key, route: (key.id, route)), is_subtle=True)
 def rate_counted_per_key() -> None:
     """Each key has its own bucket."""
 
 
-@fault("rate.separate-per-route", _in_buckets(lambda key, _: (key.account.id, "")), is_subtle=True)
+@fault("rate.separate-per-route", counted_with(bucket=lambda key, _: (key.account.id, "")), is_subtle=True)
 def rate_shared_by_routes() -> None:
     """The two run endpoints share a bucket."""

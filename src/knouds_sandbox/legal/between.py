@@ -9,6 +9,7 @@ import re
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from knouds_sandbox.answers import Headers, held, is_of_api
 from knouds_sandbox.legal.points import Choices
 
 _SIZES = {"64K": 64 * 1024, "256K": 256 * 1024}
@@ -29,7 +30,7 @@ def with_intermediary(app: ASGIApp, choices: Choices) -> ASGIApp:
 
     async def passed(scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal in_flight
-        if scope["type"] != "http" or scope["path"].startswith("/__sandbox__/"):
+        if not is_of_api(scope):
             await app(scope, receive, send)
             return
         if most is not None and in_flight >= most:
@@ -46,7 +47,10 @@ def with_intermediary(app: ASGIApp, choices: Choices) -> ASGIApp:
                 return
             if choices["slashes"] == "merged":
                 scope["raw_path"] = re.sub(rb"/{2,}", b"/", scope["raw_path"])
-            await app(scope, _replayed(body, receive), _with_headers(send, choices["headers"]))
+            start, content = await held(app, scope, _replayed(body, receive))
+            start["headers"] = _passed_on(start["headers"], choices["headers"])
+            await send(start)
+            await send({"type": "http.response.body", "body": content})
         finally:
             in_flight -= 1
 
@@ -92,15 +96,7 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return hear
 
 
-def _with_headers(send: Send, change: str) -> Send:
-    async def tell(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            if change == "added":
-                message["headers"] = [*message["headers"], *_ADDED]
-            elif change == "renamed":
-                message["headers"] = [
-                    (_RENAMED.get(name.lower(), name), value) for name, value in message["headers"]
-                ]
-        await send(message)
-
-    return tell
+def _passed_on(headers: Headers, change: str) -> Headers:
+    if change == "renamed":
+        return [(_RENAMED.get(name.lower(), name), value) for name, value in headers]
+    return [*headers, *_ADDED] if change == "added" else headers

@@ -6,13 +6,11 @@ lost, cut off or slow. Outcomes have the names of recordings.
 """
 
 import asyncio
-import difflib
-import re
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.request import parse_http_list
 
 from starlette.requests import Request
@@ -20,13 +18,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from knouds_sandbox.access.rate_limits import over_limit
+from knouds_sandbox.answers import held
 from knouds_sandbox.bodies import Refusal, refuse
 from knouds_sandbox.calls import Services
 from knouds_sandbox.legal.between import overloaded, page
 from knouds_sandbox.routing.operations import OPERATIONS
 from knouds_sandbox.state.accounts import UNLIMITED, find_key
 
-MAX_DELAY_MS = 600_000
 ENDS_OF_SYNC_RUNS = ("completed", "failed")
 ENDS = (*ENDS_OF_SYNC_RUNS, "cancelled", "processing")
 """How an execution can be made to end; ``processing`` stays in flight until it is cancelled."""
@@ -34,39 +32,53 @@ TRANSPORT = "knouds_sandbox.transport"
 """The key of an ASGI scope that holds the transport of the connection, which ASGI itself does not show."""
 WIRE = "knouds_sandbox.wire"
 """The key of an ASGI scope that holds what happens to the answer, and over how many seconds."""
-WIRES = ("drop", "reset", "cut", "slow")
 SLOW_S = 10.0
 
-_DELAY = re.compile("[0-9]{1,6}")
 _PIECES = 10
 _AT_ONCE = struct.pack("ii", 1, 0)
-
 _RETRY_AFTER_S = 30
 _MOST_COUNTED = 10_000
 
-OUTCOMES: Mapping[str, tuple[int, str]] = MappingProxyType(
+
+class Outcome(NamedTuple):
+    """A refusal that a request may ask for, and the operations that have it."""
+
+    status: int
+    code: str
+    operations: Collection[str]
+
+
+_OPERATION_BY_NAME = {operation.name: operation for operation in OPERATIONS}
+_CAPABLE = {operation.name for operation in OPERATIONS if operation.requires}
+_ALL = {*_OPERATION_BY_NAME, "getPublicWorkflowSchema", "getPublicPricing", "getHealth"}
+_RUNS = {"runWorkflow", "runModel"}
+_WRITES = {"updateWorkflow", "moveWorkflow", "deleteWorkflow"}
+_WITH_DOCUMENT = {"createWorkflow", "updateWorkflow", "moveWorkflow"}
+_OF_A_WORKFLOW = {"getWorkflow", "getWorkflowSchema", "getPublicWorkflowSchema", *_WRITES, "runWorkflow"}
+
+OUTCOMES: Mapping[str, Outcome] = MappingProxyType(
     {
-        "not-json": (400, "INVALID_BODY"),
-        "no-inputs": (400, "INVALID_INPUTS"),
-        "bad-name": (400, "INVALID_SLUG"),
-        "async-not-supported": (400, "ASYNC_NOT_SUPPORTED"),
-        "no-key": (401, "UNAUTHORIZED"),
-        "legacy": (401, "LEGACY_KEY_RETIRED"),
-        "no-credits": (402, "INSUFFICIENT_CREDITS"),
-        "grant-used-up": (402, "grant_exhausted"),
-        "lacks-capability": (403, "CAPABILITY_DENIED"),
-        "above-tier": (403, "MODEL_TIER_REQUIRED"),
-        "second-of-free-account": (403, "WORKFLOW_LIMIT_REACHED"),
-        "template": (403, "FORBIDDEN"),
-        "unknown": (404, "NOT_FOUND"),
-        "unknown-model": (404, "MODEL_NOT_FOUND"),
-        "ended": (409, "EXECUTION_ENDED"),
-        "too-large": (413, "BODY_TOO_LARGE"),
-        "over-limit": (429, "RATE_LIMIT_EXCEEDED"),
-        "provider-failed": (500, "EXECUTION_FAILED"),
+        "not-json": Outcome(400, "INVALID_BODY", _WITH_DOCUMENT | _RUNS),
+        "no-inputs": Outcome(400, "INVALID_INPUTS", _RUNS),
+        "bad-name": Outcome(400, "INVALID_SLUG", _OF_A_WORKFLOW | _RUNS),
+        "async-not-supported": Outcome(400, "ASYNC_NOT_SUPPORTED", {"runModel"}),
+        "no-key": Outcome(401, "UNAUTHORIZED", _OPERATION_BY_NAME),
+        "legacy": Outcome(401, "LEGACY_KEY_RETIRED", _OPERATION_BY_NAME),
+        "no-credits": Outcome(402, "INSUFFICIENT_CREDITS", _RUNS),
+        "grant-used-up": Outcome(402, "grant_exhausted", _RUNS),
+        "lacks-capability": Outcome(403, "CAPABILITY_DENIED", _CAPABLE),
+        "above-tier": Outcome(403, "MODEL_TIER_REQUIRED", {"runModel"}),
+        "second-of-free-account": Outcome(403, "WORKFLOW_LIMIT_REACHED", {"createWorkflow"}),
+        "template": Outcome(403, "FORBIDDEN", _WRITES),
+        "unknown": Outcome(404, "NOT_FOUND", _OF_A_WORKFLOW | {"getExecution", "cancelExecution"}),
+        "unknown-model": Outcome(404, "MODEL_NOT_FOUND", {"runModel"}),
+        "ended": Outcome(409, "EXECUTION_ENDED", {"cancelExecution"}),
+        "too-large": Outcome(413, "BODY_TOO_LARGE", _WITH_DOCUMENT | _RUNS),
+        "over-limit": Outcome(429, "RATE_LIMIT_EXCEEDED", _ALL),
+        "provider-failed": Outcome(500, "EXECUTION_FAILED", _RUNS),
     }
 )
-"""Status and code of each outcome; ``code=STATUS`` selects the first one with that status."""
+"""By name; ``code=STATUS`` selects the first one with that status."""
 
 GATEWAY_PAGES: Mapping[str, Callable[[], Response]] = MappingProxyType(
     {
@@ -76,35 +88,6 @@ GATEWAY_PAGES: Mapping[str, Callable[[], Response]] = MappingProxyType(
     }
 )
 """``code=STATUS`` that something in front of the API answers any operation with, without the envelope."""
-
-_BODY = {"not-json", "too-large"}
-_SLUG = {"bad-name", "unknown"}
-_RUN = {*_BODY, "no-inputs", "bad-name", "no-credits", "grant-used-up", "provider-failed"}
-_SPECIAL: Mapping[str, set[str]] = MappingProxyType(
-    {
-        "createWorkflow": {*_BODY, "second-of-free-account"},
-        "getWorkflow": _SLUG,
-        "getWorkflowSchema": _SLUG,
-        "getPublicWorkflowSchema": _SLUG,
-        "updateWorkflow": {*_BODY, *_SLUG, "template"},
-        "moveWorkflow": {*_BODY, *_SLUG, "template"},
-        "deleteWorkflow": {*_SLUG, "template"},
-        "runWorkflow": {*_RUN, "unknown"},
-        "runModel": {*_RUN, "async-not-supported", "above-tier", "unknown-model"},
-        "getExecution": {"unknown"},
-        "cancelExecution": {"unknown", "ended"},
-    }
-)
-_OPERATION_BY_NAME = {operation.name: operation for operation in OPERATIONS}
-
-
-def outcomes_of(operation: str) -> list[str]:
-    keyed = _OPERATION_BY_NAME.get(operation)
-    names = {"over-limit", *_SPECIAL.get(operation, ())}
-    if keyed is not None:
-        names |= {"no-key", "legacy"}
-        names |= {"lacks-capability"} if keyed.requires else set()
-    return [name for name in OUTCOMES if name in names]
 
 
 async def answer_preferred(
@@ -116,14 +99,12 @@ async def answer_preferred(
     preferred = _parsed(request, operation)
     if "times" in preferred and _count(request, services) > int(preferred["times"]):
         return await answer()
-    applied = {name: value for name, value in preferred.items() if name not in {"execution", "outcome"}}
-    if "wire" in preferred:
-        span_s = int(preferred.pop("delay_ms", SLOW_S * 1000)) / 1000 if preferred["wire"] == "slow" else 0
-        request.scope[WIRE] = (preferred["wire"], span_s)
-    if preferred.get("outcome") in GATEWAY_PAGES:
-        response = GATEWAY_PAGES[preferred["outcome"]]()
-    elif "outcome" in preferred:
-        response = refuse(_refusal(preferred["outcome"], request, operation, services))
+    applied = {name: value for name, value in preferred.items() if name != "execution"}
+    if wire := preferred.get("wire"):
+        span_s = int(preferred.pop("delay_ms", SLOW_S * 1000)) / 1000 if wire == "slow" else 0
+        request.scope[WIRE] = (wire, span_s)
+    if asked := preferred.get("code") or preferred.get("example"):
+        response = _asked_for(asked, request, operation, services)
     else:
         request.scope["preferred_end"] = preferred.get("execution")
         try:
@@ -132,12 +113,9 @@ async def answer_preferred(
             response = refuse(refusal)
         if "execution" in preferred and response.status_code in {200, 202, 500}:
             applied["execution"] = preferred["execution"]
-    if delay_ms := int(preferred.get("delay_ms", 0)):
-        await asyncio.sleep(delay_ms / 1000)
+    await asyncio.sleep(int(preferred.get("delay_ms", 0)) / 1000)
     if applied:
-        response.headers["Preference-Applied"] = ", ".join(
-            f"{name}={value}" for name, value in applied.items()
-        )
+        response.headers["Preference-Applied"] = ", ".join(map("=".join, applied.items()))
     return response
 
 
@@ -152,103 +130,99 @@ def _count(request: Request, services: Services) -> int:
     return counts[like]
 
 
+def outcomes_of(operation: str) -> list[str]:
+    return [name for name, outcome in OUTCOMES.items() if operation in outcome.operations]
+
+
 def _parsed(request: Request, operation: str) -> dict[str, str]:
-    """Return the preferences as sent; ``outcome`` has the name of the chosen outcome."""
+    """Return the preferences as sent; of two, or of ``code`` and ``example``, the first counts (RFC 7240)."""
     known = _known(operation, is_async=request.query_params.get("async") == "true")
     preferred: dict[str, str] = {}
     for each in parse_http_list(", ".join(request.headers.getlist("prefer"))):
         name, _, quoted = each.partition("=")
         name, value = name.strip().lower(), quoted.strip().strip('"')
-        is_of_outcome = name in ("code", "example")
-        if name in preferred or (is_of_outcome and "outcome" in preferred):
-            continue  # RFC 7240: the first one counts
-        if name not in known or not known[name][1](value):
-            says = (
-                f"{operation} knows {name}= ({known[name][0]})."
-                if name in known
-                else _nearest(name, operation, known)
-            )
-            raise Refusal(400, "INVALID_PREFERENCE", f'Prefer: "{each}" is unknown. {says}')
+        rivals = {"code", "example"} if name in {"code", "example"} else {name}
+        if rivals & preferred.keys():
+            continue
+        if name not in known or not _is_among(value, known[name]):
+            knows = f"{name}= ({_in_words(known[name])})" if name in known else ", ".join(known)
+            error = f'Prefer: "{each}" is unknown. {operation} knows {knows}.'
+            raise Refusal(400, "INVALID_PREFERENCE", error)
         preferred[name] = value
-        if is_of_outcome:
-            of_code = (each for each in outcomes_of(operation) if value in map(str, OUTCOMES[each]))
-            preferred["outcome"] = value if name == "example" else next(of_code, value)
     return preferred
 
 
-def _known(operation: str, *, is_async: bool) -> dict[str, tuple[str, Callable[[str], object]]]:
-    """Return what each preference of an operation may be: in words, and whether a value is one of these."""
+def _known(operation: str, *, is_async: bool) -> dict[str, Collection[str] | range]:
+    """Return what each preference of an operation may be."""
     outcomes = outcomes_of(operation)
-    codes = dict.fromkeys([*(str(part) for each in outcomes for part in OUTCOMES[each]), *GATEWAY_PAGES])
-    known: dict[str, tuple[str, Callable[[str], object]]] = {
-        "code": (", ".join(codes), codes.__contains__),
-        "example": (", ".join(outcomes), outcomes.__contains__),
-        "delay_ms": (f"0 to {MAX_DELAY_MS}", lambda ms: _DELAY.fullmatch(ms) and int(ms) <= MAX_DELAY_MS),
-        "times": ("1 to 9999", re.compile("[1-9][0-9]{0,3}").fullmatch),
-        "wire": (", ".join(WIRES), WIRES.__contains__),
+    codes = dict.fromkeys(str(part) for each in outcomes for part in OUTCOMES[each][:2])
+    known: dict[str, Collection[str] | range] = {
+        "code": [*codes, *GATEWAY_PAGES],
+        "example": outcomes,
+        "delay_ms": range(600_001),
+        "times": range(1, 10_000),
+        "wire": ("drop", "reset", "cut", "slow"),
     }
-    if operation in _OPERATION_BY_NAME and _OPERATION_BY_NAME[operation].resource is not None:
-        only_async = ", ".join(end for end in ENDS if end not in ENDS_OF_SYNC_RUNS)
-        words = f"{', '.join(ENDS_OF_SYNC_RUNS)}; with ?async=true also {only_async}"
-        known["execution"] = (words, (ENDS if is_async else ENDS_OF_SYNC_RUNS).__contains__)
+    if operation in _RUNS:
+        known["execution"] = ENDS if is_async else ENDS_OF_SYNC_RUNS
     return known
 
 
-def _nearest(name: str, operation: str, known: Collection[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1)
-    meant = f'Did you mean "{nearest[0]}"? ' if nearest else ""
-    return f"{meant}{operation} knows {', '.join(known)}."
+def _is_among(value: str, values: Collection[str] | range) -> bool:
+    if isinstance(values, range):
+        return len(value) < 7 and value.isdecimal() and int(value) in values
+    return value in values
 
 
-def _refusal(outcome: str, request: Request, operation: str, services: Services) -> Refusal:
-    status, code = OUTCOMES[outcome]
+def _in_words(values: Collection[str] | range) -> str:
+    return f"{values[0]} to {values[-1]}" if isinstance(values, range) else ", ".join(values)
+
+
+def _asked_for(asked: str, request: Request, operation: str, services: Services) -> Response:
+    """Answer with the first outcome that has this name, status or code."""
+    if asked in GATEWAY_PAGES:
+        return GATEWAY_PAGES[asked]()
+    name = next(each for each in outcomes_of(operation) if asked in (each, *map(str, OUTCOMES[each][:2])))
+    status, code, _ = OUTCOMES[name]
     if code == "RATE_LIMIT_EXCEEDED":
-        closes_unix_s = services.limiter.now_unix_s() + _RETRY_AFTER_S
+        closes_unix_s = int(services.limiter.now_unix_s() + _RETRY_AFTER_S)
         key = find_key(services.store, request.headers.get("x-api-key", ""))
         is_limited = key is not None and key.account.rate_limit != UNLIMITED
         tier, limit = (key.account.tier, key.account.rate_limit) if key and is_limited else ("pro", 100)
-        return over_limit(tier, limit, closes_unix_s=int(closes_unix_s), retry_after_s=_RETRY_AFTER_S)
+        return refuse(over_limit(tier, limit, closes_unix_s=closes_unix_s, retry_after_s=_RETRY_AFTER_S))
     context: dict[str, Any] = {}
     if code == "CAPABILITY_DENIED":
         context["required"] = [_OPERATION_BY_NAME[operation].requires]
-    return Refusal(status, code, f"Prefer asked for this outcome: {outcome}.", **context)
+    return refuse(Refusal(status, code, f"Prefer asked for this outcome: {name}.", **context))
 
 
 def with_wire(app: ASGIApp) -> ASGIApp:
-    """Wrap an app: the answer to a request whose scope has ``WIRE`` is held until it is whole."""
+    """Wrap an app: the answer to a request whose scope has ``WIRE`` is lost, cut off or slow."""
 
     async def wired(scope: Scope, receive: Receive, send: Send) -> None:
-        held: list[Message] = []
-
-        async def hold(message: Message) -> None:
-            if WIRE in scope:
-                held.append(message)
-            else:
-                await send(message)
-
-        await app(scope, receive, hold)
-        if held:
-            wire, span_s = scope[WIRE]
-            body = b"".join(message.get("body", b"") for message in held)
-            if wire == "slow":
-                await _send_slowly(held[0], body, span_s, send)
-                return
-            if wire == "cut":
-                await send(held[0])
-                await send(_part(body[: len(body) // 2]))
-            _close(cast("asyncio.Transport", scope[TRANSPORT]), is_reset=wire == "reset")
-            while (await receive())["type"] != "http.disconnect":
-                pass
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        start, body = await held(app, scope, receive)
+        wire, span_s = scope.get(WIRE, ("", 0))
+        if wire not in {"drop", "reset"}:
+            await send(start)
+        if not wire:
+            await send({"type": "http.response.body", "body": body})
+            return
+        if wire == "slow":
+            for piece in range(_PIECES):
+                await asyncio.sleep(span_s / _PIECES)
+                await send(_part(body[piece * len(body) // _PIECES : (piece + 1) * len(body) // _PIECES]))
+            await send({"type": "http.response.body", "body": b""})
+            return
+        if wire == "cut":
+            await send(_part(body[: len(body) // 2]))
+        _close(cast("asyncio.Transport", scope[TRANSPORT]), is_reset=wire == "reset")
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
     return wired
-
-
-async def _send_slowly(start: Message, body: bytes, span_s: float, send: Send) -> None:
-    await send(start)
-    for piece in range(_PIECES):
-        await asyncio.sleep(span_s / _PIECES)
-        await send(_part(body[piece * len(body) // _PIECES : (piece + 1) * len(body) // _PIECES]))
-    await send({"type": "http.response.body", "body": b""})
 
 
 def _part(body: bytes) -> Message:
