@@ -99,7 +99,8 @@ def pages() -> dict[Path, str]:
 
 def _command(name: str) -> str:
     command = command_named(name)
-    context = click.Context(command, info_name=f"knouds-harness {name}", terminal_width=WIDTH)
+    settings = {"terminal_width": WIDTH, **command.context_settings}
+    context = click.Context(command, info_name=f"knouds-harness {name}", **settings)
     usage = command.get_usage(context).removeprefix("Usage: ")
     guide = f" ([guide]({GUIDES[name]}))" if name in GUIDES else ""
     lines = [f"## {name}\n", f"{COMMANDS[name]}{guide}\n"]

@@ -32,12 +32,11 @@ HarOpener: TypeAlias = "Callable[[Path, str, Mapping[str, str]], AbstractContext
 """Opens a HAR file, for a base URL and keys by persona. Who runs the command passes one as click's object."""
 
 
-@click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on")
+@click.command(context_settings={"show_default": True})
+@click.option("--host", default="127.0.0.1", help="Address to listen on")
 @click.option(
     "--port",
     default=8080,
-    show_default=True,
     type=click.IntRange(0, 65535),
     metavar="N",
     help="Port to listen on; 0 takes a free one",
@@ -49,9 +48,7 @@ HarOpener: TypeAlias = "Callable[[Path, str, Mapping[str, str]], AbstractContext
     metavar="FILE",
     help="Keep the state in this file",
 )
-@click.option(
-    "--seed", default=0, show_default=True, metavar="N", help="Seed of keys, ids and the providers' behaviour"
-)
+@click.option("--seed", default=0, metavar="N", help="Seed of keys, ids and the providers' behaviour")
 @click.option(
     "--fault",
     "faults",
@@ -60,14 +57,7 @@ HarOpener: TypeAlias = "Callable[[Path, str, Mapping[str, str]], AbstractContext
     help="Break this promise, one of --list-faults (repeatable)",
 )
 @click.option("--list-faults", is_flag=True, help="List every fault with the fact it breaks, and exit")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Output format",
-)
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="Output format")
 @click.option(
     "--legal",
     metavar="SEED",
@@ -79,19 +69,9 @@ HarOpener: TypeAlias = "Callable[[Path, str, Mapping[str, str]], AbstractContext
     help="Put an intermediary in front, drawn from this seed: balancer, firewall, proxy",
 )
 @click.option(
-    "--latency",
-    default="none",
-    show_default=True,
-    metavar="TIME",
-    help="Latency of providers: none, realistic, or milliseconds",
+    "--latency", default="none", metavar="TIME", help="Latency of providers: none, realistic, or milliseconds"
 )
-@click.option(
-    "--time-scale",
-    default=1.0,
-    show_default=True,
-    metavar="N",
-    help="Factor on every latency and retry pause",
-)
+@click.option("--time-scale", default=1.0, metavar="N", help="Factor on every latency and retry pause")
 @click.option(
     "--control-token",
     envvar="KNOUDS_SANDBOX_SERVED_TOKEN",
@@ -173,12 +153,12 @@ def sandbox(
         raise SandboxError("--format needs --list-faults")
     if not 0 < time_scale < 1e6:
         raise SandboxError(f"--time-scale {time_scale}: expected a number above 0, such as 0.1.")
-    if control_token and not (control_token.isascii() and control_token.isprintable()):
-        raise SandboxError("--control-token has characters that no header can have; use letters and digits.")
-    if control_token is not None and not control_token.strip():
+    if control_token is not None and not (
+        control_token.strip() and control_token.isascii() and control_token.isprintable()
+    ):
         raise SandboxError(
-            "--control-token is empty, which would open the control plane to everyone\n"
-            "  Give a token that is hard to guess, or leave it out."
+            "--control-token is empty, or has characters that no header can have\n"
+            "  Give letters and digits that are hard to guess, or leave it out."
         )
     if har and not open_har:
         raise SandboxError("--har needs `knouds-harness sandbox`, which writes HAR files.")
@@ -228,17 +208,13 @@ def main() -> None:
 
 def _fixed_s(latency: str) -> float | None:
     """Return the seconds of ``--latency``; None for the models' own latencies."""
-    if latency == "realistic":
-        return None
-    if latency == "none":
-        return 0.0
-    try:
-        milliseconds = float(latency)
-    except ValueError:
-        milliseconds = -1.0
-    if not 0 <= milliseconds <= 3_600_000:
-        raise SandboxError(f'--latency "{latency}": expected none, realistic, or milliseconds up to 3600000.')
-    return milliseconds / 1000
+    fixed_s = {"realistic": None, "none": 0.0}
+    if latency in fixed_s:
+        return fixed_s[latency]
+    with contextlib.suppress(ValueError):
+        if 0 <= (milliseconds := float(latency)) <= 3_600_000:
+            return milliseconds / 1000
+    raise SandboxError(f'--latency "{latency}": expected none, realistic, or milliseconds up to 3600000.')
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import socket
+from socketserver import BaseServer
 from threading import Lock, Thread
 from typing import Final
 
@@ -44,28 +47,19 @@ class LiveMetrics:
             return live_openmetrics(progress, self._results)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, live: LiveMetrics, port: int) -> None:
-        self.live = live
-        super().__init__((_HOST, port), _Handler)
-
-
 class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+    def __init__(self, live: LiveMetrics, connection: socket, client: object, server: BaseServer) -> None:
+        self._live = live
+        super().__init__(connection, client, server)
 
     def do_GET(self) -> None:
-        name, _, _ = self.headers.get("host", "").partition(":")
-        if name not in _OWN_NAMES:  # a foreign page whose host name resolves to this machine
-            self._answer(HTTPStatus.FORBIDDEN, "text/plain", f"Ask for {_HOST}.")
-        elif self.path == "/metrics":
-            self._answer(HTTPStatus.OK, _METRICS_TYPE, self.server.live.text())
-        else:
-            self._answer(HTTPStatus.NOT_FOUND, "text/plain", "/metrics")
-
-    def _answer(self, status: HTTPStatus, kind: str, text: str) -> None:
-        body = text.encode("utf-8", "backslashreplace")
+        status, kind, text = HTTPStatus.OK, _METRICS_TYPE, ""
+        if self.headers.get("host", "").partition(":")[0] not in _OWN_NAMES:
+            # a foreign page whose host name resolves to this machine
+            status, kind, text = HTTPStatus.FORBIDDEN, "text/plain", f"Ask for {_HOST}."
+        elif self.path != "/metrics":
+            status, kind, text = HTTPStatus.NOT_FOUND, "text/plain", "/metrics"
+        body = (text or self._live.text()).encode("utf-8", "backslashreplace")
         self.send_response(status)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
@@ -85,7 +79,7 @@ def serving(live: LiveMetrics, *, port: int | None) -> Iterator[str]:
         yield ""
         return
     try:
-        server = _Server(live, port)
+        server = ThreadingHTTPServer((_HOST, port), partial(_Handler, live))
     except OSError as error:
         raise UsageError(
             f"--metrics-port {port}: cannot be listened on: {error.strerror}\n"

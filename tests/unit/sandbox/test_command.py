@@ -136,7 +136,7 @@ def test_faults_are_listed():
         (["--time-scale", "0"], SandboxError, "--time-scale 0.0: expected a number above 0"),
         (["--db", "/dev/null/x"], SandboxError, "--db /dev/null/x: unable to open"),
         (["--control-token", ""], SandboxError, "--control-token is empty"),
-        (["--control-token", "\xe9"], SandboxError, "--control-token has characters that no header can have"),
+        (["--control-token", "\xe9"], SandboxError, "or has characters that no header can have"),
         (
             ["--webhook-network", "10.0.0.1/8"],
             SandboxError,
