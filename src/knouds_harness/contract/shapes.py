@@ -10,7 +10,7 @@ from urllib.parse import quote
 import jsonschema_rs
 
 from knouds_harness.body_bounds import whole_number
-from knouds_harness.contract.document import Document, escape, resolve, shipped_document
+from knouds_harness.contract.document import escape, resolve, shipped_document
 from knouds_harness.contract.operations import Operation, Source
 
 DELIVERY: Final = "/components/schemas/Delivery"
@@ -39,130 +39,125 @@ class Mismatch:
     observed: str
 
 
-class ShapeJudge:
-    """Compares with the schemas of one document; each is compiled once, on first use."""
-
-    def __init__(self, document: Document) -> None:
-        self._document = document
-        self._registry = jsonschema_rs.Registry(
-            [(_URI, _judged(document.raw))], draft=jsonschema_rs.Draft202012
-        )
-        self._validator_by_pointer: dict[str, jsonschema_rs.Draft202012Validator] = {}
-
-    def body_mismatches(self, operation: Operation, status: int, body: Any) -> list[Mismatch]:  # noqa: ANN401  any JSON
-        """List what is wrong with a parsed body, once per place and expectation, not per item.
-
-        The list is empty for an undocumented status.
-        """
-        pointer = _schema_of(operation, status)
-        return self._mismatches(pointer, body) if pointer else []
-
-    def is_fitting_body(self, operation: Operation, status: int, body: Any) -> bool:  # noqa: ANN401  any JSON
-        """Return whether a parsed body has a documented shape; far cheaper than ``body_mismatches``."""
-        pointer = _schema_of(operation, status)
-        return pointer is not None and self._validator(pointer).is_valid(body)
-
-    def body_facts(self, operation: Operation, status: int, body: Any) -> frozenset[str]:  # noqa: ANN401  any JSON
-        """Return the facts that a body is evidence for or against, from the schemas that apply to it."""
-        pointer = _schema_of(operation, status)
-        if pointer is None:
-            return frozenset()
-        evaluation = self._validator(pointer).evaluate(_part(body, 0))  # 10 KB for each value
-        # Only the list has annotations that a mismatch drops; it costs five times as much.
-        units = evaluation.annotations() if evaluation.valid else evaluation.list()["details"]
-        notes = (unit.get("annotations") or unit.get("droppedAnnotations") for unit in units)
-        return frozenset(str(note["x-fact"]) for note in notes if isinstance(note, dict) and "x-fact" in note)
-
-    def header_mismatches(
-        self, operation: Operation, status: int, headers: Iterable[tuple[str, str]]
-    ) -> list[Mismatch]:
-        """Return what is wrong with the documented headers of a response; other headers are ignored."""
-        response = operation.responses.get(status)
-        value_by_name = {name.lower(): value for name, value in headers}
-        mismatches: list[Mismatch] = []
-        for header in response.headers.values() if response else ():
-            where = f"header {header.name}"
-            text = value_by_name.get(header.name.lower())
-            if text is not None:
-                value = _integer(text) if "integer" in header.schema["type"] else text
-                found = self._mismatches(header.pointer, value, fact=header.fact)
-                mismatches.extend(self._mismatch(m.fact, where, m.expected, as_json(text)) for m in found)
-            elif header.is_required:
-                mismatches.append(self._mismatch(header.fact, where, "present", "no such header"))
-        return mismatches
-
-    def webhook_mismatches(self, payload: Any) -> list[Mismatch]:  # noqa: ANN401  any JSON
-        return self._mismatches(DELIVERY, payload)
-
-    def _mismatches(self, pointer: str, value: object, *, fact: str | None = None) -> list[Mismatch]:
-        if self._validator(pointer).is_valid(value):
-            return []
-        found: dict[tuple[str, str, str], Mismatch] = {}
-        fact_by_path: dict[tuple[str | int, ...], str | None] = {}  # many items share one path
-        for error in self._errors(pointer, value):
-            path = tuple(error.evaluation_path)
-            if path not in fact_by_path:
-                fact_by_path[path] = self._nearest_fact(pointer, path)
-            cited = fact_by_path[path] or fact or ""
-            mismatch = self._mismatch(cited, *_described(error))
-            found.setdefault((cited, mismatch.where, mismatch.expected), mismatch)
-        return list(found.values())
-
-    def _errors(self, pointer: str, value: object) -> Iterator[jsonschema_rs.ValidationError]:
-        """Yield all errors of a body, or the errors of parts if the whole list would fill the memory.
-
-        The lists of a large body are judged part by part, until three parts have errors. If no part has one,
-        as when only the whole list is wrong (``uniqueItems``), the first error of the whole body is yielded.
-        """
-        validator = self._validator(pointer)
-        if _part(value, 0) is value:
-            yield from validator.iter_errors(value)
-            return
-        longest = _longest_list(value)
-        wrong_parts = 0
-        for start in range(0, longest, _MOST_ITEMS):
-            errors = [
-                error
-                for error in validator.iter_errors(_part(value, start))
-                if start == 0 or any(isinstance(step, int) for step in error.instance_path)
-            ]
-            yield from errors
-            wrong_parts += bool(errors)
-            if wrong_parts == _MOST_WRONG_PARTS:
-                return
-        if not wrong_parts:
-            try:
-                validator.validate(value)
-            except jsonschema_rs.ValidationError as error:
-                yield error
-
-    def _mismatch(self, fact: str, where: str, expected: str, observed: str) -> Mismatch:
-        source = self._document.facts[fact].source
-        return Mismatch(fact=fact, source=source, where=where, expected=expected, observed=observed)
-
-    def _validator(self, pointer: str) -> jsonschema_rs.Draft202012Validator:
-        if pointer not in self._validator_by_pointer:
-            self._validator_by_pointer[pointer] = jsonschema_rs.Draft202012Validator(
-                {"$ref": f"{_URI}#{quote(pointer, safe='/~')}"},
-                registry=self._registry,
-                validate_formats=True,
-            )
-        return self._validator_by_pointer[pointer]
-
-    def _nearest_fact(self, pointer: str, evaluation_path: Sequence[str | int]) -> str | None:
-        """Return the innermost fact on the evaluation path through the document's schemas."""
-        node: Any = {"$ref": f"#{pointer}"}
-        fact = None
-        for step in evaluation_path:
-            node = resolve(self._document.raw, node["$ref"]) if step == "$ref" else node[step]
-            if isinstance(node, dict) and isinstance(node.get("x-fact"), str):
-                fact = node["x-fact"]
-        return fact
+@cache
+def _registry() -> jsonschema_rs.Registry:
+    return jsonschema_rs.Registry([(_URI, _judged(shipped_document().raw))], draft=jsonschema_rs.Draft202012)
 
 
 @cache
-def shipped_shapes() -> ShapeJudge:
-    return ShapeJudge(shipped_document())
+def _validator(pointer: str) -> jsonschema_rs.Draft202012Validator:
+    schema = {"$ref": f"{_URI}#{quote(pointer, safe='/~')}"}
+    return jsonschema_rs.Draft202012Validator(schema, registry=_registry(), validate_formats=True)
+
+
+def body_mismatches(operation: Operation, status: int, body: Any) -> list[Mismatch]:  # noqa: ANN401  any JSON
+    """List what is wrong with a parsed body, once per place and expectation, not per item.
+
+    The list is empty for an undocumented status.
+    """
+    pointer = _schema_of(operation, status)
+    return _mismatches(pointer, body) if pointer else []
+
+
+def is_fitting_body(operation: Operation, status: int, body: Any) -> bool:  # noqa: ANN401  any JSON
+    """Return whether a parsed body has a documented shape; far cheaper than ``body_mismatches``."""
+    pointer = _schema_of(operation, status)
+    return pointer is not None and _validator(pointer).is_valid(body)
+
+
+def body_facts(operation: Operation, status: int, body: Any) -> frozenset[str]:  # noqa: ANN401  any JSON
+    """Return the facts that a body is evidence for or against, from the schemas that apply to it."""
+    pointer = _schema_of(operation, status)
+    if pointer is None:
+        return frozenset()
+    evaluation = _validator(pointer).evaluate(_part(body, 0))  # 10 KB for each value
+    # Only the list has annotations that a mismatch drops; it costs five times as much.
+    units = evaluation.annotations() if evaluation.valid else evaluation.list()["details"]
+    notes = (unit.get("annotations") or unit.get("droppedAnnotations") for unit in units)
+    return frozenset(str(note["x-fact"]) for note in notes if isinstance(note, dict) and "x-fact" in note)
+
+
+def header_mismatches(
+    operation: Operation, status: int, headers: Iterable[tuple[str, str]]
+) -> list[Mismatch]:
+    """Return what is wrong with the documented headers of a response; other headers are ignored."""
+    response = operation.responses.get(status)
+    value_by_name = {name.lower(): value for name, value in headers}
+    mismatches: list[Mismatch] = []
+    for header in response.headers.values() if response else ():
+        where = f"header {header.name}"
+        text = value_by_name.get(header.name.lower())
+        if text is not None:
+            value = _integer(text) if "integer" in header.schema["type"] else text
+            found = _mismatches(header.pointer, value, fact=header.fact)
+            mismatches.extend(_mismatch(m.fact, where, m.expected, as_json(text)) for m in found)
+        elif header.is_required:
+            mismatches.append(_mismatch(header.fact, where, "present", "no such header"))
+    return mismatches
+
+
+def delivery_mismatches(payload: Any) -> list[Mismatch]:  # noqa: ANN401  any JSON
+    return _mismatches(DELIVERY, payload)
+
+
+def _mismatches(pointer: str, value: object, *, fact: str | None = None) -> list[Mismatch]:
+    if _validator(pointer).is_valid(value):
+        return []
+    found: dict[tuple[str, str, str], Mismatch] = {}
+    fact_by_path: dict[tuple[str | int, ...], str | None] = {}  # many items share one path
+    for error in _errors(_validator(pointer), value):
+        path = tuple(error.evaluation_path)
+        if path not in fact_by_path:
+            fact_by_path[path] = _nearest_fact(pointer, path)
+        cited = fact_by_path[path] or fact or ""
+        mismatch = _mismatch(cited, *_described(error))
+        found.setdefault((cited, mismatch.where, mismatch.expected), mismatch)
+    return list(found.values())
+
+
+def _errors(
+    validator: jsonschema_rs.Draft202012Validator, value: object
+) -> Iterator[jsonschema_rs.ValidationError]:
+    """Yield all errors of a body, or the errors of parts if the whole list would fill the memory.
+
+    The lists of a large body are judged part by part, until three parts have errors. If no part has one,
+    as when only the whole list is wrong (``uniqueItems``), the first error of the whole body is yielded.
+    """
+    if _part(value, 0) is value:
+        yield from validator.iter_errors(value)
+        return
+    wrong_parts = 0
+    for start in range(0, _longest_list(value), _MOST_ITEMS):
+        errors = [
+            error
+            for error in validator.iter_errors(_part(value, start))
+            if start == 0 or any(isinstance(step, int) for step in error.instance_path)
+        ]
+        yield from errors
+        wrong_parts += bool(errors)
+        if wrong_parts == _MOST_WRONG_PARTS:
+            return
+    if not wrong_parts:
+        try:
+            validator.validate(value)
+        except jsonschema_rs.ValidationError as error:
+            yield error
+
+
+def _mismatch(fact: str, where: str, expected: str, observed: str) -> Mismatch:
+    source = shipped_document().facts[fact].source
+    return Mismatch(fact=fact, source=source, where=where, expected=expected, observed=observed)
+
+
+def _nearest_fact(pointer: str, evaluation_path: Sequence[str | int]) -> str | None:
+    """Return the innermost fact on the evaluation path through the document's schemas."""
+    node: Any = {"$ref": f"#{pointer}"}
+    fact = None
+    for step in evaluation_path:
+        node = resolve(shipped_document().raw, node["$ref"]) if step == "$ref" else node[step]
+        if isinstance(node, dict) and isinstance(node.get("x-fact"), str):
+            fact = node["x-fact"]
+    return fact
 
 
 def _schema_of(operation: Operation, status: int) -> str | None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS
-from knouds_harness.contract.shapes import shipped_shapes
 from knouds_harness.exchange.evidence import JSON, Exchange, body_of
 from knouds_harness.judging.rule.allowed import Allowed, allowed
 from knouds_harness.judging.rule.asked import AskedRequest, Known
@@ -106,7 +105,6 @@ class Case:
             "catalogue": shipped_document().error_codes,
             "operation": self.asked.operation,
             "path_values": self.asked.path_values,
-            "shapes": shipped_shapes(),
             "slug": request.path_values.get("slug"),
         }
         if key is not None:

@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from knouds_harness.contract.document import Document, escape
-from knouds_harness.contract.known_places import KnownPlace, KnownPlaces, named_form
+from knouds_harness.contract.known_places import (
+    KnownPlace,
+    known_body,
+    known_delivery,
+    known_headers,
+    named_form,
+)
 from knouds_harness.contract.operations import Action, Fact
 from knouds_harness.exchange.curl import ShellNames, curl
 from knouds_harness.exchange.evidence import JSON, Exchange, Pairs
@@ -97,7 +103,6 @@ class Gatherer:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._known = KnownPlaces(document)
         self._found: dict[_Key, Novelty] = {}
         self._counts = Counter[tuple[str, str | None]]()
         self._sent_values = SentValues()
@@ -117,12 +122,12 @@ class Gatherer:
 
         if status not in operation.responses and 400 <= status < 500:
             note("status", "", str(status))
-        if status >= 400 and exchange.code is not None and exchange.code not in self._known.codes:
+        if status >= 400 and exchange.code is not None and exchange.code not in self._document.error_codes:
             note("code", "/code", exchange.code)
         self._look_at_headers(exchange.headers, note)
         if exchange.body and (body := exchange.json_or_none()) is not None:
             sent = self._sent_values if operation.tag == _SHOWS_WHAT_WAS_SENT else None
-            _look(self._known.body(operation, status), "", body, note, sent)
+            _look(known_body(operation, status), "", body, note, sent)
 
     def add_delivery(self, exchange: Exchange) -> None:
         """Add a webhook delivery: its request is the server's, its response ours."""
@@ -133,7 +138,7 @@ class Gatherer:
         payload = exchange.request.members
         if isinstance(payload.get("event"), str):
             self._look_at_headers(exchange.request.headers, note)
-            _look(self._known.delivery, "", payload, note, None)
+            _look(known_delivery(), "", payload, note, None)
 
     def novelties(self, findings: Collection[Finding] = ()) -> list[Novelty]:
         """Return what the document does not name, once per operation and place.
@@ -153,7 +158,7 @@ class Gatherer:
     def _look_at_headers(self, headers: Pairs, note: _Note) -> None:
         for name in {name.lower(): None for name, _ in headers}:
             is_of_transport = name in TRANSPORT_HEADERS or name.startswith(_TRANSPORT_PREFIXES)
-            if not is_of_transport and name not in self._known.headers:
+            if not is_of_transport and name not in known_headers():
                 note("header", f"header {name}")
 
     def _note(self, key: _Key, exchange: Exchange, shown: JSON) -> None:

@@ -15,7 +15,7 @@ from knouds_harness.exchange.script import ended_at
 
 _SAYS_OF_ITSELF: Final = frozenset(
     {
-        *("operation", "held", "path_values", "granted", "catalogue", "shapes", "secret", "tier", "limit"),
+        *("operation", "held", "path_values", "granted", "catalogue", "secret", "tier", "limit"),
         *("deadline_s", "advanced_s", "slugs", "offset", "filters"),
     }
 )

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.known_places import KnownPlaces
+from knouds_harness.contract.known_places import known_capabilities
 from knouds_harness.contract.operations import Source
 from knouds_harness.errors import LIKELY_MISTYPED, ExitCode, UnknownName, UsageError, suggestion
 from knouds_harness.judging.checks import all_checks, families, family_by_fact
@@ -160,7 +160,7 @@ def _mistyped_in_waivers(target: Target) -> Iterator[Problem]:
 
 def mistyped(target: Target) -> Iterator[str]:
     """Say which capabilities and owners are unknown and near to a known one: both are open sets."""
-    capabilities = KnownPlaces(shipped_document()).capabilities
+    capabilities = known_capabilities()
     users = {key.user for key in target.personas.values()}
     named = [
         *(

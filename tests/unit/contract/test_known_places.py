@@ -3,14 +3,13 @@
 import pytest
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.known_places import KnownPlaces
+from knouds_harness.contract.known_places import known_body
 
 DOCUMENT = shipped_document()
-KNOWN = KnownPlaces(DOCUMENT)
 
 
 def body(operation_id, status=200):
-    return KNOWN.body(DOCUMENT.operation_by_id[operation_id], status)
+    return known_body(DOCUMENT.operation_by_id[operation_id], status)
 
 
 @pytest.mark.parametrize(

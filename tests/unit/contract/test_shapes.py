@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Source
-from knouds_harness.contract.shapes import Mismatch, ShapeJudge, as_json
+from knouds_harness.contract.shapes import Mismatch, as_json, body_facts, body_mismatches
 
 DOCUMENT = shipped_document()
-JUDGE = ShapeJudge(DOCUMENT)
 OPERATION = DOCUMENT.operation_by_id
 ADA = {"id": "usr_ada", "email": "ada@example.com", "role": "user", "tier": "pro", "approved": True}
 USAGE = OPERATION["listUsage"].responses[200].examples["ada"]
@@ -20,11 +19,11 @@ WRONG_ROWS = """
 from pathlib import Path
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.contract.shapes import body_mismatches
 
 document = shipped_document()
 wrong = {"rows": [{"id": "x"} for _ in range(20_000)], "page": 1, "pageSize": 50, "total": 1}
-assert ShapeJudge(document).body_mismatches(document.operation_by_id["listUsage"], 200, wrong)
+assert body_mismatches(document.operation_by_id["listUsage"], 200, wrong)
 print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 """
 
@@ -42,7 +41,7 @@ def json_values():
 
 
 def test_mismatch_has_place_values_and_fact():
-    found = JUDGE.body_mismatches(OPERATION["getWhoami"], 200, {"user": ADA | {"role": "owner"}})
+    found = body_mismatches(OPERATION["getWhoami"], 200, {"user": ADA | {"role": "owner"}})
 
     assert found == [
         Mismatch(
@@ -60,7 +59,7 @@ def test_mismatch_is_found_anywhere_in_a_long_list(place):
     rows = [*USAGE["rows"] * 5_000][:5_000]
     rows[place] = rows[place] | {"creditsCost": "12"}
 
-    found = JUDGE.body_mismatches(OPERATION["listUsage"], 200, USAGE | {"rows": rows})
+    found = body_mismatches(OPERATION["listUsage"], 200, USAGE | {"rows": rows})
 
     assert {mismatch.where for mismatch in found} == {"/rows", "/rows/*/creditsCost"}
 
@@ -70,7 +69,7 @@ def test_mismatch_is_found_in_lists_within_a_long_list(row, place):
     rows = [each | {"modelIds": ["gpt-image-2"] * 100} for each in (USAGE["rows"] * 100)[:100]]
     rows[row]["modelIds"][place] = 7
 
-    found = JUDGE.body_mismatches(OPERATION["listUsage"], 200, USAGE | {"rows": rows})
+    found = body_mismatches(OPERATION["listUsage"], 200, USAGE | {"rows": rows})
 
     assert [mismatch.where for mismatch in found] == ["/rows/*/modelIds/*"]
 
@@ -88,9 +87,9 @@ def test_any_body_is_judged(operation, body, data):
     """Broken facts are among those that apply, and those are facts of the response."""
     status = data.draw(st.sampled_from(sorted(operation.responses)))
 
-    broken = {mismatch.fact for mismatch in JUDGE.body_mismatches(operation, status, body)}
+    broken = {mismatch.fact for mismatch in body_mismatches(operation, status, body)}
 
-    assert broken <= JUDGE.body_facts(operation, status, body) <= set(operation.responses[status].facts)
+    assert broken <= body_facts(operation, status, body) <= set(operation.responses[status].facts)
 
 
 @pytest.mark.parametrize(

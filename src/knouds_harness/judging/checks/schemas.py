@@ -8,7 +8,7 @@ from knouds_harness.body_bounds import whole_number
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.known_places import FREE
 from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
-from knouds_harness.contract.shapes import ShapeJudge, as_json
+from knouds_harness.contract.shapes import as_json, body_facts, body_mismatches, header_mismatches
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.judging.claim import (
     Claim,
@@ -67,26 +67,26 @@ def _is_waited_for(exchange: Exchange, operation: Operation) -> bool:
 
 
 @check(*SHAPE_FACTS, applies=is_answer)
-def body(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Iterator[Claim]:
+def body(exchange: Exchange, *, operation: Operation) -> Iterator[Claim]:
     """The body has the documented shape."""
     status, document = exchange.status, exchange.json_or_none()
     if status is None or status >= 400 or document is None:
         return  # the envelopes checks judge refusals
     if status == 202 and _is_waited_for(exchange, operation):
         status = 200  # its body is the result, even if its status is wrong
-    mismatches = shapes.body_mismatches(operation, status, document)
+    mismatches = body_mismatches(operation, status, document)
     broken = {mismatch.fact for mismatch in mismatches}
     yield from map(mismatch_claim, mismatches)
-    for fact in shapes.body_facts(operation, status, document) - broken:
+    for fact in body_facts(operation, status, document) - broken:
         yield Claim("the documented shape", "the same", holds=True, fact=fact)
 
 
 @check("rate.headers-on-success", "rate.headers-are-integers", applies=is_answer)
-def headers(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Iterator[Claim]:
+def headers(exchange: Exchange, *, operation: Operation) -> Iterator[Claim]:
     """The headers have the documented form."""
     if exchange.status is None or exchange.status >= 400 or exchange.status not in operation.responses:
         return
-    mismatches = shapes.header_mismatches(operation, exchange.status, exchange.headers)
+    mismatches = header_mismatches(operation, exchange.status, exchange.headers)
     yield from map(mismatch_claim, mismatches)
     if not mismatches and exchange.header("x-ratelimit-limit") is not None:
         yield Claim("whole numbers", "", holds=True, fact="rate.headers-are-integers")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from knouds_harness.contract.operations import FINAL
-from knouds_harness.contract.shapes import ShapeJudge, as_json
+from knouds_harness.contract.shapes import as_json, delivery_mismatches
 from knouds_harness.exchange.evidence import JSON, Exchange, body_of, is_final, members_of, status_in
 from knouds_harness.exchange.webhooks import HEADER, WINDOW_S, Signature, payload_of
 from knouds_harness.judging.claim import Claim, check, member_is, mismatch_claim
@@ -89,10 +89,9 @@ def fresh_timestamp(exchange: Exchange) -> Iterator[Claim]:
     needs=_NEEDS,
     applies=lambda case: case.exchange.is_delivery,
 )
-def payload(exchange: Exchange, *, shapes: ShapeJudge) -> Iterator[Claim]:
+def payload(exchange: Exchange) -> Iterator[Claim]:
     """A delivery has the documented members."""
-    document = payload_of(exchange.request.body)
-    mismatches = shapes.webhook_mismatches(document)
+    mismatches = delivery_mismatches(payload_of(exchange.request.body))
     yield from map(mismatch_claim, mismatches)
     if not mismatches:
         yield Claim("the documented shape", "the same", holds=True, fact="webhook.payload-shape")

@@ -9,11 +9,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from functools import cache
 from typing import Final
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.known_places import FREE, KnownPlace, KnownPlaces
+from knouds_harness.contract.known_places import FREE, KnownPlace, known_body
 from knouds_harness.exchange.evidence import JSON, Exchange
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
@@ -49,17 +48,12 @@ def is_same_text(one: object, other: object) -> bool:
     return bool(as_kept(one) == as_kept(other))
 
 
-@cache
-def _known_places() -> KnownPlaces:
-    return KnownPlaces(shipped_document())
-
-
 def documented_body(exchange: Exchange) -> KnownPlace:
     """Return what the document names in the body of a response."""
     operation = shipped_document().operation_by_id.get(exchange.request.operation_id or "")
     if operation is None or exchange.status is None:
         return FREE
-    return _known_places().body(operation, exchange.status)
+    return known_body(operation, exchange.status)
 
 
 def first_difference(

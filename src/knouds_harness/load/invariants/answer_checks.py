@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from knouds_harness.body_bounds import MAX_BODY_BYTES, TOO_LONG, is_too_deep
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Operation
-from knouds_harness.contract.shapes import shipped_shapes
+from knouds_harness.contract.shapes import header_mismatches, is_fitting_body
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.judging.claim import Check, Claim
@@ -87,7 +87,6 @@ class Verifier:
         self._draw = draw
         self._redactor = redactor or Redactor()
         self._document = document
-        self._shapes = shipped_shapes()
         self._waivers = waivers
         self._kinds: dict[tuple[str, int], _AnswerKind | None] = {}
         self._tallies = tallies
@@ -147,9 +146,9 @@ class Verifier:
             return False
         body = response.json()
         return (
-            not self._shapes.header_mismatches(kind.operation, kind.status, response.headers.items())
+            not header_mismatches(kind.operation, kind.status, response.headers.items())
             and not is_too_deep(response.content, body)
-            and self._shapes.is_fitting_body(kind.operation, kind.status, body)
+            and is_fitting_body(kind.operation, kind.status, body)
         )
 
     def _judge_closely(self, kind: _AnswerKind, response: Response) -> ContractBroken | None:
