@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
@@ -87,30 +87,33 @@ def record(
     if compared:
         if update or outcome:
             raise UsageError("--compare sends nothing, so it goes only with two folders")
-        _print_changes(*compared, console)
+        _say(console, _changes(*compared))
         return
     recordings_folder = RecordingFolder.open(folder, contract_version=shipped_document().version)
+    existing = recordings_folder.recordings.keys()
+    to_keep = () if update else existing
     if asked["plan_only"]:
-        _print_what_would_be_sent(
-            options_from(RunOptions, asked), recordings_folder, outcome, is_update=update, console=console
-        )
+        _say(console, _what_would_be_sent(options_from(RunOptions, asked), outcome, existing, to_keep))
         return
     if recordings_folder.damaged and not update:
         raise next(iter(recordings_folder.damaged.values()))
 
     def agree(plan: Plan, run: ConformanceRun) -> None:
-        _print_contradictions(run, console)
-        _print_plan(plan, run.target, console, recorded=recordings_folder.recordings.keys())
-        _print_cost(plan, run.target, console)
-        _require_agreement(plan, run.target, is_agreed=yes)
+        _say(console, (*_contradictions(run), *_plan_lines(plan, run.target, existing)))
+        _say(console, _cost_lines(plan, run.target))
+        if plan.most_credits and not yes and not run.target.is_built_in:
+            raise UsageError(
+                f"recording may cost {plan.most_credits:,.0f} credits\n  Agree to that with --yes, or leave "
+                "out what costs with --outcome."
+            )
 
-    recording = RecordingRun(
-        recorded=() if update else recordings_folder.recordings.keys(),
-        patterns=outcome,
-        agree=agree,
-        console=console,
-    )
+    recording = RecordingRun(recorded=to_keep, patterns=outcome, agree=agree, console=console)
     sys.exit(_record(recording, asked, recordings_folder, console))
+
+
+def _say(console: CommandConsole, lines: Iterable[str]) -> None:
+    for line in lines:
+        console.say(line)
 
 
 def _record(
@@ -133,8 +136,7 @@ def _record(
     run, plan = recording.run, recording.plan
     judged = recording.judged()
     puts = recordings_folder.put(each.recording for each in judged if each.recording and not each.problem)
-    _print_outcomes(judged, puts, console)
-    _print_left_over(recordings_folder, recording, console)
+    _say(console, _file_lines(recordings_folder, recording, judged, puts))
     counts = Counter(put.change for put in puts)
     listed = "".join(f", {counts[change]} {change}" for change in RecordingChange if counts[change])
     console.say(
@@ -142,7 +144,7 @@ def _record(
         f"{time.monotonic() - begun:.1f} s, at most {run.recorder.writer.cost_credits:,.0f} credits, "
         f"seed {run.options.seed}: {recordings_folder.path}"
     )
-    _print_contradictions(run, console)
+    _say(console, _contradictions(run))
     sys.stderr.writelines(f"{printable(line)}\n" for line in run.left)
     if run.outcome in ("stopped", "failed", "interrupted"):
         said = f"error: {printable(shown(run.note))}" if run.note else run.outcome
@@ -184,44 +186,29 @@ def _folder_until_clean(runs_folder: Path) -> Iterator[Path]:
                     each.rmdir()
 
 
-def _print_contradictions(run: ConformanceRun, console: CommandConsole) -> None:
-    for each in run.contradictions:
-        console.say(f"target contradicts the profile: {each.says}")
+def _contradictions(run: ConformanceRun) -> Iterator[str]:
+    return (f"target contradicts the profile: {each.says}" for each in run.contradictions)
 
 
-def _print_what_would_be_sent(
+def _what_would_be_sent(
     options: RunOptions,
-    recordings_folder: RecordingFolder,
     patterns: Sequence[str],
-    *,
-    is_update: bool,
-    console: CommandConsole,
-) -> None:
+    existing: Collection[OutcomeName],
+    to_keep: Collection[OutcomeName],
+) -> Iterator[str]:
     from knouds_harness.suite.discovery.run_plan import record_plan
     from knouds_harness.suite.recorded.outcomes import OutcomeSelection, all_outcomes, make_plan
     from knouds_harness.suite.running import collect_suite
     from knouds_harness.targets.builtin import open_target
 
-    outcomes = all_outcomes(collect_suite())
-    selection = OutcomeSelection.of(
-        outcomes, recorded=() if is_update else recordings_folder.recordings.keys(), patterns=patterns
-    )
+    selection = OutcomeSelection.of(all_outcomes(collect_suite()), recorded=to_keep, patterns=patterns)
     with open_target(options.target, **options.of_sandbox) as target:
         plan = make_plan(selection, target=target, price=lambda each: each.cost_credits)
-        _print_plan(plan, target, console, recorded=recordings_folder.recordings.keys())
-        for line in record_plan(target.spending(options.credits), plan):
-            console.say(line)
+        yield from _plan_lines(plan, target, existing)
+        yield from record_plan(target.spending(options.credits), plan)
 
 
-def _require_agreement(plan: Plan, target: Target, *, is_agreed: bool) -> None:
-    if plan.most_credits and not is_agreed and not target.is_built_in:
-        raise UsageError(
-            f"recording may cost {plan.most_credits:,.0f} credits\n  Agree to that with --yes, or leave out "
-            "what costs with --outcome."
-        )
-
-
-def _print_changes(old: Path, new: Path, console: CommandConsole) -> None:
+def _changes(old: Path, new: Path) -> Iterator[str]:
     from knouds_harness.exchange.recordings.folder import RecordingFolder, noticed
 
     folders = [RecordingFolder.open(each) for each in (old, new)]
@@ -230,79 +217,65 @@ def _print_changes(old: Path, new: Path, console: CommandConsole) -> None:
     before, after = (folder.recordings for folder in folders)
     both = {name: noticed(before[name], after[name]) for name in before.keys() & after.keys()}
     changed = {name: lines for name, lines in sorted(both.items()) if lines}
-    gone, added = before.keys() - after.keys(), after.keys() - before.keys()
-    for name in sorted(gone):
-        console.say(f"gone: {before[name].name}")
+    gone, added = sorted(before.keys() - after.keys()), sorted(after.keys() - before.keys())
+    yield from (f"gone: {before[name].name}" for name in gone)
     for name, lines in changed.items():
-        console.say(f"changed: {after[name].name}")
-        for line in lines:
-            console.say(f"    {line}")
-    for name in sorted(added):
-        console.say(f"new: {after[name].name}")
-    console.say(
+        yield f"changed: {after[name].name}"
+        yield from (f"    {line}" for line in lines)
+    yield from (f"new: {after[name].name}" for name in added)
+    yield (
         f"{len(changed)} changed, {len(gone)} gone, {len(added)} new, {len(both) - len(changed)} unchanged: "
         f"{old} and {new}"
     )
 
 
-def _print_plan(
-    plan: Plan, target: Target, console: CommandConsole, *, recorded: Collection[OutcomeName]
-) -> None:
+def _plan_lines(plan: Plan, target: Target, existing: Collection[OutcomeName]) -> Iterator[str]:
     from knouds_harness.exchange.recordings.recording import BUILT_IN
     from knouds_harness.targets.needs import CONTROL
 
     where = BUILT_IN if target.is_built_in else target.base_url
     impossible = {outcome.name for outcomes in plan.impossible.values() for outcome in outcomes}
-    again = sum(each.name in recorded for each in plan.outcomes)
-    console.say(
+    again = sum(each.name in existing for each in plan.outcomes)
+    yield (
         f"{target.name} ({where}): {len(plan.outcomes)} outcomes to record"
         f"{f' ({again} of them again)' if again else ''}, {len(plan.kept)} there already, "
         f"{len(impossible)} that the profile makes impossible."
     )
     for says, outcomes in plan.impossible.items():
         need = f"{counted(len(outcomes), 'outcome')} need{'s' if len(outcomes) == 1 else ''}"
-        console.say(f"  {need} {says}: {first_few([str(each) for each in outcomes], _MOST_NAMED)}")
-    if CONTROL.find(target) is None and any(
-        each.test.get_closest_marker("fills_window") for each in plan.outcomes
-    ):
-        console.say("  It fills a rate-limit window: up to two minutes.")
+        yield f"  {need} {says}: {first_few([str(each) for each in outcomes], _MOST_NAMED)}"
+    fills_window = any(each.test.get_closest_marker("fills_window") for each in plan.outcomes)
+    if fills_window and CONTROL.find(target) is None:
+        yield "  It fills a rate-limit window: up to two minutes."
 
 
-def _print_cost(plan: Plan, target: Target, console: CommandConsole) -> None:
+def _cost_lines(plan: Plan, target: Target) -> Iterator[str]:
     money = " of the sandbox, not real money" if target.is_built_in else ""
-    cost = f"{plan.most_credits:,.0f} credits{money}"
-    console.say(f"On a target that keeps the contract, that costs at most {cost}.")
-    if plan.most_credits > target.limits.credits:
-        console.say(
-            f"  What exceeds the {target.limits.credits:,.0f} that {target.limits.credits_by} sets is not "
-            "recorded."
-        )
+    yield (
+        f"On a target that keeps the contract, that costs at most {plan.most_credits:,.0f} credits{money}."
+    )
+    limits = target.limits
+    if plan.most_credits > limits.credits:
+        yield f"  What exceeds the {limits.credits:,.0f} that {limits.credits_by} sets is not recorded."
 
 
-def _print_outcomes(
-    judged: Sequence[KeptAnswer], puts: Sequence[RecordedFile], console: CommandConsole
-) -> None:
-    from knouds_harness.exchange.recordings.folder import RecordingChange
+def _file_lines(
+    recordings_folder: RecordingFolder,
+    recording: RecordingRun,
+    judged: Sequence[KeptAnswer],
+    puts: Sequence[RecordedFile],
+) -> Iterator[str]:
+    """Say which files changed or are missing, which no test records any more, and which are still damaged."""
+    from knouds_harness.exchange.recordings.folder import RecordingChange, RecordingFolder
 
     for put in puts:
         if put.change is RecordingChange.CHANGED:
-            console.say(f"changed: {put.recording.name}")
-            for line in put.lines:
-                console.say(f"    {line}")
-    for each in judged:
-        if each.problem:
-            console.say(f"not recorded: {each.outcome}: {each.problem}")
-
-
-def _print_left_over(
-    recordings_folder: RecordingFolder, recording: RecordingRun, console: CommandConsole
-) -> None:
-    """Name the files that no test records any more, and those that are still damaged."""
-    from knouds_harness.exchange.recordings.folder import RecordingFolder
-
+            yield f"changed: {put.recording.name}"
+            yield from (f"    {line}" for line in put.lines)
+    yield from (f"not recorded: {each.outcome}: {each.problem}" for each in judged if each.problem)
     known = {outcome.name for outcome in recording.outcomes}
     for name, kept in recordings_folder.recordings.items():
         if name not in known:
-            console.say(f"no test records {kept.name} any more: delete the file, or keep it as it is")
+            yield f"no test records {kept.name} any more: delete the file, or keep it as it is"
     for error in RecordingFolder.open(recordings_folder.path).damaged.values():
-        console.say(f"still damaged: {str(error).partition(chr(10))[0]}")
+        yield f"still damaged: {str(error).splitlines()[0]}"
