@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,7 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.files import file_content, file_text
 from knouds_harness.locations import SANDBOX, builtin_targets_path
-from knouds_harness.targets.address import address_problems, allowed_hosts, is_url
+from knouds_harness.targets.address import address_problems, allowed_hosts
 from knouds_harness.targets.http_settings import HttpSettings, complete_http
 from knouds_harness.targets.profile_format import (
     AS_A_PROFILE,
@@ -29,7 +28,6 @@ from knouds_harness.targets.profile_format import (
     Text,
     profile_error,
     shape_problems,
-    shown,
     shown_path,
 )
 from knouds_harness.targets.resources import Control, Limits, Model, Persona, Waiver, Webhook, Workflow
@@ -169,15 +167,7 @@ def load_target(name: str, *, environ: Mapping[str, str] | None = None) -> Targe
         http=complete_http(profile.http, secrets),
         missing=secrets.missing,
     )
-    problems += [
-        *_address_problems_of_webhook(profile.webhook),
-        *problems_of_address,
-        *secrets.problems,
-        *_account_problems(profile),
-        *_owner_problems(profile),
-        *_webhook_problems(profile, problems),
-        *_waiver_problems(profile.waivers),
-    ]
+    problems += [*problems_of_address, *secrets.problems, *_contradictions(profile, problems)]
     if problems:
         raise profile_error(source, problems)
     if hosts and target.http.via:  # with a ca_file it could read the keys
@@ -291,30 +281,20 @@ def _format() -> TypeAdapter[Target]:
 
 def _read(source: Path) -> tuple[Target, list[Problem]]:
     """Read the file; return the profile without its malformed tables, and their problems."""
-    text = ""
     try:
-        text = file_text(source)
-        content = tomllib.loads(text)
+        content = tomllib.loads(file_text(source))
     except OSError as error:
         says, remedy = f"cannot be read: {error.strerror}", "Name a file that you may read."
+        raise profile_error(source, [Problem(where="", says=says, remedy=remedy)]) from None
     except (ValueError, RecursionError) as error:
-        says, remedy = f"is not valid TOML: {error}", _remedy_at(text, str(error))
-    else:
-        try:
-            return _format().validate_python(content, context=AS_A_PROFILE), []
-        except ValidationError as error:
-            for details in error.errors(include_url=False):
-                _remove(content, details["loc"])
-            return _format().validate_python(content, context=AS_A_PROFILE), shape_problems(error, Target)
-    raise profile_error(source, [Problem(where="", says=says, remedy=remedy)])
-
-
-def _remedy_at(text: str, error: str) -> str:
-    """Name the key or table of the line at fault, without its value, which may be a secret."""
-    lines, number = text.splitlines(), re.search(r"at line (\d+)", error)
-    upto = lines[: int(number[1])] if number else lines  # else it is the end of the document
-    key = re.match(r"\s*(\[[\w.-]+\]|[\w.-]+(?=\s*=))", upto[-1] if upto else "")
-    return f"Fix the file at {key[1]}." if key else "Fix the file at that place."
+        says, remedy = f"is not valid TOML: {error}", "Fix the file at that place."
+        raise profile_error(source, [Problem(where="", says=says, remedy=remedy)]) from None
+    try:
+        return _format().validate_python(content, context=AS_A_PROFILE), []
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            _remove(content, details["loc"])
+        return _format().validate_python(content, context=AS_A_PROFILE), shape_problems(error, Target)
 
 
 def _remove(content: dict[str, Any], location: tuple[int | str, ...]) -> None:
@@ -326,74 +306,37 @@ def _remove(content: dict[str, Any], location: tuple[int | str, ...]) -> None:
         content.pop(str(location[0]), None)
 
 
-def _account_problems(profile: Target) -> list[Problem]:
-    problems = []
-    first_key_by_user: dict[str, str] = {}
+def _contradictions(profile: Target, known: Sequence[Problem]) -> Iterator[Problem]:
+    """Yield where one table contradicts another; what is broken itself is ``known``."""
+    first_by_user: dict[str, Persona] = {}
+    has_webhook = profile.webhook or any(problem.where.startswith("webhook") for problem in known)
     for name, key in profile.personas.items():
-        first = first_key_by_user.setdefault(key.user, name)
-        for property_name in ("tier", "role"):
-            here, there = getattr(key, property_name), getattr(profile.personas[first], property_name)
+        first = first_by_user.setdefault(key.user, replace(key, name=name))
+        for what in ("tier", "role"):
+            here, there = getattr(key, what), getattr(first, what)
             if here != there:
-                problems.append(
-                    Problem(
-                        where=f"keys.{name}.{property_name}",
-                        says=f'"{here}" contradicts "{there}" in keys.{first}, of the same user "{key.user}"',
-                        remedy=f"Correct the {property_name}, or the user, of one of them.",
-                    )
+                yield Problem(
+                    where=f"keys.{name}.{what}",
+                    says=f'"{here}" contradicts "{there}" in keys.{first.name}, also of user "{key.user}"',
+                    remedy=f"Correct the {what}, or the user, of one of them.",
                 )
-    return problems
-
-
-def _owner_problems(profile: Target) -> list[Problem]:
-    """Find owners that differ only in spelling from an account with a key; owners without a key are fine."""
-    users = {key.user for key in profile.personas.values()}
-    problems = []
+        if key.webhook and not has_webhook:
+            yield Problem(
+                where=f"keys.{name}.webhook",
+                says="is true, but the profile has no [webhook]",
+                remedy="Add [webhook] with the url and the secret that are set for the key, or remove "
+                "this line.",
+            )
     for slug, workflow in profile.workflows.items():
-        meant = [user for user in users if user.strip().casefold() == workflow.owner.strip().casefold()]
-        if meant and workflow.owner not in users:
-            says = f'no key has the user "{workflow.owner}"'
-            remedy = f'Did you mean "{meant[0]}"?'
-            problems.append(Problem(where=f"workflows.{slug}.owner", says=says, remedy=remedy))
-    return problems
+        # An owner without a key is fine, unless it differs from the user of a key only in spelling.
+        meant = [user for user in first_by_user if _plain(user) == _plain(workflow.owner)]
+        if meant and workflow.owner not in meant:
+            yield Problem(
+                where=f"workflows.{slug}.owner",
+                says=f'no key has the user "{workflow.owner}"',
+                remedy=f'Did you mean "{meant[0]}"?',
+            )
 
 
-def _address_problems_of_webhook(webhook: Webhook | None) -> Iterator[Problem]:
-    if webhook is not None and not is_url(webhook.url):
-        yield Problem(
-            where="webhook.url",
-            says=f"{shown(webhook.url)} is not a URL that deliveries can be sent to",
-            remedy='Write the URL that is set for the keys: url = "https://hooks.example.com/knouds".',
-        )
-    if webhook is not None and webhook.listen is not None and webhook.receiver is None:
-        yield Problem(
-            where="webhook.listen",
-            says=f"{shown(webhook.listen)} is not an address and port of this machine",
-            remedy='Write both: listen = "127.0.0.1:9000", or "[::1]:9000".',
-        )
-
-
-def _webhook_problems(profile: Target, known: Sequence[Problem]) -> list[Problem]:
-    """Find keys with ``webhook = true`` in a profile without ``[webhook]``, unless that is broken itself."""
-    if any(problem.where.startswith("webhook") for problem in known):
-        return []
-    return [
-        Problem(
-            where=f"keys.{name}.webhook",
-            says="is true, but the profile has no [webhook]",
-            remedy="Add [webhook] with the url and the secret that are set for the key, or remove this line.",
-        )
-        for name, key in profile.personas.items()
-        if key.webhook and profile.webhook is None
-    ]
-
-
-def _waiver_problems(waivers: Sequence[Waiver]) -> list[Problem]:
-    return [
-        Problem(
-            where=f"waivers[{position}]",
-            says="does not say which findings it accepts",
-            remedy="Name a fingerprint, or a fact, or a check together with an operation.",
-        )
-        for position, waiver in enumerate(waivers)
-        if not (waiver.fingerprint or waiver.fact or (waiver.check and waiver.operation))
-    ]
+def _plain(user: str) -> str:
+    return user.strip().casefold()

@@ -168,7 +168,8 @@ def _sentences(details: ErrorDetails, value: str, name: str) -> tuple[str, str]:
             return f"{value} is not one of {', '.join(allowed)}", near or "Write one of them."
         case "value_error":
             says, _, remedy = str(details["ctx"]["error"]).partition(": ")
-            return f"{value} is {says}", f"{remedy[:1].upper()}{remedy[1:]}."
+            is_table = isinstance(details["input"], Mapping)
+            return says if is_table else f"{value} is {says}", f"{remedy[:1].upper()}{remedy[1:]}."
     is_quoted = details["type"].endswith("_type") and isinstance(details["input"], str)
     quotes = "Write it without quotes; " if is_quoted else ""
     message = details["msg"].removeprefix("Input ").removeprefix("String ")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Annotated, Any, ClassVar, Literal, cast, get_args
 
-from pydantic import Field, PlainValidator, StringConstraints
+from pydantic import AfterValidator, Field, PlainValidator, StringConstraints
 
 from knouds_harness.contract.operations import EVERYTHING, Action, meets
-from knouds_harness.targets.address import host_and_port, own_address
+from knouds_harness.targets.address import host_and_port, is_url, own_address
 from knouds_harness.targets.profile_format import (
     NOT_IN_FILE,
     Amount,
@@ -138,13 +138,30 @@ class Model:
         return {"internalName": self.name}
 
 
+def _delivery_url(text: str) -> str:
+    if not is_url(text):
+        raise ValueError(
+            "not a URL that deliveries can be sent to: write the URL that is set for the keys: "
+            'url = "https://hooks.example.com/knouds"'
+        )
+    return text
+
+
+def _listening_address(text: str) -> str:
+    if host_and_port(text) is None:
+        raise ValueError(
+            'not an address and port of this machine: write both: listen = "127.0.0.1:9000", or "[::1]:9000"'
+        )
+    return text
+
+
 @dataclass(frozen=True, kw_only=True)
 class Webhook(SecretSource):
     """Where the deliveries of this target arrive, and the secret that signs them: ``[webhook]``."""
 
-    url: Text
+    url: Annotated[Text, AfterValidator(_delivery_url)]
     secret: SecretValue
-    listen: Text | None = None
+    listen: Annotated[Text, AfterValidator(_listening_address)] | None = None
     deadline_s: Duration = 60.0
 
     @property
@@ -223,6 +240,13 @@ class Waiver:
     operation: Text | None = None
     status: Annotated[Whole, Field(ge=100, le=599)] | None = None
     code: str | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.fingerprint or self.fact or (self.check and self.operation)):
+            raise ValueError(
+                "does not say which findings it accepts: name a fingerprint, or a fact, or a check together "
+                "with an operation"
+            )
 
     def matches(
         self,
