@@ -61,26 +61,19 @@ class FoundKey:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundWorkflow:
-    """One workflow, as the target describes it.
+class Found:
+    """Everything that a target revealed.
 
     Attributes:
-        estimate_credits: The server's estimate of the cost of one run; None without one.
+        workflows: With the server's estimate as ``cost_credits``.
+        models: The highest cost of a run that usage shows, by model; 0 if it shows none.
     """
-
-    workflow: Workflow
-    estimate_credits: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """Everything that a target revealed."""
 
     base_url: str
     production: bool | None = None
     plain_http: bool = False
     keys: tuple[FoundKey, ...] = ()
-    workflows: tuple[FoundWorkflow, ...] = ()
+    workflows: tuple[Workflow, ...] = ()
     models: Mapping[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
@@ -90,8 +83,8 @@ class Found:
 
     def lines(self) -> Iterator[str]:
         yield from (f"  {key.variable}: {key.says}" for key in self.keys)
-        for user in dict.fromkeys(each.workflow.owner for each in self.workflows):
-            slugs = [each.workflow.slug for each in self.workflows if each.workflow.owner == user]
+        for user in dict.fromkeys(each.owner for each in self.workflows):
+            slugs = [each.slug for each in self.workflows if each.owner == user]
             yield f"  workflows of {user}: {', '.join(slugs)}"
         if self.models:
             yield f"  models that usage or pricing name, as comments: {', '.join(sorted(self.models))}"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.targets.profile_writer import Found, FoundKey, FoundWorkflow, profile_text, toml_value
+from knouds_harness.targets.profile_writer import Found, FoundKey, profile_text, toml_value
 from knouds_harness.targets.resources import Workflow
 
 KEY = FoundKey(
@@ -20,9 +20,8 @@ KEY = FoundKey(
     capabilities=("workflow:read", "workflow:portrait:run"),
     unknown_capabilities={"webhook:receive": "no request shows it"},
 )
-PORTRAIT = FoundWorkflow(
-    workflow=Workflow(slug="portrait", owner="pro", inputs={"prompt": "a “lighthouse”\n", "count": 1}),
-    estimate_credits=8.0,
+PORTRAIT = Workflow(
+    slug="portrait", owner="pro", inputs={"prompt": "a “lighthouse”\n", "count": 1}, cost_credits=8.0
 )
 FOUND = Found(
     base_url="https://staging.example.com",

@@ -31,7 +31,8 @@ from knouds_harness.suite.discovery.profile_from_answers import (
     summaries_in,
     workflow_in,
 )
-from knouds_harness.targets.profile_writer import UNKNOWN_TIER, Found, FoundKey, FoundWorkflow
+from knouds_harness.targets.profile_writer import UNKNOWN_TIER, Found, FoundKey
+from knouds_harness.targets.resources import Workflow
 
 MOST_WORKFLOWS = 20
 """Per account; more do not make a profile better."""
@@ -63,14 +64,14 @@ class Discovery:
         user_by_id = {account.id: users[name] for name, account in accounts.items()}
         holdings = dict(zip(accounts, self._together(self._holdings, accounts), strict=True))
         self._note_unproven(holdings.values())
-        workflows: dict[str, FoundWorkflow] = {}
+        workflows: dict[str, Workflow] = {}
         models = dict.fromkeys(priced_models(self._read("getPublicPricing").json_or_none()), 0.0)
         for user in dict.fromkeys(users.values()):
             names = [name for name in users if users[name] == user]
             reader = next((name for name in names if holdings[name]["workflow:read"].is_held), None)
             for found in self._workflows(reader, user, user_by_id) if reader else ():
-                if found.workflow.owner == user or found.workflow.slug not in workflows:
-                    workflows[found.workflow.slug] = found
+                if found.owner == user or found.slug not in workflows:
+                    workflows[found.slug] = found
             for model, credits_cost in self._used_models(names[0]).items():
                 models[model] = max(models.get(model, 0.0), credits_cost)
         keys = tuple(
@@ -142,7 +143,7 @@ class Discovery:
         account: FoundAccount,
         user: str,
         holdings: Mapping[str, Holding],
-        resources: tuple[Mapping[str, FoundWorkflow], Iterable[str]],
+        resources: tuple[Mapping[str, Workflow], Iterable[str]],
     ) -> FoundKey:
         workflows, models = resources
         found = partial(
@@ -167,7 +168,7 @@ class Discovery:
             unknown_capabilities["model:run"] = (
                 f"a {account.tier} account may not grant it, but it was not denied"
             )
-        own = [slug for slug, each in workflows.items() if each.workflow.owner == user]
+        own = [slug for slug, each in workflows.items() if each.owner == user]
         for operation_id, known in (("runWorkflow", own), ("runModel", sorted(models))):
             operation = self._operations[operation_id]
             if holdings[operation.alternatives[0]].is_held is False:
@@ -205,7 +206,7 @@ class Discovery:
                 break  # throttled, or something may have run
         return holdings
 
-    def _workflows(self, reader: str, user: str, user_by_id: Mapping[str, str]) -> list[FoundWorkflow]:
+    def _workflows(self, reader: str, user: str, user_by_id: Mapping[str, str]) -> list[Workflow]:
         summaries = summaries_in(self._read("listWorkflows", reader))
         chosen = choose_workflows(summaries, MOST_WORKFLOWS)
         if len(chosen) < len(summaries):
@@ -213,7 +214,7 @@ class Discovery:
                 f"{len(summaries)} workflows are listed for the account {user}: {len(chosen)} are here."
             )
 
-        def read(summary: dict[str, JSON]) -> FoundWorkflow:
+        def read(summary: dict[str, JSON]) -> Workflow:
             call = Call(path_values={"slug": summary["slug"]})
             schema = self._read("getWorkflowSchema", reader, call)
             document = self._read("getWorkflow", reader, call)

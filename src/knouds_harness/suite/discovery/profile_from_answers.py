@@ -11,7 +11,6 @@ from typing import Any, TypeGuard
 from knouds_harness.contract.operations import TIERS, is_capability
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of, objects_in
 from knouds_harness.exchange.pricing import amount_of
-from knouds_harness.targets.profile_writer import FoundWorkflow
 from knouds_harness.targets.resources import Role, Workflow
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -111,9 +110,7 @@ def choose_workflows(summaries: Iterable[dict[str, JSON]], most: int) -> list[di
     return sorted(in_turn[:most], key=lambda each: (each.get("isTemplate") is True, cost(each)))
 
 
-def workflow_in(
-    summary: Mapping[str, JSON], schema: Exchange, document: Exchange, *, owner: str
-) -> FoundWorkflow:
+def workflow_in(summary: Mapping[str, JSON], schema: Exchange, document: Exchange, *, owner: str) -> Workflow:
     """Combine what the list, the schema and the document say about one workflow; the rest keeps its default.
 
     Source: docs, workflow schema and workflow CRUD.
@@ -123,18 +120,16 @@ def workflow_in(
     named = [each.get("name") for each in objects_in(listed_fields)]
     inputs = {name: value for name, value in members_of(values).items() if name in named and _is_plain(value)}
     costs = [each["estimatedCreditCost"] for each in (told, summary) if "estimatedCreditCost" in each]
-    return FoundWorkflow(
-        workflow=Workflow(
-            slug=str(summary["slug"]),
-            owner=owner,
-            public=whole.get("publicPlayground") is True,
-            template=summary.get("isTemplate") is True,
-            inputs=inputs if len(repr(inputs)) <= _LONGEST_INPUTS else {},
-            has_generator=not costs or costs[0] is not None,
-            has_request_input=listed_fields != [],
-            in_folder=(whole or summary).get("folderId") is not None,
-        ),
-        estimate_credits=amount_of(costs[0]) if costs else None,
+    return Workflow(
+        slug=str(summary["slug"]),
+        owner=owner,
+        public=whole.get("publicPlayground") is True,
+        template=summary.get("isTemplate") is True,
+        inputs=inputs if len(repr(inputs)) <= _LONGEST_INPUTS else {},
+        has_generator=not costs or costs[0] is not None,
+        has_request_input=listed_fields != [],
+        in_folder=(whole or summary).get("folderId") is not None,
+        cost_credits=amount_of(costs[0]) if costs else None,
     )
 
 

@@ -15,6 +15,7 @@ from knouds_harness.suite.discovery.profile_from_answers import (
     priced_models,
     workflow_in,
 )
+from knouds_harness.targets.resources import Workflow
 
 USER = {"id": "usr_1", "email": "a@example.com", "role": "user", "tier": "pro", "approved": True}
 
@@ -91,10 +92,14 @@ def test_workflow_is_described_by_three_responses():
         owner="pro",
     )
 
-    assert found.workflow.inputs == {"prompt": "dusk", "count": 2}
-    assert (found.workflow.public, found.workflow.in_folder, found.workflow.template) == (True, True, False)
-    assert (found.workflow.has_generator, found.workflow.has_request_input) == (True, True)
-    assert found.estimate_credits == 16
+    assert found == Workflow(
+        slug="portrait",
+        owner="pro",
+        inputs={"prompt": "dusk", "count": 2},
+        public=True,
+        in_folder=True,
+        cost_credits=16,
+    )
 
 
 def test_inputs_that_a_profile_cannot_hold_are_left_out():
@@ -109,7 +114,7 @@ def test_inputs_that_a_profile_cannot_hold_are_left_out():
 def inputs_of(fields, values):
     """Return the inputs of a workflow with these fields and values."""
     schema = exchange(200, {"fields": fields, "values": values})
-    return workflow_in({"slug": "plain"}, schema, exchange(None), owner="pro").workflow.inputs
+    return workflow_in({"slug": "plain"}, schema, exchange(None), owner="pro").inputs
 
 
 @pytest.mark.parametrize(
