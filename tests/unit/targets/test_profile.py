@@ -263,8 +263,6 @@ expires = "soon"
         (ADDRESS + 'base_url_env = "URL"', "base_url: is set together with base_url_env"),
         ('base_url_env = "URL"', "base_url_env: environment variable URL is not set"),
         (ADDRESS + KEY.replace("STAGING_KEY_FULL", "EMPTY"), "environment variable EMPTY is empty"),
-        (ADDRESS + "[limits]\nconcurrency = 1\nconcurrency = 2", "Fix the file at concurrency."),
-        (ADDRESS + "[limits]\n[limits]", "Fix the file at [limits]."),
         (ADDRESS + "whsec_0123456789abcdef", "Fix the file at that place."),
         (ADDRESS + '[limits]\nallow = ["read", "delete"]', '"delete" is not one of read, write, run, cancel'),
         (ADDRESS + '[limits]\ncredits_by = "me"', "limits.credits_by: unknown key"),
