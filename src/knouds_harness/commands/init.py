@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -89,12 +89,11 @@ def init(
             "init needs --url and --key: the address of a server, and the name of an environment variable "
             "that holds a key"
         )
-    variables = _variables(variables)
+    personas = _personas(variables)
     base_url = _base_url(url, production=yes_production, plain_http=plain_http)
     file = output or _FOLDER / f"{profile_name(base_url, variables)}.toml"
     _check_file(file, force=force)
     hosts = _hosts_with(base_url)
-    personas = _personas(variables)
     http = load_http(http_file, environ=os.environ) if http_file else HttpSettings()
     if hosts and http.via:
         hosts.require(http.via.url, where=f"{http_file}: http.proxy")
@@ -122,7 +121,6 @@ def init(
 
 
 def _found(target: Target, say: Callable[[str], object]) -> Found:
-    """Ask a server about the keys of a target."""
     from knouds_harness.exchange.client import Client
     from knouds_harness.exchange.first_contact import first_contact
     from knouds_harness.suite.discovery.discovery import Discovery
@@ -135,25 +133,7 @@ def _found(target: Target, say: Callable[[str], object]) -> Found:
         return Discovery(client, variables=variables).find_all()
 
 
-def _variables(named: Sequence[str]) -> tuple[str, ...]:
-    """Return the variables without repetition; each has to hold a key."""
-    if any(not _VARIABLE.fullmatch(each) for each in named):
-        raise UsageError(
-            "--key takes the name of an environment variable, such as STAGING_KEY, never the key itself\n"
-            "  Replace a key that others may have seen: command lines are kept by shells and shown to others."
-        )
-    from knouds_harness.targets.profile_format import without_value
-
-    if missing := [each for each in named if not os.environ.get(each, "").strip()]:
-        says = "\n".join(without_value(each, os.environ) for each in missing)
-        raise UsageError(
-            f"{says}\n  Set it to a key without showing that: read -rs {missing[0]} && export {missing[0]}"
-        )
-    return tuple(dict.fromkeys(named))
-
-
 def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
-    """Return the address in the form of profiles."""
     from knouds_harness.targets.address import address_problems, host_of, is_production_host
 
     base_url, problems = address_problems(url, production=production, plain_http=plain_http, environ={})
@@ -214,24 +194,34 @@ def _check_file(file: Path, *, force: bool) -> None:
 def _personas(variables: Sequence[str]) -> dict[str, Persona]:
     """Read the keys; a persona of which nothing else is known is named after the variable of its key."""
     from knouds_harness.targets.resources import Persona
-    from knouds_harness.targets.secrets import SecretReader, SecretSource
+    from knouds_harness.targets.secrets import KEY, SecretReader, SecretSource
 
+    if any(not _VARIABLE.fullmatch(each) for each in variables):
+        raise UsageError(
+            "--key takes the name of an environment variable, such as STAGING_KEY, never the key itself\n"
+            "  Replace a key that others may have seen: command lines are kept by shells and shown to others."
+        )
+    form = replace(KEY, if_absent="Set it without showing the key: read -rs {where} && export {where}")
     reader = SecretReader(environ=os.environ, folder=Path())
-    names: list[str] = []
     personas: dict[str, Persona] = {}
-    for variable in variables:
-        whole = re.sub("[^a-z0-9]+", "-", variable.lower()).strip("-") or "key"
-        short = whole.partition("-key-")[2] or whole
-        if short == "key":  # PENDING_KEY_KEY
-            short = whole.removesuffix("-key")
-        names.append(name := short if short not in names else whole)
-        if secret := reader.read(SecretSource(secret_env=variable), where=variable, label=f"key:{name}"):
+    for variable in dict.fromkeys(variables):
+        name = _name_of(variable, taken=personas)
+        source, label = SecretSource(secret_env=variable), f"key:{name}"
+        if secret := reader.read(source, where=variable, label=label, form=form):
             personas[name] = Persona(
                 name=name, secret=secret, capabilities=frozenset(), user=name, tier="unknown"
             )
     if reader.problems:
         raise UsageError("\n".join(f"{each.where}: {each.says}\n  {each.remedy}" for each in reader.problems))
     return personas
+
+
+def _name_of(variable: str, *, taken: Collection[str]) -> str:
+    whole = re.sub("[^a-z0-9]+", "-", variable.lower()).strip("-") or "key"
+    short = whole.partition("-key-")[2] or whole
+    if short == "key":  # PENDING_KEY_KEY
+        short = whole.removesuffix("-key")
+    return whole if short in taken else short
 
 
 def _write(file: Path, text: str) -> None:
