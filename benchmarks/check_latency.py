@@ -110,10 +110,10 @@ def measure_distant(folder: str, *, rounds: int, latency_ms: float, at_once: Seq
                 re.sub(r"(?m)^concurrency = .*$", f"concurrency = {most}", PROFILE.read_text())
             )
             with (
-                target_environment("sandbox", seed=seed) as variables,
-                distant(variables["KNOUDS_SANDBOX_URL"], latency_ms / 1000) as base_url,
+                target_environment("sandbox", seed=seed) as environ,
+                distant(environ()["KNOUDS_SANDBOX_URL"], latency_ms / 1000) as base_url,
             ):
-                os.environ.update({**variables, "KNOUDS_SANDBOX_URL": base_url})
+                os.environ.update({**environ(), "KNOUDS_SANDBOX_URL": base_url})
                 measured.append(measure(seed, folder, "--target", str(profile)).wall_s)
     for most, measured in walls_s.items():
         print_row(f"distant, {most} at once", measured)

@@ -99,8 +99,8 @@ def answers_to(finding: Finding, record: RunRecord, *faults: str) -> list[Exchan
         return answered.in_bytes()
 
     with (
-        target_environment("sandbox", seed=record.setup.seed, faults=faults) as environ,
-        proxying(environ[BASE_URL], note) as proxy,
+        target_environment("sandbox", seed=record.setup.seed, faults=faults) as announced,
+        proxying((environ := announced())[BASE_URL], note) as proxy,
     ):
         run_program("bash", "-c", finding.reproduction, env={**environ, BASE_URL: proxy.base_url})
     return [

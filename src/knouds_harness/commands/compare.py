@@ -89,8 +89,11 @@ def compare(*, runs: tuple[str, ...], baselines_folder: Path, runs_folder: Path,
       knouds-harness compare --keep NAME RUN...                 keep a summary
       knouds-harness compare --repeat 5 --scenario reads -- --rate 200
     """
+    from knouds_harness.command_output import CommandConsole
     from knouds_harness.measures.objectives import parse_objectives
+    from knouds_harness.reporting.comparison.report import comparison_report, write_comparison
     from knouds_harness.reporting.comparison.sides import keep, read_side, refuse_unfit
+    from knouds_harness.reporting.terminal import print_report
 
     options = options_from(CompareOptions, asked)
     added = parse_objectives(options.objective)
@@ -100,7 +103,7 @@ def compare(*, runs: tuple[str, ...], baselines_folder: Path, runs_folder: Path,
         if asked[name] not in (None, ()):
             raise UsageError(f"--{name.replace('_', '-')} belongs to --repeat N")
     if options.repeat is None:
-        before, after = _named(runs, options.baseline, is_keeping=options.keep is not None)
+        before, after = _named(runs, options)
     elif options.baseline or not options.scenario:
         raise UsageError(
             "--repeat loads both sides itself: name a scenario, such as --scenario reads, and no runs"
@@ -115,32 +118,19 @@ def compare(*, runs: tuple[str, ...], baselines_folder: Path, runs_folder: Path,
         return
     comparison = _compare(read_side(before, baselines=baselines_folder), side, options, added=added)
     folder = options.output or (after[-1] if after[-1].is_dir() else None)
-    _show(comparison, folder)
+    page = write_comparison(comparison, folder).html if folder else None
+    print_report(comparison_report(comparison), page, console=CommandConsole())
     sys.exit(comparison.exit_code)
 
 
-def _show(comparison: Comparison, folder: Path | None) -> None:
-    from knouds_harness.command_output import CommandConsole
-    from knouds_harness.reporting.comparison.report import comparison_report, write_comparison
-    from knouds_harness.reporting.terminal import print_report
-
-    page = write_comparison(comparison, folder).html if folder else None
-    print_report(comparison_report(comparison), page, console=CommandConsole())
-
-
-def _named(
-    runs: Sequence[str], baseline: Sequence[str], *, is_keeping: bool
-) -> tuple[list[Path], list[Path]]:
-    if is_keeping:
-        before, after = [], list(runs)
-    elif baseline:
-        before, after = list(baseline), list(runs)
-    else:
-        before, after = list(runs[:1]), list(runs[1:])
-    if not after or not (before or is_keeping):
-        wanted = "name the runs to keep" if is_keeping else "name a baseline and at least one run"
+def _named(runs: Sequence[str], options: CompareOptions) -> tuple[list[Path], list[Path]]:
+    """Return the runs of the baseline, of which the first argument may be the only one, and the others."""
+    baseline = options.baseline or (() if options.keep else runs[:1])
+    others = runs if options.baseline or options.keep else runs[1:]
+    if not others:
+        wanted = "name the runs to keep" if options.keep else "name a baseline and at least one run"
         raise UsageError(f"{wanted}: folders under reports/runs, or names of kept summaries")
-    return [Path(each) for each in before], [Path(each) for each in after]
+    return [Path(each) for each in baseline], [Path(each) for each in others]
 
 
 def _run_in_turn(
@@ -180,7 +170,7 @@ def _run_in_turn(
                 options=["--target", target, "--seed", str(round_seed), *arguments],
                 line=shlex.join(["knouds-harness", *sys.argv[1:]]),
             )
-            return launch(command, environ, on_progress=live.show)
+            return launch(command, environ(), on_progress=live.show)
 
     for number in range(1, rounds + 1):
         round_seed = chance.randrange(2**31)

@@ -112,7 +112,7 @@ def load(
     --workflow or --model.
     """
     from knouds_harness.load.generator.launching import LoadCommand, scenario_file, started
-    from knouds_harness.targets.builtin import starting, usual_environment
+    from knouds_harness.targets.builtin import target_environment, usual_environment
 
     if not find_capacity:
         _refuse_what_belongs_to_a_search(asked)
@@ -136,7 +136,7 @@ def load(
         process = None
         if not find_capacity:
             process = until_loaded.enter_context(started(command, usual_environment()))
-        environ = until_loaded.enter_context(starting(target, faults=faults))
+        environ = until_loaded.enter_context(target_environment(target, faults=faults))
         # What follows takes a second to import, as long as Locust and the sandbox take to start.
         from knouds_harness.command_output import CommandConsole
         from knouds_harness.commands.live_server import LiveMetrics, serving

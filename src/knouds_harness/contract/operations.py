@@ -113,6 +113,10 @@ class ErrorCode:
 _ACTION_BY_VERB = {"write": Action.WRITE, "run": Action.RUN, "cancel": Action.CANCEL}
 
 
+def action_of(capability: str) -> Action:
+    return _ACTION_BY_VERB.get(capability.rpartition(":")[2], Action.READ)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Header:
     name: str
@@ -211,8 +215,7 @@ class Operation:
     @property
     def action(self) -> Action:
         """The kind of effect, from the verb of the required capability."""
-        verb = self.alternatives[0].rpartition(":")[2] if self.alternatives else ""
-        return _ACTION_BY_VERB.get(verb, Action.READ)
+        return action_of(self.alternatives[0]) if self.alternatives else Action.READ
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:

@@ -127,7 +127,8 @@ def _serve_sandbox(parsed: Namespace) -> None:
             "  Use knouds-harness load NAME --processes N, which starts one for all of them."
         )
     leader, resources = os.getpid(), ExitStack()
-    os.environ.update(resources.enter_context(target_environment(SANDBOX)))
+    environ = resources.enter_context(target_environment(SANDBOX))
+    os.environ.update(environ())
     atexit.register(lambda: resources.close() if os.getpid() == leader else None)
 
 

@@ -59,19 +59,15 @@ def open_target(
 
 
 @contextmanager
-def target_environment(name: str, **options: Unpack[SandboxOptions]) -> Iterator[Mapping[str, str]]:
-    """Yield the environment of other processes that are to send to a target, with the secrets of no other.
+def target_environment(
+    name: str, **options: Unpack[SandboxOptions]
+) -> Iterator[Callable[[], Mapping[str, str]]]:
+    """Yield what returns the environment of processes that are to send to a target.
 
-    It has the variables that the profile names, and what programs usually need. The built-in sandbox's server
-    runs until the context ends. Arguments and exceptions are those of ``open_target``.
+    It has the variables that the profile names, what programs usually need, and the secrets of no other
+    target. The built-in sandbox's server starts at once, is waited for by the call, and runs until the
+    context ends. Arguments and exceptions are those of ``open_target``.
     """
-    with starting(name, **options) as environ:
-        yield environ()
-
-
-@contextmanager
-def starting(name: str, **options: Unpack[SandboxOptions]) -> Iterator[Callable[[], Mapping[str, str]]]:
-    """Begin what ``target_environment`` does; what this yields waits for it, and returns the same."""
     with _served(name, **options) as variables:
 
         def environ() -> Mapping[str, str]:

@@ -29,7 +29,7 @@ def rounds(monkeypatch, tmp_path):
 
         monkeypatch.setattr(launching, "launch", launch)
         for name in ("open_target", "target_environment"):
-            monkeypatch.setattr(builtin, name, lambda *_, **__: nullcontext({}))
+            monkeypatch.setattr(builtin, name, lambda *_, **__: nullcontext(dict))
         arguments = ["--repeat", str(number), "--scenario", "reads", "--runs-folder", str(tmp_path)]
         return CliRunner().invoke(compare, arguments), len(launches)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Final, Generic, NamedTuple, TypeVar, cast
+from typing import Generic, NamedTuple, TypeVar, cast
 
-from knouds_harness.contract.operations import Action
+from knouds_harness.contract.operations import Action, action_of
 from knouds_harness.targets.profile import Control, Model, Persona, Target, Workflow
 
 T_co = TypeVar("T_co", covariant=True)
@@ -100,12 +100,6 @@ MAY_READ = may(Action.READ)
 MAY_RUN = may(Action.RUN)
 MAY_WRITE = may(Action.WRITE)
 MAY_CANCEL = may(Action.CANCEL)
-_PERMISSION_BY_CAPABILITY: Final[dict[str, Need[object]]] = {
-    "workflow:write": MAY_WRITE,
-    "workflow:run": MAY_RUN,
-    "model:run": MAY_RUN,
-    "execution:cancel": MAY_CANCEL,
-}
 
 
 def forbidden_actions(target: Target, needs: Iterable[Need[object]]) -> list[Action]:
@@ -116,8 +110,8 @@ def forbidden_actions(target: Target, needs: Iterable[Need[object]]) -> list[Act
 
 def permissions(capabilities: Sequence[str]) -> tuple[Need[object], ...]:
     """Return the needs for the actions that a profile must allow to use these capabilities."""
-    needed = [_PERMISSION_BY_CAPABILITY.get(each) for each in capabilities]
-    return tuple(dict.fromkeys(each for each in needed if each is not None))
+    actions = dict.fromkeys(map(action_of, capabilities))
+    return tuple(may(action) for action in actions if action is not Action.READ)
 
 
 CONTROL: Need[Control] = Need(
