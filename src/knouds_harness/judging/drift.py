@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from knouds_harness.contract.document import Document, escape
@@ -47,8 +48,6 @@ _TRANSPORT_PREFIXES: Final = (
 )
 _SHOWS_WHAT_WAS_SENT: Final = "Workflows"
 _BREAKING: Final = frozenset({Verdict.BREACH, Verdict.CONFLICT})
-
-
 _TYPE_BY_CLASS: Final = {
     dict: "object",
     list: "array",
@@ -63,8 +62,6 @@ _MOST: Final = 100
 _LONGEST_NAME: Final = 80
 _LARGEST_BYTES: Final = 200_000
 _Note = Callable[..., None]
-_Key = tuple[str, str | None, str, str]
-"""Kind, operation, place and value of what is new."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -103,7 +100,7 @@ class Gatherer:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._found: dict[_Key, Novelty] = {}
+        self._found: dict[tuple[str | None, str, str, str], Novelty] = {}
         self._counts = Counter[tuple[str, str | None]]()
         self._sent_values = SentValues()
         self._bodies = KeptBodies()
@@ -116,10 +113,7 @@ class Gatherer:
             return
         if exchange.request.action is Action.WRITE and exchange.request.body:
             self._sent_values.remember(exchange.request.body)
-
-        def note(kind: str, where: str, value: str = "", *, shown: JSON = None) -> None:
-            self._note((kind, operation.id, where, value), exchange, shown)
-
+        note = partial(self._note, exchange, operation.id)
         if status not in operation.responses and 400 <= status < 500:
             note("status", "", str(status))
         if status >= 400 and exchange.code is not None and exchange.code not in self._document.error_codes:
@@ -131,12 +125,9 @@ class Gatherer:
 
     def add_delivery(self, exchange: Exchange) -> None:
         """Add a webhook delivery: its request is the server's, its response ours."""
-
-        def note(kind: str, where: str, value: str = "", *, shown: JSON = None) -> None:
-            self._note((kind, None, f"delivery {where}", value), exchange, shown)
-
         payload = exchange.request.members
         if isinstance(payload.get("event"), str):
+            note = partial(self._note, exchange, None)
             self._look_at_headers(exchange.request.headers, note)
             _look(known_delivery(), "", payload, note, None)
 
@@ -161,17 +152,25 @@ class Gatherer:
             if not is_of_transport and name not in known_headers():
                 note("header", f"header {name}")
 
-    def _note(self, key: _Key, exchange: Exchange, shown: JSON) -> None:
-        kind, operation, where, value = key
-        new = self._found.get(key)
+    def _note(
+        self,
+        exchange: Exchange,
+        operation: str | None,
+        kind: str,
+        where: str,
+        value: str = "",
+        *,
+        shown: JSON = None,
+    ) -> None:
+        where = where if operation else f"delivery {where}"
+        new = self._found.get((operation, kind, where, value))
         if new is None:
             if len(value) > _LONGEST_NAME or self._counts[kind, operation] >= _MOST:
                 return
             self._counts[kind, operation] += 1
             first = self._bodies.kept(exchange)
-            new = self._found[key] = Novelty(
-                kind=kind, operation=operation, where=where, value=value, first=first
-            )
+            new = Novelty(kind=kind, operation=operation, where=where, value=value, first=first)
+            self._found[operation, kind, where, value] = new
         new.count += 1
         new.types.add(_TYPE_BY_CLASS[type(shown)])
         new.statuses.add(exchange.status)
@@ -212,10 +211,8 @@ class SentValues:
     """
 
     def __init__(self) -> None:
-        self._ours: dict[str, set[str]] = defaultdict(set)
-        self._theirs: dict[str, set[str]] = defaultdict(set)
-        self._our_texts: set[str] = set()
-        self._their_texts: set[str] = set()
+        self._is_ours_by_name: dict[str, dict[str, bool]] = defaultdict(dict)
+        self._is_ours_by_text: dict[str, bool] = {}
 
     def remember(self, body: bytes) -> None:
         """Note the members and texts of a request body, if it is JSON."""
@@ -231,33 +228,25 @@ class SentValues:
             if isinstance(each, dict):
                 for name, member in each.items():
                     pointer = f"{where}/{escape(name)}"
-                    if not _has(self._theirs, pointer):
-                        self._ours[_last(pointer)].add(pointer)
+                    self.is_our_member(pointer, is_sent=True)
                     pending.append((pointer, member))
             elif isinstance(each, list):
                 pending += [(f"{where}/*", item) for item in each]
-            elif isinstance(each, str) and each not in self._their_texts:
-                self._our_texts.add(each)
+            elif isinstance(each, str):
+                self.is_our_text(each, is_sent=True)
 
-    def is_our_member(self, pointer: str) -> bool:
-        """Return whether a member came from us; if not, it counts as the server's from now on."""
-        if _has(self._ours, pointer):
-            return True
-        self._theirs[_last(pointer)].add(pointer)
-        return False
+    def is_our_member(self, pointer: str, *, is_sent: bool = False) -> bool:
+        """Return whether a member came from us, or does so now; if not, it is the server's from now on.
 
-    def is_our_text(self, text: str) -> bool:
-        """Return whether a text came from us; if not, it counts as the server's from now on."""
-        if text in self._our_texts:
-            return True
-        self._their_texts.add(text)
-        return False
+        Lists and schemas show parts of a workflow elsewhere, so one pointer may end with the other.
+        """
+        known = self._is_ours_by_name[_last(pointer)]
+        same = (known[each] for each in known if each.endswith(pointer) or pointer.endswith(each))
+        return known.setdefault(pointer, next(same, is_sent))
 
-
-def _has(pointers: dict[str, set[str]], pointer: str) -> bool:
-    """Whether one pointer ends with the other: lists and schemas show parts of a workflow elsewhere."""
-    known = pointers.get(_last(pointer), ())
-    return any(each.endswith(pointer) or pointer.endswith(each) for each in known)
+    def is_our_text(self, text: str, *, is_sent: bool = False) -> bool:
+        """Return whether a text came from us, or does so now; if not, it is the server's from now on."""
+        return self._is_ours_by_text.setdefault(text, is_sent)
 
 
 def _last(pointer: str) -> str:

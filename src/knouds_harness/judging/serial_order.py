@@ -7,7 +7,7 @@ own, and how it searches: docs/decisions/serial-orders.md.
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -126,7 +126,6 @@ class HistoryVerdict(Generic[T]):
 
     Attributes:
         is_consistent: Whether some order explains it; None if undecided.
-        contradiction: The first that was found.
         states: The possible states of each partition after it, if it is consistent.
     """
 
@@ -146,7 +145,7 @@ def judge_history(
     parts_by_name: dict[str, list[_Part[T]]] = defaultdict(list)
     for request in history:
         for name, part in model.partition(request.what):
-            parts_by_name[name].append(_Part(request.began_s, request.ended_s, part, request))
+            parts_by_name[name].append(_Part(part, model.is_read(part), request))
     states: dict[str, Collection[Hashable]] = {}
     is_undecided = False
     for name, parts in parts_by_name.items():
@@ -163,9 +162,10 @@ def judge_history(
 
 
 class _Part(NamedTuple, Generic[T]):
-    began_s: float
-    ended_s: float
+    """What a request says about one name."""
+
     what: object
+    is_read: bool
     request: TimedRequest[T]
 
 
@@ -194,7 +194,9 @@ class _Search(Generic[T]):
         if found is None:
             return None
         last, before, window = found
-        for needless in self._reads_first(window, last):
+        reads = [each for each in window if each.is_read and each is not last]
+        # leaving out reads adds no contradiction: first all of them, then each
+        for needless in (reads, *([each] for each in reads if len(reads) <= _MOST_ROWS)):
             kept = [each for each in window if not any(each is one for one in needless)]
             again = self._first_unexplained(kept, before)
             if again is not None and again[0] is last:
@@ -204,13 +206,6 @@ class _Search(Generic[T]):
             name=name, before=before, requests=requests, last=last.request, describe=self._model.describe
         )
 
-    def _reads_first(self, window: Sequence[_Part[T]], last: _Part[T]) -> Iterator[list[_Part[T]]]:
-        """Yield what to leave out, which adds no contradiction: all reads, then each read."""
-        reads = [each for each in window if each is not last and self._model.is_read(each.what)]
-        yield reads
-        if len(reads) <= _MOST_ROWS:
-            yield from ([each] for each in reads)
-
     def _first_unexplained(
         self, parts: Sequence[_Part[T]], initial: Collection[Hashable]
     ) -> tuple[_Part[T], Collection[Hashable], list[_Part[T]]] | None:
@@ -218,35 +213,33 @@ class _Search(Generic[T]):
 
         "Before" is the last instant without an open request that a write followed.
         """
-        events = sorted(
-            [(each.began_s, False, number) for number, each in enumerate(parts)]
-            + [(each.ended_s, True, number) for number, each in enumerate(parts) if each.ended_s < math.inf]
-        )
+        began = [(each.request.began_s, False, number) for number, each in enumerate(parts)]
+        ended = [(each.request.ended_s, True, number) for number, each in enumerate(parts)]
         configs = {_Config(state, 0) for state in initial}
         opened: dict[int, _Part[T]] = {}
         optional = 0
-        earlier = before = initial
-        window_earlier: list[_Part[T]] = []
         window: list[_Part[T]] = []
+        quiet = [(initial, 0)]  # instants without an open request, after a write, by the length of the window
         is_written = False
-        for _, is_end, number in events:
+        for _, is_end, number in sorted(began + [each for each in ended if each[0] < math.inf]):
             part = parts[number]
             if is_end:
                 configs = self._after(configs, number, opened, optional)
                 del opened[number]
                 if not configs:
-                    return (part, before, window) if is_written else (part, earlier, window_earlier + window)
+                    before, start = quiet[-1] if is_written else quiet[-2:][0]
+                    return part, before, window[start:]
                 continue
             if is_written and not opened:
-                earlier, before, window_earlier, window = before, {each.state for each in configs}, window, []
+                quiet.append(({each.state for each in configs}, len(window)))
                 is_written = False
             opened[number] = part
             window.append(part)
-            if self._model.is_read(part.what):
+            if part.is_read:
                 configs = {self._with_reads(config, {number: part}) for config in configs}
             else:
                 is_written = True
-                optional |= (part.ended_s == math.inf) << number
+                optional |= (part.request.ended_s == math.inf) << number
         self.states = frozenset(config.state for config in configs)
         return None
 
@@ -272,7 +265,7 @@ class _Search(Generic[T]):
                 after.add(_Config(config.state, config.done & ~bit))
                 continue
             for other, part in opened.items():
-                if config.done >> other & 1 or (self._model.is_read(part.what) and other != number):
+                if config.done >> other & 1 or (part.is_read and other != number):
                     continue  # an open read took effect in the first state that matches it
                 for state in self._step(config.state, part.what):
                     reached.append(self._with_reads(_Config(state, config.done | 1 << other), opened))
@@ -282,7 +275,7 @@ class _Search(Generic[T]):
         """Let all open reads that match the state take effect: doing so early rules nothing out."""
         done = config.done
         for number, part in opened.items():
-            if not done >> number & 1 and self._model.is_read(part.what):
+            if part.is_read and not done >> number & 1:
                 done |= bool(self._step(config.state, part.what)) << number
         return _Config(config.state, done)
 
@@ -293,16 +286,12 @@ class _Search(Generic[T]):
         return self._model.step(state, part)
 
 
-def is_certain(exchange: Exchange) -> bool:
-    """Whether the response tells if the request took effect: a 5xx, or no response, does not."""
-    return exchange.status is not None and exchange.status < 500
-
-
 def steps_of(exchanges: Iterable[Exchange]) -> list[TimedRequest[Exchange]]:
-    """Turn exchanges into a history. An uncertain one may take effect at any later time, or never."""
+    """Turn exchanges into a history. After a 5xx, or no response, one may take effect later or never."""
     steps = []
     for exchange in exchanges:
+        is_certain = exchange.status is not None and exchange.status < 500
         began_s = exchange.started_at.timestamp()
-        ended_s = began_s + exchange.elapsed_ms / 1000 + _CLOCK_S if is_certain(exchange) else math.inf
+        ended_s = began_s + exchange.elapsed_ms / 1000 + _CLOCK_S if is_certain else math.inf
         steps.append(TimedRequest(began_s=began_s, ended_s=ended_s, what=exchange))
     return steps

@@ -6,7 +6,8 @@ Source: docs, workflow CRUD.
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 
 from knouds_harness.exchange.evidence import JSON
 from knouds_harness.judging.rule.values import as_kept
@@ -19,8 +20,7 @@ WRITABLE_MEMBERS = ("name", "description", "tags", "nodes", "edges", "viewport",
 def slug_from_name(name: str) -> str:
     """Return the slug that a name gets if it is not taken.
 
-    Args:
-        name: ASCII letters and digits with single spaces; the slugs of other characters are undocumented.
+    Only for ASCII letters and digits with single spaces: the slugs of other characters are undocumented.
     """
     return name.lower().replace(" ", "-")
 
@@ -54,17 +54,10 @@ def accesses_of(
 
 @dataclass(frozen=True, kw_only=True)
 class KeptWorkflow:
-    """One workflow that the server accepted.
+    """One workflow that the server accepted; a member that was never written may have any value."""
 
-    Attributes:
-        slug: Fixed at creation.
-        owner: The user who created it, as personas name it.
-        members: The last written value of each member; a member that was never written may have any value.
-    """
-
-    slug: str
     owner: str
-    members: dict[str, JSON]
+    members: dict[str, JSON] = field(default_factory=dict)
 
     @property
     def is_public(self) -> bool | None:
@@ -78,7 +71,7 @@ class WorkflowModel:
 
     def __init__(self) -> None:
         self._workflow_by_slug: dict[str, KeptWorkflow] = {}
-        self._deleted_by_owner: dict[str, set[str]] = {}
+        self._deleted: set[str] = set()
         self._creator_by_owner: dict[str, str | int] = {}
 
     def __getitem__(self, slug: str) -> KeptWorkflow:
@@ -90,20 +83,18 @@ class WorkflowModel:
         Slugs of the owner are taken. Whether those of other accounts and deleted ones are taken is
         undocumented, so the server may use or skip them.
         """
-        base = slug_from_name(name)
-        allowed = []
-        number = 1
-        while True:
-            slug = base if number == 1 else f"{base}-{number}"
-            holder = self._workflow_by_slug.get(slug)
-            if holder is None or holder.owner != owner:
+        base = slug = slug_from_name(name)
+        allowed, own = [], self.kept_by(owner)
+        for number in count(2):
+            if slug not in own:
                 allowed.append(slug)
-            if holder is None and not any(slug in slugs for slugs in self._deleted_by_owner.values()):
-                return tuple(allowed)
-            number += 1
+            if slug not in self._workflow_by_slug and slug not in self._deleted:
+                break
+            slug = f"{base}-{number}"
+        return tuple(allowed)
 
     def create(self, owner: str, slug: str, document: Mapping[str, JSON]) -> None:
-        self._workflow_by_slug[slug] = KeptWorkflow(slug=slug, owner=owner, members={})
+        self._workflow_by_slug[slug] = KeptWorkflow(owner=owner)
         self.update(slug, document)
 
     def update(self, slug: str, changes: Mapping[str, JSON]) -> None:
@@ -116,8 +107,8 @@ class WorkflowModel:
         self[slug].members["folderId"] = folder_id
 
     def delete(self, slug: str) -> None:
-        workflow = self._workflow_by_slug.pop(slug)
-        self._deleted_by_owner.setdefault(workflow.owner, set()).add(slug)
+        del self._workflow_by_slug[slug]
+        self._deleted.add(slug)
 
     def kept_by(self, owner: str) -> frozenset[str]:
         """The slugs that the owner's list must hold."""
@@ -129,8 +120,7 @@ class WorkflowModel:
 
     def deleted(self) -> frozenset[str]:
         """The slugs that must not be found any more."""
-        gone = frozenset[str]().union(*self._deleted_by_owner.values())
-        return gone - frozenset(self._workflow_by_slug)
+        return frozenset(self._deleted - self._workflow_by_slug.keys())
 
     def note_creator(self, owner: str, created_by: JSON) -> None:
         """Learn an owner's id in ``createdBy`` from a workflow whose create forged nothing.

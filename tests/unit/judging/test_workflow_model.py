@@ -50,7 +50,7 @@ def test_write_changes_what_it_names(model):
 
     model.update("twin", {"description": "y", "publicPlayground": False, "slug": "other", "folderId": "f2"})
     changed = {"name": "Twin", "tags": ["a"], "description": "y", "publicPlayground": False}
-    assert (model["twin"].members, model["twin"].slug) == (changed, "twin")
+    assert model["twin"].members == changed
     assert (before, model["twin"].is_public) == (None, False)
 
     model.move("twin", None)
