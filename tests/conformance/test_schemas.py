@@ -232,7 +232,7 @@ def test_runs_of_models_have_the_documented_shape(tester, test_data):
 
 @pytest.mark.waits
 @pytest.mark.spends.with_args(once(ASYNC_RUN, FAILING_ASYNC_RUN))
-@shows(schemas.submitted, schemas.ended)
+@shows(schemas.submitted)
 @pytest.mark.succeeds("getExecution")
 @pytest.mark.shows("async.submit-status-code")
 @pytest.mark.shows("async.submit-shape")

@@ -185,16 +185,13 @@ def round_trip(exchange: Exchange) -> Iterator[Claim]:
     yield answer_is(exchange, "created", holds=exchange.is_success)
 
 
-_ASYNC_NEEDS = (ASYNC_RUN,)
-
-
 @check(
     "async.submit-status-code",
     "async.submit-shape",
     "async.execution-id-is-uuid",
     "async.poll-url-leads-to-execution",
     "async.submit-is-processing",
-    needs=_ASYNC_NEEDS,
+    needs=(ASYNC_RUN,),
     applies=is_submit,
 )
 def submitted(exchange: Exchange) -> Iterator[Claim]:
@@ -220,27 +217,6 @@ def _is_uuid(value: object) -> bool:
         return isinstance(value, str) and str(uuid.UUID(value)) == value.lower()
     except ValueError:
         return False
-
-
-@check(
-    "execution.completed-has-result",
-    "execution.failed-has-error",
-    needs=_ASYNC_NEEDS,
-    applies=answers_to("getExecution"),
-)
-def ended(exchange: Exchange) -> Iterator[Claim]:
-    """A completed execution has a result, a failed one an error with code and message."""
-    document = exchange.json_or_none()
-    if exchange.status != 200 or not isinstance(document, dict):
-        return
-    if document.get("status") == "completed":
-        fact, is_there = "execution.completed-has-result", document.get("result") is not None
-        yield member_is(document, "result", "a result", holds=is_there, fact=fact)
-    if document.get("status") == "failed":
-        error = document.get("error")
-        holds = isinstance(error, dict) and all(isinstance(error.get(m), str) for m in ("code", "message"))
-        fact, expected = "execution.failed-has-error", "error {code, message}"
-        yield member_is(document, "error", expected, holds=holds, fact=fact)
 
 
 @check("schema.public-shape-without-cost", needs=(AUTHOR,))
