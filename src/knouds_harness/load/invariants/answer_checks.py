@@ -8,10 +8,11 @@ so in microseconds; only the rest goes through all checks.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from knouds_harness.body_bounds import MAX_BODY_BYTES, TOO_LONG, is_too_deep
@@ -20,7 +21,6 @@ from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.shapes import header_mismatches, is_fitting_body
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.judging.claim import Check, Claim
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import finding_of, judge
 from knouds_harness.load.client.response import Response
@@ -39,23 +39,14 @@ class ContractBroken(NamedTuple):
     shown: str
 
 
-@dataclass(kw_only=True)
-class _Form:
-    """Responses with the same members and headers, of which one was judged and failed nothing.
-
-    Each that fits the schemas shows ``facts``; if they are None, something was excused, and all are judged.
-    """
-
-    facts: frozenset[str] | None
-    seen: int = 0
-
-
 @dataclass(kw_only=True, slots=True)
 class _AnswerKind:
     """Responses of one operation with one status.
 
     Attributes:
         headers: Those that the document has.
+        forms: Of forms of which one was judged and broke nothing: the facts that each shows that fits the
+            schemas. Empty if something was excused: then all are judged.
         outside: What answered the last that was judged, in front of the API; empty if the API itself did.
     """
 
@@ -63,10 +54,8 @@ class _AnswerKind:
     status: int
     is_success: bool
     headers: tuple[str, ...]
-    forms: dict[Hashable, _Form] = field(default_factory=dict)
+    forms: dict[Hashable, frozenset[str]] = field(default_factory=dict)
     first_left: int = _JUDGED_FIRST
-    seen: int = 0
-    verified: int = 0
     outside: str = ""
 
 
@@ -90,29 +79,29 @@ class Verifier:
         self._waivers = waivers
         self._kinds: dict[tuple[str, int], _AnswerKind | None] = {}
         self._tallies = tallies
+        self._shown: Counter[frozenset[str]] = Counter()
 
     def judge(self, name: str, response: Response) -> ContractBroken | None:
         """Judge a response; return what a success breaks, or None."""
         kind = self._kind(name, response.status_code)
         if kind is None:
             return None
-        kind.seen += 1
-        form = kind.forms.get(_form_of(kind, response)) if kind.is_success else None
+        self._tallies.answers += 1
+        facts = kind.forms.get(_form_of(kind, response)) if kind.is_success else None
         if kind.first_left:
             kind.first_left -= 1
-        elif (form is not None or not kind.is_success) and self._draw() >= self._share:
+        elif (facts is not None or not kind.is_success) and self._draw() >= self._share:
             return None
-        kind.verified += 1
-        if form is None or form.facts is None or not self._fits(kind, response):
-            return self._judge_closely(kind, response)
-        form.seen += 1
-        return None
+        self._tallies.verified += 1
+        if facts and self._fits(kind, response):
+            self._shown[facts] += 1
+            return None
+        return self._judge_closely(kind, response)
 
     def pass_by(self, name: str, status: int) -> None:
         """Count a response that was not copied: its body is one that was judged before."""
-        kind = self._kind(name, status)
-        if kind is not None:
-            kind.seen += 1
+        if self._kind(name, status) is not None:
+            self._tallies.answers += 1
 
     def outside(self, name: str, status: int) -> str:
         """Return what answered in front of the API, such as ``text/html from nginx``; empty if it did."""
@@ -120,12 +109,11 @@ class Verifier:
         return kind.outside if kind else ""
 
     def add_up(self) -> None:
-        """Add what was seen since the last call to the tallies."""
-        for kind in filter(None, self._kinds.values()):
-            self._tallies.answers += kind.seen
-            self._tallies.verified += kind.verified
-            kind.seen = kind.verified = 0
-            self._count(kind)
+        """Add the facts that were shown since the last call to the tallies."""
+        for facts, count in self._shown.items():
+            for fact in facts:
+                self._tallies.see(fact, self._says(fact), count)
+        self._shown.clear()
 
     def _kind(self, name: str, status: int) -> _AnswerKind | None:
         if (name, status) not in self._kinds:
@@ -153,16 +141,15 @@ class Verifier:
 
     def _judge_closely(self, kind: _AnswerKind, response: Response) -> ContractBroken | None:
         exchange = self._as_exchange(kind.operation, response)
-        context = Context(is_ours=False)
-        claims = list(judge(exchange, context))
+        claims = list(judge(exchange, Context(is_ours=False)))
         facts = frozenset(claim.fact for _, claim in claims)
+        self._shown[facts] += 1
         unkept = {claim.fact: (check, claim) for check, claim in claims if not claim.holds}
         kind.outside = next((claim.cause.partition(" ")[2] for _, claim in claims if claim.cause), "")
-        for fact in facts:
-            self._tallies.see(fact, self._says(fact))
         first: ContractBroken | None = None
         for fact, (check, claim) in unkept.items():
-            is_excused = not self._fails(check, claim, exchange)
+            found = finding_of(check, exchange, claim, waivers=self._waivers)
+            is_excused = not found.fails(strict=False)
             shown = self._redactor.safe(claim.difference)
             example = f"{kind.operation.id} {kind.status}: {shown}"
             self._tallies.break_(fact, self._says(fact), example=example, is_excused=is_excused)
@@ -173,29 +160,18 @@ class Verifier:
         form = _form_of(kind, response)
         if first is None and form is not None:
             if len(kind.forms) >= _MOST_FORMS:
-                self._count(kind)
                 kind.forms.clear()
-            kind.forms.setdefault(form, _Form(facts=None if unkept else facts))
+            kind.forms.setdefault(form, frozenset() if unkept else facts)
         return first
-
-    def _count(self, kind: _AnswerKind) -> None:
-        for form in kind.forms.values():
-            for fact in (form.facts or ()) if form.seen else ():
-                self._tallies.see(fact, self._says(fact), form.seen)
-            form.seen = 0
-
-    def _fails(self, check: Check[...], claim: Claim, exchange: Exchange) -> bool:
-        found = finding_of(check, exchange, claim, waivers=self._waivers)
-        return found.fails(strict=False)
 
     def _says(self, fact: str) -> str:
         return self._document.facts[fact].says
 
-    def _as_exchange(self, operation: Operation, response: Any) -> Exchange:  # noqa: ANN401 - of any client
-        url = urlsplit(response.url or "")
+    def _as_exchange(self, operation: Operation, response: Response) -> Exchange:
+        url = urlsplit(response.url)
         failure = None
         try:
-            body = response.content or b""
+            body = response.content
             if len(body) > MAX_BODY_BYTES:
                 body, failure = b"", TOO_LONG
         except ValueError as error:
@@ -209,7 +185,7 @@ class Verifier:
                 path_values=operation.path_values(url.path) or {},
                 operation_id=operation.id,
             ),
-            url=response.url or "",
+            url=response.url,
             sent_headers=(),
             status=None if failure else response.status_code,
             headers=self._redactor.pairs(tuple(response.headers.items())),

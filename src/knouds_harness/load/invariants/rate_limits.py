@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,6 @@ from knouds_harness.targets.resources import Persona
 _WINDOWS_KEPT: Final = 3
 _MOST_WINDOWS: Final = 2_000
 """A window takes a few hundred bytes of a file that is rewritten every five seconds."""
-_MOST_FOLLOWED: Final = 10_000
 
 
 class LimitedRoute(NamedTuple):
@@ -46,9 +46,8 @@ class ObservedWindow:
     Attributes:
         admitted: How many successes told a value of ``X-RateLimit-Remaining``.
         seen: How often each value came, until later windows have begun.
-        distinct: How many different values came, the ``lowest`` of them and the ``highest``.
-        repeated: How many came that had come before, apart from 0.
-        example: The last of these, in words.
+        distinct: How many different values came, between ``lowest`` and ``highest``.
+        repeated: How many came that had come before, apart from 0; the last of them is the ``example``.
     """
 
     reset_unix_s: int
@@ -74,9 +73,6 @@ class ObservedWindow:
             self.repeated += 1
             self.example = f"{self.seen[remaining]} times {remaining}"
 
-    def is_same(self, reset_unix_s: int) -> bool:
-        return abs(self.reset_unix_s - reset_unix_s) <= ROUNDING_S
-
     def is_ours_alone(self, limit: int) -> bool:
         """Whether all its requests were ours: the values fall from the limit without a gap."""
         return self.highest == limit - 1 and self.distinct == limit - self.lowest
@@ -95,11 +91,10 @@ class RateLimits:
         self._most_in_flight = most_in_flight
         self._is_alone = is_alone
         self._windows: defaultdict[LimitedRoute, dict[int, ObservedWindow]] = defaultdict(dict)
-        self._room_left = _MOST_FOLLOWED
-        self._is_full = False
+        self._count = 0
         self._unknown: Counter[LimitedRoute] = Counter()
         """How many requests may have counted in a window without a response that says so."""
-        self._wait_until: dict[LimitedRoute, tuple[int, float]] = {}
+        self._wait_until: dict[LimitedRoute, tuple[ObservedWindow, float]] = {}
 
     def observe(
         self, name: str, response: Response, sender: Persona, body: object, *, at_unix_s: float
@@ -144,26 +139,20 @@ class RateLimits:
         sent_unix_s: float,
     ) -> None:
         """Judge whether a request after the wait that a refusal asked for is refused in the same window."""
-        if wait_s is not None:
-            window.longest_wait_s = max(window.longest_wait_s, wait_s)
-            self._tallies.claim(rate_limits.told_wait, rate_limits.is_short_wait(wait_s), about=str(route))
-        told = self._wait_until.get(route)
-        if told is not None and sent_unix_s >= told[1] + ROUNDING_S:
-            is_refused_again = wait_s is not None and window.is_same(told[0])
-            waited_s = sent_unix_s - told[1]
-            example = f"{route}: refused again {waited_s:.0f} s after the wait"
+        waited_for, until_unix_s = self._wait_until.get(route, (window, math.inf))
+        is_refused_again = wait_s is not None and waited_for is window
+        if sent_unix_s >= until_unix_s + ROUNDING_S:
+            example = f"{route}: refused again {sent_unix_s - until_unix_s:.0f} s after the wait"
             self._tallies.judge(*TRUE_WAIT, holds=not is_refused_again, example=example)
-            waited_for = self._window(route, told[0])
             waited_for.waits_broken += is_refused_again
             waited_for.waits_kept += not is_refused_again
             if not is_refused_again:
                 del self._wait_until[route]
-                told = None
         if wait_s is not None:
-            until_s = at_unix_s + wait_s
-            is_told_window = told is not None and window.is_same(told[0])
-            earliest_s = min(until_s, told[1]) if told is not None and is_told_window else until_s
-            self._wait_until[route] = (window.reset_unix_s, earliest_s)
+            window.longest_wait_s = max(window.longest_wait_s, wait_s)
+            self._tallies.claim(rate_limits.told_wait, rate_limits.is_short_wait(wait_s), about=str(route))
+            earlier_unix_s = until_unix_s if is_refused_again else math.inf
+            self._wait_until[route] = window, min(at_unix_s + wait_s, earlier_unix_s)
 
     def _window(self, route: LimitedRoute, reset_unix_s: int) -> ObservedWindow:
         windows = self._windows[route]
@@ -171,27 +160,20 @@ class RateLimits:
             if near in windows:
                 return windows[near]
         window = ObservedWindow(reset_unix_s=reset_unix_s)
-        if self._room_left:
-            self._room_left -= 1
+        self._count += 1
+        if self._count <= _MOST_WINDOWS:
             windows[reset_unix_s] = window
             for past in [*windows.values()][-1 - _WINDOWS_KEPT : -_WINDOWS_KEPT]:
                 past.seen.clear()
-        else:
-            self._is_full = True
         return window
 
     def gaps(self) -> Iterator[str]:
-        """Yield what is not judged, or not recorded, of a run with very many windows."""
-        count = sum(map(len, self._windows.values()))
-        if count > _MOST_WINDOWS:
-            yield f"Of {count:,} judged windows of rate limits, the first {_MOST_WINDOWS:,} are shown."
-        if self._is_full:
-            yield f"Windows of rate limits after the first {count:,} were not judged."
+        """Yield what is not judged of a run with very many windows."""
+        if self._count > _MOST_WINDOWS:
+            yield f"Windows of rate limits after the first {_MOST_WINDOWS:,} were not judged."
 
     def windows(self) -> tuple[LimitWindow, ...]:
-        """Return the windows of each route in order of time; of a long run, the first two thousand."""
-        found = [(route, window) for route, windows in self._windows.items() for window in windows.values()]
-        found = sorted(found, key=lambda each: each[1].reset_unix_s)[:_MOST_WINDOWS]
+        """Return the windows of each route in order of time."""
         return tuple(
             LimitWindow(
                 user=route.user,
@@ -205,7 +187,8 @@ class RateLimits:
                 waits_kept=window.waits_kept,
                 waits_broken=window.waits_broken,
             )
-            for route, window in sorted(found, key=lambda each: each[0])
+            for route, windows in sorted(self._windows.items())
+            for _, window in sorted(windows.items())
         )
 
     def judge(self, tallies: Tallies) -> None:

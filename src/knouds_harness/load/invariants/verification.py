@@ -15,8 +15,7 @@ from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.rows import RequestRow
 from knouds_harness.load.invariants.answer_checks import Verifier
-from knouds_harness.load.invariants.audit import Audit
-from knouds_harness.load.invariants.observations import SHOWING_STATUS, Observations
+from knouds_harness.load.invariants.observations import SHOWING_STATUS, Audit, Observations
 from knouds_harness.load.invariants.rate_limits import RateLimits
 from knouds_harness.load.invariants.tallies import NEEDS, OF_HISTORIES, Tallies
 from knouds_harness.load.invariants.workflow_histories import (
@@ -40,11 +39,10 @@ OBSERVED: Final = frozenset({*SHOWING_STATUS, *_LIMITED})
 
 
 class LoadVerification:
-    """Verifies copies of responses.
+    """Verifies copies of responses, a share of them by all checks.
 
-    Every success whose body is not that of the one before is looked at, and a share of the responses is
-    judged by all checks. If a share is asked for, all runs, executions and rate limits are observed, as a
-    part of them would prove nothing; otherwise only the windows of rate limits.
+    If a share is asked for, all runs, executions and rate limits are observed, as a part of them would prove
+    nothing; otherwise only the windows of rate limits.
     """
 
     def __init__(
@@ -68,9 +66,7 @@ class LoadVerification:
             draw=random.Random(f"{options.seed} verify").random,
         )
         self._limits = RateLimits(self._tallies, most_in_flight=options.users, is_alone=is_alone)
-        self._observations = Observations(
-            self._tallies, self._limits, chance=random.Random(f"{options.seed} history")
-        )
+        self._observations = Observations(self._tallies, self._limits)
         self._histories: dict[str, WorkflowHistories] = {}
         self._begun: dict[tuple[str, int], WorkflowRequest] = {}
         self._undecided = 0
@@ -143,7 +139,6 @@ class LoadVerification:
         yield from self._audit.after(self._observations, self._tallies)
 
     def invariants(self) -> tuple[Invariant, ...]:
-        """Return the counts of each invariant so far, in all processes that reported."""
         self._add_up()
         so_far = self._tallies.copy()
         self._limits.judge(so_far)
@@ -153,11 +148,10 @@ class LoadVerification:
         return tuple(each for each in found if (each.fact, each.says) not in OF_HISTORIES)
 
     def verified_answers(self) -> tuple[int, int]:
-        """Return how many responses were verified, of how many, as of the last call of ``invariants``."""
+        """Return how many responses were verified, of how many."""
         return self._tallies.verified, self._tallies.answers
 
     def windows(self) -> tuple[LimitWindow, ...]:
-        """Return the windows of rate limits that responses showed, as of the last call of ``invariants``."""
         return self._limits.windows()
 
 

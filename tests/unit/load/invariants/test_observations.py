@@ -1,13 +1,20 @@
-"""What responses to a load say of runs and executions."""
+"""What responses to a load say of runs and executions, and what the accounts show of them."""
 
-import random
+from collections import Counter
 
 import pytest
 from load_workload import Said, persona, polled, ran, submitted, throttled
 
-from knouds_harness.load.invariants.observations import Observations, ObservedRun
+from knouds_harness.load.invariants.observations import Observations, ObservedRun, UsageRows, compare
 from knouds_harness.load.invariants.rate_limits import RateLimits
-from knouds_harness.load.invariants.tallies import EDGES, FRESH_ID, NEVER_THROTTLED, Tallies
+from knouds_harness.load.invariants.tallies import (
+    EDGES,
+    FRESH_ID,
+    HAS_A_ROW,
+    IS_CHARGED,
+    NEVER_THROTTLED,
+    Tallies,
+)
 
 PRO = persona()
 
@@ -16,7 +23,7 @@ class Seen(Observations):
     def __init__(self):
         self.tallies = Tallies()
         limits = RateLimits(self.tallies, most_in_flight=0, is_alone=True)
-        super().__init__(self.tallies, limits, chance=random.Random(1))
+        super().__init__(self.tallies, limits)
 
     def tell(self, name, *answers, sender=PRO):
         for answer in answers:
@@ -113,3 +120,46 @@ def test_invalid_cost_counts_as_unknown(seen, cost):
     seen.tell("runWorkflow", ran(cost=cost), sender=persona(tier="enterprise"))
 
     assert {run.cost_credits for run in seen.runs} == {None}
+
+
+PORTRAIT, CLIP = "workflows/portrait", "models/seedance"
+
+
+def broken(runs, costs):
+    tallies = Tallies()
+    counts = {resource: Counter(rows) for resource, rows in costs.items()}
+    compare(tallies, {ObservedRun("ada", *run): count for run, count in runs.items()}, counts)
+    found = tallies.by_promise
+    return found[HAS_A_ROW].broken, found[IS_CHARGED].broken
+
+
+ROWS = {
+    "equal": ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0] * 3}, (0, 0)),
+    "others ran too": ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0] * 5}, (0, 0)),
+    "one row lacks": ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0] * 2}, (1, 0)),
+    "rows of another": ({(PORTRAIT, 8.0): 3}, {CLIP: [8.0] * 3}, (3, 0)),
+    "one row is free": ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0, 8.0, 0.0]}, (0, 1)),
+    "of some no cost was told": (
+        *({(PORTRAIT, 8.0): 2, (PORTRAIT, None): 1}, {PORTRAIT: [8.0, 8.0, 70.0]}, (0, 0)),
+    ),
+    "a grant paid": ({(PORTRAIT, 0.0): 2}, {PORTRAIT: [8.0, 8.0]}, (0, 0)),
+    "one row costs more": (
+        *({(PORTRAIT, 8.0): 1, (CLIP, 70.0): 1}, {PORTRAIT: [8.0], CLIP: [71.0]}, (0, 1)),
+    ),
+}
+
+
+@pytest.mark.parametrize(("runs", "costs", "expected"), ROWS.values(), ids=ROWS)
+def test_each_run_has_a_row_that_costs_as_much(runs, costs, expected):
+    assert broken(runs, costs) == expected
+
+
+def test_row_on_two_pages_counts_once():
+    """UsageRows move to later pages as new ones come; rows from before the load do not count."""
+    rows = UsageRows()
+    row = {"id": 7, "workflowSlug": "portrait", "creditsCost": 8}
+
+    rows.add([row, {**row, "id": 8}], known={"8"})
+    rows.add([row], known={"8"})
+
+    assert rows.costs == {PORTRAIT: {8.0: 1}}

@@ -6,7 +6,7 @@ import pytest
 from load_workload import Said, options, persona, ran, throttled
 
 from knouds_harness.load.collection.rows import AnswerCopy, RequestRow
-from knouds_harness.load.invariants.audit import Audit
+from knouds_harness.load.invariants.observations import Audit
 from knouds_harness.load.invariants.tallies import HAS_A_ROW, OF_HISTORIES
 from knouds_harness.load.invariants.verification import LoadVerification
 from knouds_harness.load.invariants.workflow_histories import BEGUN, CREATED, ENDED
