@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
-from knouds_harness.exchange.evidence import Exchange, Pairs, Request
+from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.collection.rows import MOST_OF_A_KIND, AnswerCopy
 from knouds_harness.load.collection.seconds import Error
@@ -25,15 +25,14 @@ class SampleWriter:
         target: Target | None,
         write: Callable[[Exchange], object],
         *,
-        cost_credits_by_path: Mapping[str, float] | None = None,
+        cost_credits_by_path: Mapping[str, float],
     ) -> None:
         """``cost_credits_by_path`` has the most that a run may cost."""
         self._redactor = Redactor.for_target(target) if target else Redactor()
-        self._base_url = target.base_url if target else ""
+        self._base_path = urlsplit(target.base_url).path if target else ""
         self._write = write
-        self._cost_credits_by_path = cost_credits_by_path or {}
+        self._cost_credits_by_path = cost_credits_by_path
         self._ids: dict[Error, list[str]] = {}
-        self._number = 0
 
     def add(self, error: Error, answer: AnswerCopy) -> None:
         """Write an exchange, unless there are enough of its kind."""
@@ -42,8 +41,7 @@ class SampleWriter:
             return
         ids = self._ids.setdefault(error, [])
         if len(ids) < MOST_OF_A_KIND and answer.sent:
-            self._number += 1
-            ids.append(f"x{self._number:05d}")
+            ids.append(f"x{sum(map(len, self._ids.values())) + 1:05d}")
             self._write(replace(self._exchange(error, answer), id=ids[-1]))
 
     def named_in(self, operations: tuple[OperationLoad, ...]) -> tuple[OperationLoad, ...]:
@@ -61,9 +59,10 @@ class SampleWriter:
     def _exchange(self, error: Error, answer: AnswerCopy) -> Exchange:
         response = answer.response()
         head, _, body = answer.sent.partition(b"\r\n\r\n")
-        headers = self._redactor.pairs(_headers_of(head))
+        lines = (line.partition(": ") for line in head.decode("latin-1").split("\r\n")[1:])
+        headers = self._redactor.pairs(tuple((name, value) for name, _, value in lines))
         url = urlsplit(answer.url)
-        path = url.path.removeprefix(urlsplit(self._base_url).path)
+        path = url.path.removeprefix(self._base_path)
         request = Request(
             method=answer.method,
             path=path,
@@ -76,10 +75,10 @@ class SampleWriter:
         )
         failure = answer.failure
         try:
-            content = response.content or b""
+            content = response.content
         except ValueError as undecodable:  # secrets cannot be found in it
             content, failure = b"", str(undecodable)
-        answered: Pairs = tuple(
+        answered = tuple(
             (name, value) for name in response.headers for value in response.headers.get_all(name)
         )
         return Exchange(
@@ -98,8 +97,3 @@ class SampleWriter:
 
 def _kind(operation: str, error: ErrorCount) -> Error:
     return Error(operation, RequestStatus(error.status), error.status_code or 0, error.code)
-
-
-def _headers_of(head: bytes) -> Pairs:
-    lines = (line.partition(": ") for line in head.decode("latin-1").split("\r\n")[1:])
-    return tuple((name, value) for name, _, value in lines)

@@ -137,25 +137,22 @@ class RunMetrics:
     def add(self, second: Second) -> Iterator[SecondRow]:
         """Count a second, or the part of one that a worker sent late; return its rows."""
         at_s = 0 if self.start_unix_s is None else max(0, second.unix_s - int(self.start_unix_s))
-        ok = second.ok()
-        by_status = second.by_status()
         for series, histogram in second.histograms.items():
             if series.measure == RESPONSE and series.status is RequestStatus.OK:
                 self.steadiness.add(at_s, series.operation, histogram)
-        self.ended += by_status
+        self.ended += second.by_status()
         self.errors.update(second.errors)
         self.at_first.add(second.at_first)
         self._counters.update(second.counters)
-        is_measured = second.is_measured and second.unix_s > self.measured_from_unix_s - 1
-        if is_measured:
+        if second.is_measured and second.unix_s > self.measured_from_unix_s - 1:
             self.measured.add(second)
-        if is_measured and second.stage:
-            self._by_stage.setdefault(second.stage, Second(unix_s=0)).add(second)
+            if second.stage:
+                self._by_stage.setdefault(second.stage, Second(unix_s=0)).add(second)
         self._newest_unix_s = max(second.unix_s, self._newest_unix_s)
         self._first_unix_s = min(second.unix_s, self._first_unix_s or second.unix_s)
         since_unix_s = self._newest_unix_s - RECENT_S
         self._recent = [each for each in (*self._recent, second) if each.unix_s > since_unix_s]
-        return _rows(at_s, second, by_status, ok)
+        return _rows(at_s, second)
 
     @property
     def measured_from_s(self) -> float:
@@ -204,11 +201,8 @@ class RunMetrics:
     @property
     def whole_seconds(self) -> int:
         """The number of seconds that were measured, with the newest; 0 in the warm-up."""
-        return (
-            0
-            if math.isinf(self.measured_from_unix_s)
-            else self._newest_unix_s + 1 - int(self.measured_from_unix_s)
-        )
+        from_unix_s = self.measured_from_unix_s
+        return 0 if math.isinf(from_unix_s) else self._newest_unix_s + 1 - int(from_unix_s)
 
     def stages(self, planned: Sequence[PlannedStage]) -> tuple[StageLoad, ...]:
         """Return the metrics of each stage in which something was measured, if there are several."""
@@ -216,15 +210,16 @@ class RunMetrics:
         found = []
         for number, counted in sorted(self._by_stage.items()):
             plan, to_s = planned[number - 1], ends_s[number - 1]
-            measured_s = min(to_s, self.counted_s) - max(to_s - plan.duration_s, self.measured_from_s)
+            from_s = max(to_s - plan.duration_s, self.measured_from_s)
+            measured_s = max(0.0, min(to_s, self.counted_s) - from_s)
             found.append(
                 StageLoad(
                     number=number,
                     to_s=to_s,
                     plan=plan,
-                    operations=operations_of(counted, max(0.0, measured_s)),
+                    operations=operations_of(counted, measured_s),
                     overall=times(counted.ok()),
-                    custom_metrics=self.custom_metrics(counted, max(0.0, measured_s)),
+                    custom_metrics=self.custom_metrics(counted, measured_s),
                 )
             )
         return tuple(found)
@@ -290,85 +285,73 @@ def operations_of(counted: Second, duration_s: float) -> tuple[OperationLoad, ..
 
 
 def _operation(counted: Second, name: str, duration_s: float) -> OperationLoad:
-    response = _by_status(counted, name, RESPONSE)
-    service = _by_status(counted, name, SERVICE)
-    counts = {status.value: len(response.get(status, ())) for status in RequestStatus}
+    def taken(measure: str, status: RequestStatus = RequestStatus.OK) -> Histogram:
+        return counted.histograms.get(SeriesKey(name, status, measure), Histogram())
+
+    counts = {status.value: len(taken(RESPONSE, status)) for status in RequestStatus}
     requests = sum(counts.values())
-    ok = response.get(RequestStatus.OK, Histogram())
-    first_byte, body, dns, connect, tls = (
-        counted.histograms.get(SeriesKey(name, RequestStatus.OK, measure), Histogram())
-        for measure in (FIRST_BYTE, BODY, DNS, CONNECT, TLS)
-    )
+    first_byte, body, opened = taken(FIRST_BYTE), taken(BODY), len(taken(CONNECT))
     in_one_read = Histogram()
     in_one_read.record(0.0, len(first_byte) - len(body))
     traffic = counted.traffic.get(name, Traffic())
     return OperationLoad(
         operation=name,
         requests=requests,
-        per_s=(requests - counted.sent_late.get(name, 0)) / duration_s if duration_s else 0.0,
-        throughput_per_s=counted.answered.get(name, 0) / duration_s if duration_s else 0.0,
+        per_s=(requests - counted.sent_late[name]) / duration_s if duration_s else 0.0,
+        throughput_per_s=counted.answered[name] / duration_s if duration_s else 0.0,
         by_status=counts,
         errors=tuple(_errors_of(counted, name)),
-        response=times(ok),
-        service=times(service.get(RequestStatus.OK, ok)),
+        response=times(taken(RESPONSE)),
+        service=times(taken(SERVICE) or taken(RESPONSE)),
         refused_response=times(
-            merged(each for status, each in response.items() if status is not RequestStatus.OK)
+            merged(taken(RESPONSE, status) for status in RequestStatus if status is not RequestStatus.OK)
         ),
-        server=times(merged(_by_status(counted, name, SERVER).values())),
+        server=times(taken(SERVER)),
         first_byte=times(first_byte),
         body=times(merged((body, in_one_read))),
-        dns=times(dns),
-        connect=times(connect),
-        tls=times(tls),
-        connections_opened=len(connect),
-        connections_reused=max(traffic.requests - len(connect), 0),
+        dns=times(taken(DNS)),
+        connect=times(taken(CONNECT)),
+        tls=times(taken(TLS)),
+        connections_opened=opened,
+        connections_reused=max(traffic.requests - opened, 0),
         sent_bytes=traffic.sent_bytes,
         received_bytes=traffic.received_bytes,
     )
 
 
-def _by_status(counted: Second, name: str, measure: str) -> Mapping[RequestStatus, Histogram]:
-    return {
-        series.status: histogram
-        for series, histogram in counted.histograms.items()
-        if series.operation == name and series.measure == measure
-    }
-
-
 def _errors_of(counted: Second, name: str) -> list[ErrorCount]:
-    mine = [(error, count) for error, count in counted.errors.items() if error.operation == name]
-    mine.sort(key=lambda each: -each[1])
+    mine = [(error, count) for error, count in counted.errors.most_common() if error.operation == name]
     return [
         ErrorCount(status=error.status, status_code=error.status_code or None, code=error.code, count=count)
         for error, count in mine[:_MOST_ERRORS]
     ]
 
 
-def _rows(
-    at_s: int, second: Second, of_all: Mapping[RequestStatus, int], ok_of_all: Histogram
-) -> Iterator[SecondRow]:
-    if of_all:
-        counts = {status.value: count for status, count in of_all.items()}
-        yield _row(at_s, ALL_OPERATIONS, counts, ok_of_all, spread="")
+def _rows(at_s: int, second: Second) -> Iterator[SecondRow]:
     by_operation: dict[str, dict[RequestStatus, Histogram]] = defaultdict(dict)
     for series, histogram in second.histograms.items():
         if series.measure == RESPONSE:
             by_operation[series.operation][series.status] = histogram
+    if by_operation:
+        yield _row(at_s, ALL_OPERATIONS, second.by_status(), second.ok(), spread="")
     for operation, by_status in by_operation.items():
         ok = by_status.get(RequestStatus.OK, Histogram())
-        counts = {status.value: len(histogram) for status, histogram in by_status.items()}
         spread = spread_text((middle_of(each), times) for each, times in ok.counts.items())
-        yield _row(at_s, operation, counts, ok, spread=spread)
+        yield _row(
+            at_s, operation, {each: len(taken) for each, taken in by_status.items()}, ok, spread=spread
+        )
 
 
-def _row(at_s: int, operation: str, counts: Mapping[str, int], ok: Histogram, *, spread: str) -> SecondRow:
+def _row(
+    at_s: int, operation: str, counts: Mapping[RequestStatus, int], ok: Histogram, *, spread: str
+) -> SecondRow:
     p50, p99, longest = (
         [at * 1e3 for at in ok.percentiles_s(50, 99, 100)] if ok.counts else (None, None, None)
     )
     return SecondRow(
         at_s=at_s,
         operation=operation,
-        by_status=counts,
+        by_status={status.value: count for status, count in counts.items()},
         p50_ms=p50,
         p99_ms=p99,
         max_ms=longest,

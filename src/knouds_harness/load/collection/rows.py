@@ -143,7 +143,7 @@ class RequestRecorder:
         request_type: str = "",
         response_length: int = 0,
         context: object = None,  # noqa: ARG002 - named, so that no dict is made of them
-        start_time: float | None = None,
+        start_time: object = None,  # noqa: ARG002
         url: object = None,  # noqa: ARG002
         **_: object,
     ) -> None:
@@ -152,23 +152,13 @@ class RequestRecorder:
         elif request_type == _TIME_EVENT and exception is None:
             self.add(name, TIME, response_time or 0.0)
         else:
-            self._note_other(
-                name, request_type, response_time, exception, response, response_length, start_time
-            )
+            self._note_other(name, request_type, response_time, exception, response, response_length)
 
     def note(self, response: Response, name: str, exception: Exception | None) -> None:
         if exception is not None or not 200 <= response.status_code < 300:
-            self._note_other(
-                name,
-                response.method,
-                response.response_ms,
-                exception,
-                response,
-                len(response.raw_body),
-                response.start_unix_s,
-            )
+            length = len(response.raw_body)
+            self._note_other(name, response.method, response.response_ms, exception, response, length)
             return
-        sender = response.sender
         self._requests.append(
             (
                 name,
@@ -181,9 +171,7 @@ class RequestRecorder:
                 response.opening,
                 len(response.raw_body),
                 None,
-                None
-                if sender is None
-                else self._copy_of_success(name, response, sender, response.start_unix_s),
+                None if response.sender is None else self._copy_of_success(name, response),
             )
         )
 
@@ -195,7 +183,6 @@ class RequestRecorder:
         exception: Exception | None,
         response: Any,  # noqa: ANN401
         length: int,
-        start_unix_s: float | None,
     ) -> None:
         status_code = getattr(response, "status_code", None)
         if status_code is None:
@@ -209,9 +196,9 @@ class RequestRecorder:
                 code = error_code(response) or str(getattr(exception, "code", ""))
             failure = status_code, code, str(exception or status_code)
             if ours is not None:
-                answer = self._copy_of_failure((name, status, status_code, code), ours, start_unix_s)
+                answer = self._copy_of_failure((name, status, status_code, code), ours)
         elif ours is not None and ours.sender is not None:
-            answer = self._copy_of_success(name, ours, ours.sender, start_unix_s)
+            answer = self._copy_of_success(name, ours)
         self._requests.append(
             (
                 name,
@@ -228,9 +215,7 @@ class RequestRecorder:
             )
         )
 
-    def _copy_of_success(
-        self, name: str, response: Response, sender: str, start_unix_s: float | None
-    ) -> AnswerCopy | None:
+    def _copy_of_success(self, name: str, response: Response) -> AnswerCopy | None:
         body = response.raw_body
         if not self.copies_all and name not in self.always_copied:
             kind = name, response.status_code
@@ -241,11 +226,9 @@ class RequestRecorder:
                 return None
             self._last_body[name] = body
         self._copied_bytes += len(body)
-        return self._copy(response, sender, start_unix_s)
+        return self._copy(response)
 
-    def _copy_of_failure(
-        self, kind: tuple[Any, ...], response: Response, start_unix_s: float | None
-    ) -> AnswerCopy | None:
+    def _copy_of_failure(self, kind: tuple[Any, ...], response: Response) -> AnswerCopy | None:
         seen = self._seen[kind] = self._seen.get(kind, 0) + 1
         is_verified = response.sender is not None and (
             self.copies_all
@@ -254,14 +237,14 @@ class RequestRecorder:
             or not seen % _COPIED_EVERY
         )
         is_evidence = seen <= MOST_OF_A_KIND and len(self._seen) <= _MOST_KINDS
-        return self._copy(response, response.sender, start_unix_s) if is_verified or is_evidence else None
+        return self._copy(response) if is_verified or is_evidence else None
 
-    def _copy(self, response: Response, sender: str | None, start_unix_s: float | None) -> AnswerCopy:
+    def _copy(self, response: Response) -> AnswerCopy:
         sent = response.sent
         for secret, label in self._hidden:
             sent = sent.replace(secret, label)
         return AnswerCopy(
-            sender,
+            response.sender,
             response.method,
             response.url,
             sent,
@@ -271,7 +254,7 @@ class RequestRecorder:
             response.raw_body,
             str(response.error or ""),
             response.elapsed_ms,
-            start_unix_s or time.time(),
+            response.start_unix_s,
         )
 
     def record(self, operation: str, status: str, measure: str, duration_ms: float) -> None:

@@ -6,9 +6,8 @@ In a locustfile::
     def record(environment, **_):
         SecondsCollector(environment, on_second=print)
 
-A listener of Locust's ``request`` event notes what every user sends with any client (``rows``). Ten times a
-second, workers hand that over to the master, which adds it up; the sums are exactly what one process would
-have counted. Finished seconds are handed out once a second.
+What every user sends with any client is noted (``rows``). Ten times a second, workers hand that over to the
+master, which adds it up, exactly as one process would have. Finished seconds are handed out once a second.
 """
 
 from __future__ import annotations
@@ -189,29 +188,27 @@ class SecondsCounter:
         on_row: Callable[[RequestRow, float], RequestRow] = lambda row, _: row,
     ) -> None:
         """Count what a process hands over; its clock began so many seconds after the epoch."""
-        for each in rows.requests:
-            row = RequestRow._make(each)
-            if row.answer is not None:
-                row = row._replace(answer=AnswerCopy._make(row.answer))
+        for *told, answer in rows.requests:
+            row = RequestRow._make((*told, answer and AnswerCopy._make(answer)))
             self._count_request(on_row(row, epoch_s), epoch_s)
         for name, status, measure, amount, ended_s in rows.measures:
             at_unix_s = ended_s + epoch_s
             if measure == COUNT:
                 self._second(at_unix_s, at_unix_s).counters[name] += amount
             else:
-                histograms = self._second(at_unix_s, at_unix_s - amount / 1e3).histograms
-                _count(histograms, name, RequestStatus(status), measure, amount)
-        for name, text, ended_s in rows.errors:  # in the warm-up, too
-            second = self._second(ended_s + epoch_s, ended_s + epoch_s, is_measured=True)
+                second = self._second(at_unix_s, at_unix_s - amount / 1e3)
+                _count(second, name, RequestStatus(status), measure, amount)
+        for name, text, ended_s in rows.errors:
+            second = self._second(ended_s + epoch_s, ended_s + epoch_s)
             second.errors[Error(name, RequestStatus.FAILED, 0, self.safe(text))] += 1
 
     def _count_request(self, row: RequestRow, epoch_s: float) -> None:
         ended_unix_s = row.ended_s + epoch_s
         due_unix_s = ended_unix_s - (row.response_ms or 0.0) / 1e3
         second = self._second(ended_unix_s, due_unix_s)
-        histograms, name, status = second.histograms, row.name, RequestStatus(row.status)
+        name, status = row.name, RequestStatus(row.status)
         if row.response_ms is not None:
-            _count(histograms, name, status, RESPONSE, row.response_ms)
+            _count(second, name, status, RESPONSE, row.response_ms)
             if due_unix_s < self.busy_from_unix_s:
                 second.at_first.record(row.response_ms / 1e3)
             if ended_unix_s < self.ended_unix_s:
@@ -219,12 +216,12 @@ class SecondsCounter:
             elif due_unix_s >= self.ended_unix_s:
                 second.sent_late[name] += 1
             if row.service_ms != row.response_ms:
-                _count(histograms, name, status, SERVICE, row.service_ms)
+                _count(second, name, status, SERVICE, row.service_ms)
         if row.wire is not None:
             _count_wire(second, name, row.wire, is_ok=status is RequestStatus.OK)
         for measure, opening_ms in zip((DNS, CONNECT, TLS), row.opening or (), strict=False):
             if opening_ms is not None:  # whatever the status of its request
-                _count(histograms, name, RequestStatus.OK, measure, opening_ms)
+                _count(second, name, RequestStatus.OK, measure, opening_ms)
         if row.failure is not None:
             error = error_of(row)
             second.errors[error._replace(code=self.safe(error.code))] += 1
@@ -246,10 +243,9 @@ class SecondsCounter:
         """Return the seconds that are still counted, or wait for late parts."""
         return [*self._seconds.values()]
 
-    def _second(self, ended_unix_s: float, due_unix_s: float, *, is_measured: bool | None = None) -> Second:
+    def _second(self, ended_unix_s: float, due_unix_s: float) -> Second:
         due_unix_s += ROUNDING_S
-        if is_measured is None:
-            is_measured = due_unix_s >= self.measured_from_unix_s
+        is_measured = due_unix_s >= self.measured_from_unix_s
         number = max(int(ended_unix_s - self._offset_s), self._first)  # clocks are converted with an error
         stage = bisect_right(self.stages_from_unix_s, due_unix_s)
         key = number, is_measured, stage
@@ -264,9 +260,9 @@ class SecondsCounter:
 def _count_wire(second: Second, name: str, wire: Wire, *, is_ok: bool) -> None:
     written_at, first_at, last_at, sent_bytes, received_bytes = wire
     if is_ok:
-        _count(second.histograms, name, RequestStatus.OK, FIRST_BYTE, (first_at - written_at) * 1e3)
+        _count(second, name, RequestStatus.OK, FIRST_BYTE, (first_at - written_at) * 1e3)
         if last_at != first_at:
-            _count(second.histograms, name, RequestStatus.OK, BODY, (last_at - first_at) * 1e3)
+            _count(second, name, RequestStatus.OK, BODY, (last_at - first_at) * 1e3)
     if sent_bytes:
         traffic = second.traffic.get(name)
         if traffic is None:
@@ -276,13 +272,11 @@ def _count_wire(second: Second, name: str, wire: Wire, *, is_ok: bool) -> None:
         traffic.requests += 1
 
 
-def _count(
-    histograms: dict[SeriesKey, Histogram], name: str, status: RequestStatus, measure: str, duration_ms: float
-) -> None:
+def _count(second: Second, name: str, status: RequestStatus, measure: str, duration_ms: float) -> None:
     series = SeriesKey(name, status, measure)
-    histogram = histograms.get(series)
+    histogram = second.histograms.get(series)
     if histogram is None:
-        histogram = histograms[series] = Histogram()
+        histogram = second.histograms[series] = Histogram()
     bucket = bucket_of(min(max(int(duration_ms * 1e6), 0), MAX_NS))
     histogram.counts[bucket] = histogram.counts.get(bucket, 0) + 1
 
@@ -310,10 +304,8 @@ class SecondsCollector:
 
         Args:
             environment: Locust's.
-            on_second: Called in the leading process with the counts of each second, in order. What comes late
-                is handed out as another part of its second.
-            on_row: Called there with each request before it is counted, and the epoch of its times; returns
-                what is counted.
+            on_second: Called in the leading process with each second, in order; a late part is another one.
+            on_row: Called there with each request and the epoch of its times; returns what is counted.
             redactor: Removes secrets from the error codes of servers and exceptions.
             extras: In a worker: what else to hand over each time.
             on_extras: In the master: takes that, with the worker's id, its rows and the epoch of its clock.
@@ -332,8 +324,8 @@ class SecondsCollector:
                 self._runner.register_message(ROWS, self._receive)
                 self.final_reports = FinalReports(self._runner)
             environment.events.quitting.add_listener(lambda **_: self.hand_out(everything=True))
-            gevent.spawn(self._hand_out_every_second)
-        gevent.spawn(self._hand_over_regularly)
+            gevent.spawn(_repeat, 1.0, self.hand_out)
+        gevent.spawn(_repeat, HAND_OVER_EVERY_S, self.hand_over)
 
     def hand_over(self) -> None:
         rows, epoch_s = self.recorder.take(), REQUESTS_EPOCH_S
@@ -350,17 +342,13 @@ class SecondsCollector:
         for second in self.counter.take(before_unix_s=math.inf if everything else now_unix_s() - lag_s):
             self._on_second(second)
 
-    def _hand_over_regularly(self) -> None:
-        while True:
-            gevent.sleep(HAND_OVER_EVERY_S)
-            self.hand_over()
-
-    def _hand_out_every_second(self) -> None:
-        while True:
-            gevent.sleep(1.0)
-            self.hand_out()
-
     def _receive(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
         rows, epoch_s = Rows(*msg.data["rows"]), msg.data["epoch_s"]
         self._on_extras(msg.node_id, msg.data, rows, epoch_s)
         self.counter.count(rows, epoch_s, on_row=self._on_row)
+
+
+def _repeat(every_s: float, do: Callable[[], object]) -> None:
+    while True:
+        gevent.sleep(every_s)
+        do()
