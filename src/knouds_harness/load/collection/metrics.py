@@ -337,9 +337,8 @@ def _rows(at_s: int, second: Second) -> Iterator[SecondRow]:
     for operation, by_status in by_operation.items():
         ok = by_status.get(RequestStatus.OK, Histogram())
         spread = spread_text((middle_of(each), times) for each, times in ok.counts.items())
-        yield _row(
-            at_s, operation, {each: len(taken) for each, taken in by_status.items()}, ok, spread=spread
-        )
+        counts = {status: len(histogram) for status, histogram in by_status.items()}
+        yield _row(at_s, operation, counts, ok, spread=spread)
 
 
 def _row(

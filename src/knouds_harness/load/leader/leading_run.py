@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any, Final
 
 import gevent
+from gevent.event import Event
 from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop, HarnessError
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.created_workflows import CreatedWorkflows
+from knouds_harness.exchange.creation_record import Ledger
 from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
 from knouds_harness.load.arrivals.arrival_user import LoadShape
 from knouds_harness.load.collection.evidence_samples import SampleWriter
 from knouds_harness.load.collection.metrics import RunMetrics
@@ -28,7 +34,6 @@ from knouds_harness.load.leader.record_writer import LoadRecordWriter
 from knouds_harness.load.leader.results import RunResults, scenario_name
 from knouds_harness.load.leader.validity import exit_code_of, exit_summary
 from knouds_harness.load.leader.workers import Health, Workers
-from knouds_harness.load.leader.workflow_cleanup import WorkflowCleanup
 from knouds_harness.load.messages import set_stop_timeout
 from knouds_harness.load.workload.limits import LoadLimits
 from knouds_harness.load.workload.preflight import LoadSetup
@@ -36,6 +41,9 @@ from knouds_harness.load.workload.workload import may_write, scenarios_in
 from knouds_harness.runs.findings import LEFT_BEHIND
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.operation_load import TASK, RequestStatus, unlabelled
+from knouds_harness.runs.unsettled import note_usage
+from knouds_harness.targets.guards import Guard
+from knouds_harness.targets.profile import Target
 
 _AHEAD_S: Final = 0.25
 """From the last user's start to the first arrival, so that the message reaches every worker."""
@@ -106,7 +114,7 @@ class LeadingRun:
         try:
             self._results.verification = open_verification(options, target, scenarios, accounts=accounts)
             if target and Action.WRITE in target.limits.allow and any(map(may_write, scenarios)):
-                write = self._record.add_created if self._record else None
+                write = self._record.run.add_created if self._record else None
                 self._cleanup = WorkflowCleanup(target, write=write, yes_production=options.yes_production)
         except (HarnessError, SystemExit):
             self.discard()
@@ -141,7 +149,7 @@ class LeadingRun:
 
     def begin(self, start_unix_s: float) -> None:
         if self._cleanup:
-            self._cleanup.announce(self.options.name_token)
+            self._cleanup.created.announce_all(self.options.name_token)
         self.metrics.begin(start_unix_s)
         self.seconds.counter.begin(start_unix_s, self.metrics.measured_from_unix_s)
         shape, stages = self.options.load_shape, self.options.load_shape.stages
@@ -249,7 +257,7 @@ class LeadingRun:
         """End the load now, and do not wait for a target that throttles."""
         self.end()
         if self._cleanup:
-            self._cleanup.hurry()
+            self._cleanup.hurry.set()
 
     def discard(self) -> None:
         """Keep no record: the run cannot begin after all, and nothing was sent."""
@@ -280,8 +288,8 @@ class LeadingRun:
         whole_s = self.options.load_shape.duration_s - _ROUNDING_S
         was_cut_short = not self._is_stopped and self.metrics.elapsed_s < whole_s
         left, problems = self._clean_up(is_urgent=was_cut_short)
-        notes, verification, record = self._results.notes, self.verification, self._record
-        notes += verification.conclude(at_once=was_cut_short) if verification else ()
+        notes, record = self._results.notes, self._record
+        notes += self.verification.conclude(at_once=was_cut_short) if self.verification else ()
         self._conclude_costs()
         results = self.results()
         exit_code = self._exit_code or exit_code_of(results, was_interrupted=was_cut_short)
@@ -303,11 +311,12 @@ class LeadingRun:
         """Compare the charges with the limit; comes last, as a server may charge for any request."""
         with suppress(HarnessError):  # usage that cannot be read shows nothing
             try:
-                if self._limits:
+                if self._limits and self._target:
                     runs, counted = self.health().runs, self.health().spent_credits
                     shown = self._limits.conclude(has_just_ended=runs > 0)
-                    if self._record and self._target and (runs or shown.credits):
-                        self._record.note_usage(self._target, shown, counted_credits=counted, runs=runs)
+                    if self._record and (runs or shown.credits):
+                        run = self._record.run
+                        note_usage(run, self._target, shown, counted_credits=counted, runs=runs)
             except GuardStop as stop:
                 self.stop(str(stop), ExitCode.GUARD)
 
@@ -337,3 +346,39 @@ def _problem_of(write: Callable[[], object]) -> list[str]:
     except (HarnessError, OSError) as problem:
         return [str(problem)]
     return []
+
+
+class WorkflowCleanup:
+    """Keeps a ledger of the workflows that the load may create, and deletes them at the end.
+
+    Attributes:
+        hurry: Set it to wait for no target that throttles.
+    """
+
+    def __init__(
+        self, target: Target, *, write: Callable[[bytes], object] | None, yes_production: bool
+    ) -> None:
+        """Read which workflows there are; ``write`` takes the lines of the ledger."""
+        self.created = CreatedWorkflows(target=target, ledger=Ledger(write=write))
+        self.hurry = Event()
+        self._yes_production = yes_production
+        with self._client() as client:
+            client.list_existing()
+
+    def remove(self, *, has_created: bool, is_urgent: bool) -> Sequence[str]:
+        """Delete what was created; return what is left, in words."""
+        if not has_created:
+            self.created.record.finish(left=0)
+            return ()
+        with self._client() as client:
+            return client.remove_left(most_wait_s=0 if is_urgent else MOST_WAIT_S, wait=self._wait).left
+
+    def _client(self) -> Client:
+        guard = Guard(self.created.target, yes_production=self._yes_production)
+        return Client(target=self.created.target, guard=guard, created=self.created)
+
+    def _wait(self, seconds: float) -> None:
+        until = datetime.now(UTC).astimezone() + timedelta(seconds=seconds)
+        sys.stderr.write(f"waiting {seconds:.0f} s to delete workflows: throttled until {until:%H:%M:%S}\n")
+        if self.hurry.wait(seconds):
+            raise KeyboardInterrupt

@@ -12,7 +12,6 @@ from gevent.queue import JoinableQueue
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.usage import ShownCharges
 from knouds_harness.load.collection.seconds import Second, now_unix_s
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
@@ -21,7 +20,6 @@ from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.operation_load import SecondRow
 from knouds_harness.runs.run_file import run_setup
-from knouds_harness.runs.unsettled import note_usage
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
 
@@ -66,24 +64,23 @@ def _failure_of(job: Callable[[], object]) -> Exception | None:
 
 
 class LoadRecordWriter:
-    """Writes metrics, seconds, histograms and exchanges; do not change them after handing them over."""
+    """Writes metrics, seconds, histograms and exchanges; do not change them after handing them over.
+
+    What is to be written at once is given to ``run`` itself.
+    """
 
     def __init__(self, root: Path, target: Target, options: LoadOptions, *, scenario: str) -> None:
         self._resources = ExitStack()
         self._background = BackgroundWriter()
         setup = run_setup(target, command=shlex.split(options.started_by), seed=options.seed)
         enter = self._resources.enter_context
-        self._run = enter(RunWriter.start(root, kind="load", target=target, about=scenario, setup=setup))
-        self.folder = self._run.folder
+        self.run = enter(RunWriter.start(root, kind="load", target=target, about=scenario, setup=setup))
+        self.folder = self.run.folder
         self._load = enter(LoadWriter(self.folder))
         self._histograms = enter(HdrLogWriter(self.folder / "times.hlog", start_unix_s=now_unix_s()))
 
-    def add_created(self, line: bytes) -> None:
-        """Write a line about workflows that the run creates, before this returns."""
-        self._run.add_created(line)
-
     def add_exchange(self, exchange: Exchange) -> None:
-        self._background.give(lambda: self._run.add_exchange(exchange))
+        self._background.give(lambda: self.run.add_exchange(exchange))
 
     def add_second(self, second: Second, rows: Sequence[SecondRow]) -> None:
         self._background.give(lambda: self._write_second(second, rows))
@@ -91,16 +88,12 @@ class LoadRecordWriter:
     def write(self, results: LoadResults) -> None:
         self._background.give(lambda: self._load.write(results))
 
-    def note_usage(self, target: Target, shown: ShownCharges, *, counted_credits: float, runs: int) -> None:
-        """Record what usage showed at the end."""
-        note_usage(self._run, target, shown, counted_credits=counted_credits, runs=runs)
-
     def checkpoint(self) -> None:
-        self._background.give(self._run.checkpoint)
+        self._background.give(self.run.checkpoint)
 
     def finish(self, exit_code: ExitCode, *, note: str) -> None:
         """Write how the run ended, and return once everything is written."""
-        self._background.give(lambda: self._run.finish(OUTCOME_BY_EXIT_CODE[exit_code], exit_code, note=note))
+        self._background.give(lambda: self.run.finish(OUTCOME_BY_EXIT_CODE[exit_code], exit_code, note=note))
         self._background.finish()
         self._resources.close()
 

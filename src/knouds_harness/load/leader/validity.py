@@ -35,14 +35,6 @@ MOST_UNSENT_SHARE: Final = 0.01
 MOST_CPU_SHARE: Final = 0.95
 _SLOWER: Final = 2.0
 _LEAST_AT_FIRST: Final = 3
-_EXIT_CODES: Final = {
-    LoadVerdict.BROKEN: ExitCode.BREACH,
-    LoadVerdict.FAILED: ExitCode.BREACH,
-    LoadVerdict.MISSED: ExitCode.BREACH,
-    LoadVerdict.INVALID: ExitCode.INVALID_MEASUREMENT,
-    LoadVerdict.MET: ExitCode.KEPT,
-    LoadVerdict.MEASURED: ExitCode.KEPT,
-}
 _TOLD: Final = ("dropped", "cpu_share", "stalled_s", "own_s", "queued_s", "early_s")
 _NOTHING_ENDED: Final = "No request ended after the warm-up, so nothing was measured."
 
@@ -122,13 +114,14 @@ def with_doubts(
     ``sent_per_s`` are the requests of each operation per second: a throughput below is the target's.
     """
     times_by_operation = {each.operation: each for each in ok}
-    return tuple(
-        each
-        if each.is_met
-        or (each.measure == "throughput_per_s" and sent_per_s.get(each.operation, 0.0) >= each.bound)
-        else replace(each, doubt=_doubt(each, validity, times_by_operation.get(each.operation), delay))
-        for each in objectives
-    )
+
+    def doubt(each: JudgedObjective) -> str:
+        is_sent = sent_per_s.get(each.operation, 0.0) >= each.bound
+        if each.is_met or (each.measure == "throughput_per_s" and is_sent):
+            return ""
+        return _doubt(each, validity, times_by_operation.get(each.operation), delay)
+
+    return tuple(replace(each, doubt=doubt(each)) for each in objectives)
 
 
 def _doubt(missed: JudgedObjective, validity: Validity, ok: OkTimes | None, delay: Delay) -> str:
@@ -233,10 +226,8 @@ def describe_missed(missed: JudgedObjective, waiting: Iterable[Waiting]) -> str:
 def _first_missed(
     bound: Objective, metrics: RunMetrics, shape: Shape, waiting: Sequence[Waiting]
 ) -> JudgedObjective | None:
-    over_s = metrics.whole_seconds
-    counted = metrics.recent(RECENT_S) if over_s >= RECENT_S else Second(unix_s=0)
-    if over_s < RECENT_S:
-        counted.add(metrics.measured)
+    over_s, counted = metrics.whole_seconds, Second(unix_s=0)
+    counted.add(metrics.recent(RECENT_S) if over_s >= RECENT_S else metrics.measured)
     for each in waiting:
         _add(counted, each.name, RESPONSE, each.waited_s, each.requests)
     if over_s >= RECENT_S:
@@ -288,7 +279,10 @@ def exit_code_of(results: LoadResults, *, was_interrupted: bool) -> ExitCode:
     """Return the exit code of a run for which ``stop`` set none."""
     if was_interrupted:
         return ExitCode.INTERRUPTED
-    return _EXIT_CODES[results.verdict]
+    if results.verdict is LoadVerdict.INVALID:
+        return ExitCode.INVALID_MEASUREMENT
+    is_kept = results.verdict in {LoadVerdict.MET, LoadVerdict.MEASURED}
+    return ExitCode.KEPT if is_kept else ExitCode.BREACH
 
 
 def exit_summary(results: LoadResults) -> Iterator[str]:

@@ -81,6 +81,7 @@ def together(processes: Iterable[Health]) -> Health:
     return whole
 
 
+@dataclass(kw_only=True)
 class _Worker:
     """What the leading process knows of one that sends.
 
@@ -89,12 +90,11 @@ class _Worker:
         clock_error_s: How far its clock is behind ours, at most.
     """
 
-    def __init__(self) -> None:
-        self.health = Health()
-        self.reserved = 0
-        self.heard_unix_s: float | None = None
-        self.clock_error_s = 0.0
-        self.first_cpu: tuple[float, float] | None = None
+    health: Health = field(default_factory=Health)
+    reserved: int = 0
+    heard_unix_s: float | None = None
+    clock_error_s: float = 0.0
+    first_cpu: tuple[float, float] | None = None
 
 
 class Workers:
@@ -168,11 +168,8 @@ class Workers:
         known.heard_unix_s = now_s
         from_s, until_s = (each_unix_s - epoch_s - ROUNDING_S for each_unix_s in measured)
         for _, _, _, response_ms, service_ms, ended_s, *_ in rows:
-            if (
-                response_ms is not None
-                and response_ms != service_ms
-                and ended_s - response_ms / 1e3 >= from_s
-            ):
+            is_scheduled = response_ms is not None and response_ms != service_ms
+            if is_scheduled and ended_s - response_ms / 1e3 >= from_s:
                 health.lateness.record((response_ms - service_ms) / 1e3)
         for due_s, lag_s in told["lags"]:
             if from_s <= due_s < until_s:

@@ -18,7 +18,6 @@ from knouds_harness.load.collection import metrics
 from knouds_harness.load.collection.seconds import ROWS, Error, Second, now_unix_s
 from knouds_harness.load.leader import leading_run
 from knouds_harness.load.leader.leading_run import LeadingRun
-from knouds_harness.load.leader.record_writer import LoadRecordWriter
 from knouds_harness.load.leader.workers import Health
 from knouds_harness.load.messages import FinalReports
 from knouds_harness.load.workload.limits import LoadLimits
@@ -182,7 +181,7 @@ def test_usage_is_told_only_of_a_load_that_ran_something(leading, monkeypatch, r
     shown = ShownCharges(credits=credits_shown, is_settled=False)
     monkeypatch.setattr(LoadLimits, "conclude", lambda *_, **__: shown)
     monkeypatch.setattr(run, "health", lambda: Health(runs=runs))
-    monkeypatch.setattr(LoadRecordWriter, "note_usage", lambda *_, **noting: noted.append(noting))
+    monkeypatch.setattr(leading_run, "note_usage", lambda *_, **noting: noted.append(noting))
 
     run.conclude()
 
