@@ -56,5 +56,5 @@ def test_impossible_plan_leaves_no_record(tmp_path, sandbox):
     ended = locust("sync_runs", "--target", str(profile), "--record", str(runs))
 
     assert ended.returncode == ExitCode.USAGE
-    assert "run_workflow is left out: ada (enterprise) lacks a workflow that runs" in ended.stderr
+    assert "run_workflow is left out: ada (enterprise) lacks a key that holds workflow:run" in ended.stderr
     assert not any(runs.glob("*"))

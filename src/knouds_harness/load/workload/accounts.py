@@ -1,6 +1,6 @@
 """What the keys of one account can do together: which operations they may use, and what they can run."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, Final
@@ -139,8 +139,7 @@ class AccountKeys:
         """Return the names of what a task runs, and of the workflows that it reads."""
         found = (each for need in needs for each in need.fitting(self._profile))
         read = (each.slug for each in found if isinstance(each, Workflow))
-        run = (each.name for each in self.run_requests(*needs))
-        return tuple(dict.fromkeys((*run, *read)))
+        return tuple(dict.fromkeys((*(each.name for each in self.run_requests(*needs)), *read)))
 
     def run_requests(self, *needs: Need[Any]) -> tuple[RunRequest, ...]:
         """Return what a task with these needs can run at a known price, each with the first key that may."""
@@ -164,27 +163,12 @@ class AccountKeys:
             return need.missing(self._profile)
         if self.run_requests(need):
             return None
-        nouns = [each.kind for each in (Workflow, Model) if issubclass(each, need.kind)]
-        able = [noun for noun in nouns if self._may_have(noun)] or nouns
-        return ", or ".join(" and ".join(self._lacks_of_run(noun, need)) for noun in able)
-
-    def _lacks_of_run(self, noun: str, need: RunNeed[Any]) -> Iterator[str]:
-        may_have = self._may_have(noun)
-        resources = [each for each in self._resources() if may_have and each.kind == noun]
-        runnable = [each.name for each in resources if need.fits(each)]
-        unpriced = [each.resource.name for each in self._runs(need) if each.resource.kind == noun]
-        if not may_have:
-            yield "the tier business or enterprise"
-        elif not runnable:
-            yield f"a {noun} {need.having or 'that runs'}{'' if self._lines is None else ' in --inputs'}"
-        if unpriced:
-            yield f"cost_credits of the {noun} {' or '.join(unpriced)}: its price is unknown"
-        elif not any(_runs_some(key, noun) for key in self.keys):
-            yield f"a key with {noun}:run"
-        elif not any(key.credits == "enough" for key in self.keys):
-            yield "credits"
-        elif runnable:
-            yield f"a key with {noun}:run or {noun}:{runnable[0]}:run"
+        if unpriced := [each.resource.name for each in self._runs(need)]:
+            return f"cost_credits of {' or '.join(unpriced)}: the price is unknown"
+        of_file = "" if self._lines is None else " of --inputs"
+        has_no_models = issubclass(Model, need.kind) and self.tier in WITHOUT_MODELS
+        tier = " (models take the tier business or enterprise)" if has_no_models else ""
+        return f"{need.says}{of_file}, with credits{tier}"
 
     def _able(self, need: Need[Any]) -> list[Persona]:
         """Return the keys that meet a need, in the account's order; repeated for each run that one may do."""
@@ -242,12 +226,3 @@ class AccountKeys:
         if resource.cost_credits is None and isinstance(resource, Workflow):
             return self._prices.get(resource.slug)
         return resource.cost_credits
-
-    def _may_have(self, noun: str) -> bool:
-        return noun != Model.kind or self.tier not in WITHOUT_MODELS
-
-
-def _runs_some(key: Persona, noun: str) -> bool:
-    """Whether the key may run any workflow (or any model), even one that is not in the profile."""
-    bound = (each for each in key.capabilities if each.startswith(f"{noun}:") and each.endswith(":run"))
-    return key.holds(f"{noun}:run") or any(bound)

@@ -60,11 +60,15 @@ def read_input_file(path: Path, target: Target) -> InputFile:
             f"{path}: --inputs reads .jsonl and .csv files\n"
             "  Write a line there for each run; --mix says how often each task comes."
         )
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file\n  Name a .jsonl or .csv file.")
     try:
-        if not path.is_file():
-            path.stat()
-            raise UsageError(f"{path}: not a file\n  Name a .jsonl or .csv file.")
-        content = _content(path)
+        content = path.read_bytes() if path.stat().st_size <= MOST_BYTES else None
+        if content is None or content.count(b"\n") > MOST_LINES + 1:  # with a header
+            raise UsageError(
+                f"{path}: --inputs takes at most {MOST_LINES:,} lines and {MOST_BYTES / 1e6:,.0f} MB\n"
+                "  Take a part of it: lines come again once all have come."
+            )
         text = content.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
@@ -158,22 +162,6 @@ class InputSequence:
 _Source = tuple[Iterator[InputLine], Mapping[Runnable, RunRequest]]
 
 
-def _content(path: Path) -> bytes:
-    """Read a file; refuse one that is too long."""
-    size_bytes = path.stat().st_size
-    content = path.read_bytes() if size_bytes <= MOST_BYTES else b""
-    lines = content.count(b"\n")
-    if content and lines <= MOST_LINES + 1:  # with a header
-        return content
-    if not size_bytes:
-        return b""
-    found = f"{lines:,} lines" if lines else f"{size_bytes / 1e6:,.0f} MB"
-    raise UsageError(
-        f"{path}: {found}, and --inputs takes at most {MOST_LINES:,} lines and {MOST_BYTES / 1e6:,.0f} MB\n"
-        "  Take a part of it: lines come again once all have come."
-    )
-
-
 def _json_members(text: str) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
@@ -191,10 +179,9 @@ def _csv_members(text: str) -> Iterator[tuple[int, Any]]:
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(rows, [])
-        wrong = sorted({each for each in header if not each or header.count(each) > 1})
-        if header and (wrong or not _KINDS.keys() & set(header)):
-            why = f"{wrong[0]!r} is empty or twice there" if wrong else "has neither workflow nor model"
-            yield 1, f"the header: {why}\n  Write workflow or model, then a column for each input."
+        columns = set(header)
+        if header and ("" in columns or len(columns) < len(header) or not _KINDS.keys() & columns):
+            yield 1, "is no header\n  Write workflow or model, then a column for each input, each once."
             return
         for row in rows:
             if len(row) == len(header):
@@ -219,23 +206,17 @@ def _line(number: int, members: Any, target: Target) -> InputLine:  # noqa: ANN4
     """Make a line of what was read, or raise ``ValueError`` that says what is wrong."""
     if isinstance(members, str):
         raise ValueError(members)  # noqa: TRY004 - a problem that reading has found
-    if not isinstance(members, Mapping):
-        raise ValueError(f"is not an object\n  Write {_EXAMPLE}")  # noqa: TRY004 - of the user's file
+    members = members if isinstance(members, Mapping) else {}
     unknown = [each for each in members if each not in _MEMBERS]
     if unknown:
         raise ValueError(str(UnknownName("member", unknown[0], _MEMBERS)))
-    kinds = [each for each in _KINDS if each in members]
-    if len(kinds) != 1:
-        raise ValueError(
-            f"names {'both a' if kinds else 'neither a'} workflow {'and' if kinds else 'nor'} a model"
-        )
-    (kind,) = kinds
-    name, inputs, cost = members[kind], members.get("inputs"), members.get(_COST)
+    kind, *others = [each for each in _KINDS if each in members] or [""]
+    name, inputs, cost = members.get(kind), members.get("inputs"), members.get(_COST)
+    if not kind or others or not isinstance(inputs, Mapping):
+        raise ValueError(f"is no object with a workflow or a model, and inputs\n  Write {_EXAMPLE}")
     known = target.workflows if kind == "workflow" else target.models
-    if name not in known if isinstance(name, str) else True:
+    if not isinstance(name, str) or name not in known:
         raise ValueError(f"{UnknownName(kind, str(name), known)}\n  Or add it to {target.source}.")
-    if not isinstance(inputs, Mapping):
-        raise ValueError(f"inputs is not an object\n  Write {_EXAMPLE}")  # noqa: TRY004 - of the user's file
     if cost is None and not target.is_built_in and _may_cost_more(inputs, known[name]):
         raise ValueError(
             f"the price of {name} is for other inputs: these differ from the profile's in more than words\n"

@@ -174,9 +174,8 @@ class _Plan:
             f"{route} up to {math.ceil(self._in_window(load, route)):,}" if self.tasks else route
             for route in sorted(load.runs_by_route)
         )
-        limit = f"(no source tells the limit of {tier})"
-        if tier in LIMIT_BY_TIER:
-            limit = f"of {LIMIT_BY_TIER[tier]:,}"
+        known = LIMIT_BY_TIER.get(tier)
+        limit = f"of {known:,}" if known else f"(no source tells the limit of {tier})"
         return f"{user}: {runs} {limit} in {WINDOW_S} s"
 
     def _costs(self) -> str:
@@ -242,10 +241,8 @@ class _Plan:
             yield from self._too_few()
             return
         yield from self._misfits()
-        cost, budget = (
-            self.tasks.total * sum(each.cost_credits for each in self.accounts),
-            self.limits.credits,
-        )
+        cost = self.tasks.total * sum(each.cost_credits for each in self.accounts)
+        budget = self.limits.credits
         if cost > budget:
             yield (
                 f"It costs about {cost:,.0f} credits, and {budget:,.0f} may be spent "

@@ -103,7 +103,7 @@ PLANS = [
         *(target(PIA), "--rate 1", scenario(run_workflow, run_model)),
         says=["limits  pia: runWorkflow up to 60 of 100 in 60 s\ncosts"],
         warns=[
-            "run_model is left out: pia (pro) lacks the tier business or enterprise and a key with model:run"
+            "run_model is left out: pia (pro) lacks a key that holds model:run, for a model, with credits"
         ],
     ),
     plan(
@@ -189,7 +189,7 @@ def test_plan_says_who_sends_how_much_and_what_it_costs(where, arguments, user_c
 
 
 def test_account_with_nothing_to_run_is_an_error():
-    with pytest.raises(UsageError, match=r"run_workflow is left out: pia \(pro\) lacks a workflow"):
+    with pytest.raises(UsageError, match=r"run_workflow is left out: pia \(pro\) lacks a key that"):
         planned(target(PIA, workflows=[]), "--rate", "1", user_classes=[RUN])
 
 

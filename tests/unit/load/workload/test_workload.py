@@ -154,28 +154,19 @@ def test_account_without_credits_still_reads():
 
 BIG = Model(name="big", needs_tier="enterprise", cost_credits=1)
 LACKS = {
-    "pia (pro) lacks a workflow that runs": (target(PIA), run_workflow),
-    "pia (pro) lacks a key with workflow:run": (
+    "pia (pro) lacks a key that holds workflow:run, for a workflow of its account, with credits": (
         *(target(persona(capabilities=()), workflows=[WORKFLOW]), run_workflow),
     ),
-    "pia (pro) lacks a key with workflow:run or workflow:portrait:run": (
-        *(target(persona(capabilities={"workflow:other:run"}), workflows=[WORKFLOW]), run_workflow),
-    ),
-    "pia (pro) lacks credits": (
-        *(target(persona(capabilities=RUNS_WORKFLOWS, credits="none"), workflows=[WORKFLOW]), run_workflow),
-    ),
-    "pia (pro) lacks cost_credits of the workflow portrait: its price is unknown": (
+    "pia (pro) lacks cost_credits of portrait: the price is unknown": (
         *(target(PIA, workflows=[Workflow(slug="portrait", owner="pia")]), run_workflow),
     ),
-    "pia (pro) lacks the tier business or enterprise": (
-        *(target(persona(capabilities={"model:run"}), models=[MODEL]), run_model),
+    "pia (pro) lacks a key that holds model:run, for a model, with credits (models take the tier business "
+    "or enterprise)": (*(target(persona(capabilities={"model:run"}), models=[MODEL]), run_model),),
+    "bea (business) lacks a key that holds model:run, for a model, with credits": (
+        *(target(BEA, models=[BIG]), run_model),
     ),
-    "bea (business) lacks a model that runs": (target(BEA, models=[BIG]), run_model),
-    "pia (pro) lacks a workflow with polled = true": (
-        *(target(persona(capabilities={"workflow:run", "execution:read"}), workflows=[WORKFLOW]), follow_run),
-    ),
-    "bea (business) lacks a key that holds execution:read, a workflow with polled = true and a key with "
-    "workflow:run, or a key with model:run": (
+    "bea (business) lacks a key that holds execution:read, a key that holds workflow:run or model:run, for a "
+    "workflow or model with polled = true, with credits": (
         *(target(persona(user="bea", tier="business", capabilities=()), models=[MODEL]), follow_run),
     ),
     "it needs an active key of an account that may hold keys (pro and above), not an administrator's": (
