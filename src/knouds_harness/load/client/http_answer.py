@@ -139,9 +139,8 @@ class Answer:
         return self._parsed
 
     def _read(self) -> Any:  # noqa: ANN401 - it is what the server sent
-        body = self.raw_body
         # A body that begins like JSON and parses as JSON was not encoded: no need to look for an encoding.
-        content = body if body[:1] == b"{" else self.content
+        content = self.raw_body if self.raw_body[:1] == b"{" else self.content
         try:
             read = from_json(_bounded(content), allow_inf_nan=False)  # five times as fast, and strict
             self.is_strict_json = True
@@ -175,16 +174,13 @@ class TransportFailure(Exception):
         may_have_arrived: Part of the request was sent, so a paid run may have been started, and charged.
     """
 
-    def __init__(self, reason: str, *, may_have_arrived: bool) -> None:
-        super().__init__(reason)
-        self.may_have_arrived = may_have_arrived
+    may_have_arrived = True
 
 
 class NotConnected(TransportFailure):
     """No connection, so nothing was sent."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason, may_have_arrived=False)
+    may_have_arrived = False
 
 
 class ConnectionLost(TransportFailure):

@@ -12,7 +12,6 @@ import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Self
 from urllib.parse import quote, urlsplit
 
 from gevent import Timeout, get_hub, monkey
@@ -129,11 +128,10 @@ def connect(origin: Origin, deadline: float) -> tuple[Connection, Opening]:
         for family, _, _, _, address in addresses:
             try:
                 connection, connected_s = _connect(origin, family, address)
-            except ssl.SSLError as error:
-                failure = NotConnected(f"TLS: {_tls_reason(error)}")
-                failure.__cause__ = error
             except OSError as error:
-                failure = NotConnected(failure_reason(error))
+                failure = NotConnected(
+                    f"TLS: {_tls_reason(error)}" if isinstance(error, ssl.SSLError) else failure_reason(error)
+                )
                 failure.__cause__ = error
             else:
                 return connection, Opening(
@@ -204,15 +202,10 @@ class HttpClient:
         self._idle: list[Connection] = []
         self._is_closed = False
 
-    def exchange(self, request: bytes, *, head_only: bool = False, timeout_s: float | None = None) -> Answer:
-        answer = Answer()
-        self.send(request, answer, head_only=head_only, timeout_s=timeout_s)
-        return answer
-
     def send(
         self, request: bytes, answer: Answer, *, head_only: bool = False, timeout_s: float | None = None
     ) -> None:
-        """Send a request that ``encode`` made, once, and wait for the whole response."""
+        """Send a request that ``complete`` made, once, and wait for the whole response."""
         now = perf_counter()
         deadline = now + (self._timeout_s if timeout_s is None else timeout_s)
         idle = self._idle
@@ -241,12 +234,6 @@ class HttpClient:
         self._is_closed = True
         while self._idle:
             self._idle.pop().close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __del__(self) -> None:
         """Close idle connections: the loop watches them, so they would not be collected by themselves."""
@@ -313,16 +300,6 @@ def complete(head: bytes, method: str, body: bytes | None) -> bytes:
     if body:
         return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
     return head + (b"\r\n" if method in _BODYLESS else b"Content-Length: 0\r\n\r\n")
-
-
-def encode(
-    method: str,
-    target: str,
-    authority: str,
-    headers: Iterable[tuple[str, str]] = (),
-    body: bytes | None = None,
-) -> bytes:
-    return complete(encode_head(method, target, authority, headers), method, body)
 
 
 def _bytes(line: str) -> bytes:

@@ -105,7 +105,7 @@ class Connection:
                 switch()
         except OSError as error:
             self.close()
-            raise ConnectionLost(failure_reason(error), may_have_arrived=True) from error
+            raise ConnectionLost(failure_reason(error)) from error
         except BaseException:  # the greenlet was killed, or timed out by others: a response may still come
             self.close()
             raise
@@ -185,7 +185,7 @@ class Connection:
         except BlockingIOError:
             return  # woken for nothing, or for a part of a TLS record
         except OSError as error:
-            self._end(ConnectionLost(failure_reason(error), may_have_arrived=True))
+            self._end(ConnectionLost(failure_reason(error)))
             return
         if self._is_done:  # idle: the server closes it, or sends what belongs to no request
             self.close()
@@ -221,16 +221,16 @@ class Connection:
         except httptools.HttpParserError as error:
             self._stays_open = False
             if not self._is_done:  # else it is garbage after a complete response
-                self._end(BadAnswer(f"not HTTP/1.1: {error}", may_have_arrived=True))
+                self._end(BadAnswer(f"not HTTP/1.1: {error}"))
                 return
         if len(self._head) > MAX_HEAD_BYTES and (
             not (self._is_done or self._body) or self._head.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) < 0
         ):
-            self._end(BadAnswer(f"a head of over {MAX_HEAD_BYTES:,} bytes", may_have_arrived=True))
+            self._end(BadAnswer(f"a head of over {MAX_HEAD_BYTES:,} bytes"))
         elif self._is_done:
             self._switch_to_waiting()
         elif len(self._more_body) > MAX_BODY_BYTES:
-            self._end(BadAnswer(f"a body of over {MAX_BODY_BYTES:,} bytes", may_have_arrived=True))
+            self._end(BadAnswer(f"a body of over {MAX_BODY_BYTES:,} bytes"))
 
     def _on_end_of_stream(self) -> None:
         """The server closed the connection: the end of a response without a length, else a failure."""
@@ -241,7 +241,7 @@ class Connection:
             self._switch_to_waiting()
         else:
             what = "in the middle of its answer" if self._head else "without an answer"
-            self._end(ConnectionLost(f"the server hung up {what}", may_have_arrived=True))
+            self._end(ConnectionLost(f"the server hung up {what}"))
 
     def _on_timer(self) -> None:
         self._timer.close()
@@ -252,7 +252,7 @@ class Connection:
             self._set_timer(self._deadline)
         else:
             what = "the answer is not whole" if self._head else "no answer"
-            self._end(TimedOut(f"{what} in time", may_have_arrived=True))
+            self._end(TimedOut(f"{what} in time"))
 
     def _set_timer(self, deadline: float) -> None:
         if self._timer is not None:

@@ -5,7 +5,8 @@ import ssl
 import struct
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
+from typing import Any
 
 import gevent
 import pytest
@@ -21,8 +22,20 @@ from knouds_harness.load.client.http_answer import (
     TimedOut,
     TransportFailure,
 )
-from knouds_harness.load.client.http_client import HttpClient, Origin, encode, origin_of, tls_context
+from knouds_harness.load.client.http_client import (
+    HttpClient,
+    Origin,
+    complete,
+    encode_head,
+    origin_of,
+    tls_context,
+)
 from knouds_harness.load.client.http_connection import MAX_HEAD_BYTES, Connection
+
+
+def encode(method: str, target: str, authority: str, body: bytes | None = None) -> bytes:
+    return complete(encode_head(method, target, authority, ()), method, body)
+
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 GET = encode("GET", "/", "x")
@@ -52,8 +65,15 @@ def always(answer: bytes):
     return script
 
 
-def client_of(server: RawServer, **options: float) -> HttpClient:
-    return HttpClient(origin_of(server.base_url), **options)
+class Client(HttpClient):
+    def exchange(self, request: bytes, **options: Any) -> Answer:
+        answer = Answer()
+        self.send(request, answer, **options)
+        return answer
+
+
+def client_of(server: RawServer, **options: float) -> closing[Client]:
+    return closing(Client(origin_of(server.base_url), **options))
 
 
 def test_requests_at_once_have_a_connection_each():
@@ -64,7 +84,7 @@ def test_requests_at_once_have_a_connection_each():
             body = request.split(b" ")[1]
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
-    def ask(client: HttpClient, path: str) -> bool:
+    def ask(client: Client, path: str) -> bool:
         return client.exchange(encode("GET", path, "x")).text == path
 
     with serving(script) as server, client_of(server) as client:
@@ -320,7 +340,7 @@ def test_refused_connection_fails_before_anything_is_sent():
         port = listener.getsockname()[1]
 
     with (
-        HttpClient(Origin(host="127.0.0.1", port=port, tls=None)) as client,
+        closing(Client(Origin(host="127.0.0.1", port=port, tls=None))) as client,
         pytest.raises(NotConnected, match="Connection refused") as caught,
     ):
         client.exchange(POST)
@@ -330,7 +350,7 @@ def test_refused_connection_fails_before_anything_is_sent():
 
 def test_unknown_host_is_named():
     with (
-        HttpClient(Origin(host="no-such-host.invalid", port=80, tls=None)) as client,
+        closing(Client(Origin(host="no-such-host.invalid", port=80, tls=None))) as client,
         pytest.raises(NotConnected, match=r"no-such-host\.invalid cannot"),
     ):
         client.exchange(GET)
@@ -349,7 +369,7 @@ def test_ipv6_address_is_reached():
 
         thread = threading.Thread(target=serve)
         thread.start()
-        with HttpClient(origin, timeout_s=10) as client:
+        with closing(Client(origin, timeout_s=10)) as client:
             assert client.exchange(encode("GET", "/", origin.authority)).ok
         thread.join()
 
@@ -465,7 +485,8 @@ def test_unknown_certificate_is_refused_unless_told_otherwise(server_tls):
             pytest.raises(NotConnected, match="TLS: the certificate is not trusted"),
         ):
             client.exchange(POST)
-        with HttpClient(origin_of(server.base_url, tls=tls_context(verify=False)), timeout_s=10) as client:
+        origin = origin_of(server.base_url, tls=tls_context(verify=False))
+        with closing(Client(origin, timeout_s=10)) as client:
             assert client.exchange(POST).ok
 
     assert server.requests == [POST]
@@ -474,7 +495,7 @@ def test_unknown_certificate_is_refused_unless_told_otherwise(server_tls):
 def test_plain_http_server_at_an_https_url_is_an_error():
     with serving(answering(OK)) as server:
         origin = origin_of(server.base_url.replace("http:", "https:"))
-        with HttpClient(origin, timeout_s=1) as client, pytest.raises(NotConnected):
+        with closing(Client(origin, timeout_s=1)) as client, pytest.raises(NotConnected):
             client.exchange(GET)
 
 
@@ -484,7 +505,7 @@ def test_tls_handshake_ends_at_the_deadline():
         url = server.base_url.replace("http:", "https:")
         origin = origin_of(url, tls=tls_context(verify=False))
         with (
-            HttpClient(origin, connect_timeout_s=0.05) as client,
+            closing(Client(origin, connect_timeout_s=0.05)) as client,
             pytest.raises(NotConnected, match="no connection in time"),
         ):
             client.exchange(GET)
@@ -507,7 +528,7 @@ def test_garbage_collected_client_closes_its_connection():
         hung_up.set()
 
     with serving(script) as server:
-        client = client_of(server)
+        client = Client(origin_of(server.base_url))
         client.exchange(GET)
         del client
 
@@ -519,13 +540,13 @@ def test_connection_is_closed_in_the_thread_of_its_client(monkeypatch):
     closed_in = []
     close = Connection.close
 
-    def closing(connection: Connection) -> None:
+    def note_and_close(connection: Connection) -> None:
         closed_in.append(threading.get_ident())
         close(connection)
 
-    monkeypatch.setattr(Connection, "close", closing)
+    monkeypatch.setattr(Connection, "close", note_and_close)
     with serving(always(OK)) as server:
-        clients = [client_of(server)]
+        clients = [Client(origin_of(server.base_url))]
         clients[0].exchange(GET)
         thread = threading.Thread(target=clients.clear)
         thread.start()

@@ -8,8 +8,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from locust.event import EventHook
 
-from knouds_harness.load.client.http_client import encode
+from knouds_harness.load.client.http_client import complete, encode_head
 from knouds_harness.load.client.session import Session
+
+
+def encode(method, target, authority, headers=(), body=None):
+    return complete(encode_head(method, target, authority, headers), method, body)
 
 
 class Parsed:

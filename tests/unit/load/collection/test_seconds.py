@@ -119,7 +119,7 @@ def test_connections_and_bytes_of_all_requests_are_counted(recorder, waited_ms):
     tell(recorder, 2000.0 + waited_ms, response=answer(200, 2000.0, b"{}"))
     tell(recorder, 3.0 + waited_ms, response=answer(200, 3.0))
     tell(recorder, 4000.0 + waited_ms, response=answer(503, 4000.0), exception=ValueError())
-    tell(recorder, 7.0, response=answer(0, 7.0), exception=TimedOut("no answer", may_have_arrived=False))
+    tell(recorder, 7.0, response=answer(0, 7.0), exception=TimedOut("no answer"))
 
     [second] = recorder.seconds(with_current=True)
 
@@ -153,7 +153,7 @@ def test_errors_are_counted_by_status_and_code(recorder):
     for _ in range(2):
         tell(recorder, response=limited, exception=ValueError())
     tell(recorder, response=answer(402, 1.0), exception=ValueError())
-    tell(recorder, response=answer(0, 1.0), exception=TimedOut("no answer in time", may_have_arrived=True))
+    tell(recorder, response=answer(0, 1.0), exception=TimedOut("no answer in time"))
     tell(recorder, response=answer(404, 1.0))  # the caller expected it
 
     [second] = recorder.seconds(with_current=True)

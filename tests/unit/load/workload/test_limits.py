@@ -18,7 +18,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop
 from knouds_harness.load import messages
 from knouds_harness.load.arrivals.schedule import Share
-from knouds_harness.load.client.http_client import encode, encode_head
+from knouds_harness.load.client.http_client import complete, encode_head
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.tasks import run_cheapest
 from knouds_harness.load.workload import limits as limits_module
@@ -82,8 +82,8 @@ def admit(limits, method, path):
 
 def admitted_bytes(limits, method, path, *headers):
     body = None if method in ("GET", "HEAD") else b"{}"
-    request = encode(method, path, HOST[1], [KEY, ("User-Agent", "mine"), *headers], body)
-    limits.admit_bytes(request, added={KEY, HOST})
+    head = encode_head(method, path, HOST[1], [KEY, ("User-Agent", "mine"), *headers])
+    limits.admit_bytes(complete(head, method, body), added={KEY, HOST})
 
 
 @pytest.mark.parametrize("path", ["/api/whoami", "/api/usage?limit=5", "/api/workflows/mine"])
