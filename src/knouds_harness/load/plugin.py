@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from argparse import Namespace
 from contextlib import ExitStack, suppress
 from functools import cache, partial
@@ -14,13 +13,12 @@ from itertools import chain
 from typing import Any, Final
 
 import gevent
-import psutil
 from gevent.monkey import get_original
 from locust import argument_parser, between
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.event import Events
-from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
+from locust.runners import MasterRunner, WorkerRunner
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS
@@ -63,7 +61,6 @@ from knouds_harness.targets.profile import Target, load_target
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 _LOOK_EVERY_S: Final = 0.5
-_CONNECT_WITHIN_S: Final = 2.0
 _LOCUSTS_PORT: Final = 5557
 _SANDBOX_URL: Final = "KNOUDS_SANDBOX_URL"
 
@@ -172,24 +169,15 @@ def _on_init(environment: Environment, **_: object) -> None:
         for number in _ENDING:
             gevent.signal_handler(number, _end_in_order, run)
         environment.events.quit.add_listener(_ignore_signals)
-    _await_workers(environment, environment.runner)
+    processes = environment.parsed_options.processes or 0
+    run.workers.await_processes(processes)
     environment.parsed_options.run_time = None  # the shape ends the run
     environment.shape_class = run.shape
     environment.shape_class.runner = environment.runner
     environment.process_exit_code = ExitCode.KEPT
     run.checkpoint()
-    if environment.parsed_options.processes:
-        gevent.spawn(_watch_workers, environment, run, environment.parsed_options.processes)
-
-
-def _await_workers(environment: Environment, runner: MasterRunner) -> None:
-    """Wait for the workers that Locust started: it would look for them only once a second."""
-    parsed = environment.parsed_options
-    deadline_s = time.monotonic() + _CONNECT_WITHIN_S
-    while parsed and parsed.processes and len(runner.clients.ready) < parsed.processes:
-        if time.monotonic() > deadline_s:
-            return  # what is amiss is found out later
-        gevent.sleep(0.01)
+    if processes:
+        gevent.spawn(run.workers.watch_processes, processes)
 
 
 def _end_in_order(run: LeadingRun) -> None:
@@ -211,17 +199,6 @@ def _end_without_command(environment: Environment, command_pid: int) -> None:
     if run is None:
         os._exit(ExitCode.INTERRUPTED)
     run.stop("The command that led the run was killed.", ExitCode.INTERRUPTED)
-
-
-def _watch_workers(environment: Environment, run: LeadingRun, processes: int) -> None:
-    """End the run if a worker process ends before load begins: Locust would wait for it forever."""
-    while environment.runner and environment.runner.state == STATE_INIT:
-        running = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
-        if len(running) < processes:
-            reason = "Ended early: a worker process ended before load began."
-            run.stop(reason, ExitCode.INVALID_MEASUREMENT)
-            return
-        gevent.sleep(_LOOK_EVERY_S)
 
 
 def _on_test_start(environment: Environment, **_: object) -> None:

@@ -248,6 +248,10 @@ def origin_of(base_url: str, *, tls: ssl.SSLContext | None = None) -> Origin:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise UsageError(f"{base_url}: not a URL: {error}") from error
+    if parts.username or parts.password:
+        raise UsageError(
+            "a target's URL has no name and password\n  Set default_headers, or auth of a request."
+        )
     if parts.scheme not in {"http", "https"} or not host:
         raise UsageError(f"{base_url}: a target begins with http:// or https:// and a host")
     if parts.scheme == "http":

@@ -12,7 +12,7 @@ from json import JSONEncoder
 from os import urandom
 from time import perf_counter, time
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from locust.event import EventHook
 from locust.user.users import User
@@ -116,8 +116,7 @@ class Session:
     ) -> None:
         """Open no connection yet; raise ``UsageError`` if ``base_url`` is not a URL.
 
-        A name and password in it go to an ``Authorization`` header. ``tls`` says whom to trust: share one, as
-        it takes some 10 ms to make.
+        ``tls`` says whom to trust: share one, as it takes some 10 ms to make.
         """
         self.base_url = base_url.rstrip("/")
         self.is_traced = False
@@ -131,14 +130,11 @@ class Session:
         self._timeouts: dict[str, float] = {"timeout_s": timeout_s, "connect_timeout_s": connect_timeout_s}
         self._tls = tls
         self._clients: dict[tuple[str, str], HttpClient] = {}
-        self.client, self._path, authorization = self._client_for(self.base_url)
+        self.client, self._path = self._client_for(self.base_url)
         self._path = self._path.rstrip("/")
-        scheme, _, rest = self.base_url.partition("://")
-        self.base_url = f"{scheme}://{rest.rpartition('@')[2]}" if authorization else self.base_url
         self._defaults = {
             "User-Agent": "knouds-harness",
             "Accept-Encoding": "gzip, deflate, br",
-            **authorization,
             **(default_headers or {}),
         }
         self._heads_by_sender: dict[SenderHeaders, dict[tuple[Any, ...], Head]] = {}
@@ -192,7 +188,8 @@ class Session:
             url = f"{url}{'&' if '?' in url else '?'}{urlencode(params, doseq=True)}"
         body, content_type = (None, "") if data is None and json is None else _body_and_type(data, json)
         if auth:
-            headers = {**(headers or {}), "Authorization": _basic(*auth)}
+            basic = b64encode(":".join(auth).encode()).decode()
+            headers = {**(headers or {}), "Authorization": f"Basic {basic}"}
         head = self.head_of(method, url, tuple(headers.items()) if headers else (), content_type)
         request = _completed(head, method, body)
         return self._send(head.client, method, url, request, name, context, timeout, catch_response)
@@ -315,10 +312,9 @@ class Session:
     def _new_head(self, key: tuple[str, str, str, SomeHeaders]) -> Head:
         method, url, content_type, headers = key
         client, target = self.client, self._path + url
-        authorization: dict[str, str] = {}
         if _ABSOLUTE.match(url):
-            client, target, authorization = self._client_for(url)
-        given = [*self._defaults.items(), *authorization.items()]
+            client, target = self._client_for(url)
+        given = [*self._defaults.items()]
         if client is self.client:
             given += self._sender_headers
         if content_type:
@@ -334,17 +330,13 @@ class Session:
         self._heads[key] = head
         return head
 
-    def _client_for(self, url: str) -> tuple[HttpClient, str, dict[str, str]]:
-        """Return the client of a URL's origin, what follows the origin, and its credentials as a header."""
+    def _client_for(self, url: str) -> tuple[HttpClient, str]:
+        """Return the client of a URL's origin, and what follows the origin."""
         parts = urlsplit(url)
-        origin = (parts.scheme, parts.netloc.rpartition("@")[2])
+        origin = (parts.scheme, parts.netloc)
         if origin not in self._clients:
             self._clients[origin] = HttpClient(origin_of(url, tls=self._tls), **self._timeouts)
-        target = f"{parts.path}{parts.query and f'?{parts.query}'}"
-        if parts.username is None or parts.password is None:
-            return self._clients[origin], target, {}
-        authorization = _basic(unquote(parts.username), unquote(parts.password))
-        return self._clients[origin], target, {"Authorization": authorization}
+        return self._clients[origin], f"{parts.path}{parts.query and f'?{parts.query}'}"
 
     @contextmanager
     def rename_request(self, name: str) -> Iterator[None]:
@@ -385,7 +377,3 @@ def _encoded(value: object) -> bytes:
         return to_json(value, inf_nan_mode="constants")  # in a fifth of the time of json.dumps
     except ValueError:  # a text that is not Unicode, which json.dumps escapes; or what JSON has not
         return _dumps(value).encode()
-
-
-def _basic(name: str, password: str) -> str:
-    return f"Basic {b64encode(f'{name}:{password}'.encode()).decode()}"

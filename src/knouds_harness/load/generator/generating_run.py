@@ -220,15 +220,18 @@ class GeneratingRun:
             arrivals.stop()
         greenlets = () if self._arrivals else self._runner.user_greenlets
         users = [each.args[0] for each in greenlets if each.args]  # one that has ended has none
-        running, waiting = (_in_state(users, each) for each in (LOCUST_STATE_RUNNING, LOCUST_STATE_WAITING))
-        _set_state((*running, *waiting), LOCUST_STATE_STOPPING)  # they begin nothing more
+        running, waiting = (
+            _moved(users, state, LOCUST_STATE_STOPPING)  # they begin nothing more
+            for state in (LOCUST_STATE_RUNNING, LOCUST_STATE_WAITING)
+        )
         until_s = time.monotonic() + _LAST_ANSWERS_S
         while time.monotonic() < until_s and (
             any(each.in_flight for each in self._arrivals.values())
             or not all(each.greenlet.dead for each in running)
         ):
             gevent.sleep(_LAST_LOOK_EVERY_S)
-        _set_state([each for each in waiting if not each.greenlet.dead], LOCUST_STATE_WAITING)
+        alive = [each for each in waiting if not each.greenlet.dead]
+        _moved(alive, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING)
         self._stop_users()
 
     def _on_user_error(
@@ -283,13 +286,12 @@ def _is_not_repeated(record: logging.LogRecord) -> bool:
     return record.msg not in _REPEATED
 
 
-def _in_state(users: Iterable[User], state: str) -> list[User]:
-    return [each for each in users if each._state == state]  # noqa: SLF001 - Locust has no other way
-
-
-def _set_state(users: Iterable[User], state: str) -> None:
-    for user in users:
-        user._state = state  # noqa: SLF001 - Locust has no other way
+def _moved(users: Iterable[User], before: str, after: str) -> list[User]:
+    """Move the users that are in one of Locust's states to another; return them."""
+    found = [each for each in users if each._state == before]  # noqa: SLF001 - Locust has no other way
+    for user in found:
+        user._state = after  # noqa: SLF001 - Locust has no other way
+    return found
 
 
 def schedules_of(options: LoadOptions, user_classes: Sequence[Any]) -> dict[str, ArrivalSchedule]:

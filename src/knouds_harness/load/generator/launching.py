@@ -32,9 +32,7 @@ _ENDING: Final = (
     "with a report of what was written by then."
 )
 _TWICE: Final = "It was interrupted twice, so it ended at once: up to five seconds are missing."
-_ENDING_SIGNALS: Final = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
+_ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def scenario_file(name: str) -> Path:
@@ -78,11 +76,9 @@ class StartedProcess:
         return self._process.poll()
 
     def end(self, *, at_once: bool = False) -> None:
-        if at_once and hasattr(os, "killpg"):
+        if at_once:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)  # the workers too
-        elif at_once:
-            self._process.kill()
         else:
             self._process.send_signal(signal.SIGTERM)  # it ends in order, or, before it has begun, at once
 
@@ -91,23 +87,15 @@ class StartedProcess:
 def started(command: LoadCommand, environ: Mapping[str, str]) -> Iterator[StartedProcess]:
     """Start Locust on a scenario, in this environment until it is given more; kill it with the context."""
     reading, writing = os.pipe()
-    arguments = ["--headless", "--only-summary", "--loglevel", "ERROR"]
+    arguments = ["-P", "-m", _LOCUST, "-f", str(command.scenario)]
+    arguments += ["--headless", "--only-summary", "--loglevel", "ERROR"]
     arguments += ["--record", str(command.runs_folder), "--progress-descriptor", str(writing)]
     arguments += ["--started-by", command.line, "--command-pid", str(os.getpid())]
     asked: list[int] = []
     try:
         with signals_counted(asked):  # no signal may come between the start and the means to end it
             process = subprocess.Popen(  # noqa: S603 - our own arguments
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    _LOCUST,
-                    "-f",
-                    str(command.scenario),
-                    *arguments,
-                    *command.options,
-                ],
+                [sys.executable, *arguments, *command.options],
                 env=environ,
                 stdin=subprocess.PIPE,
                 # A terminal's Ctrl-C reaches this process only. A session of its own would be a scheduler's

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 import gevent
-from locust.runners import MasterRunner
+import psutil
+from locust.runners import STATE_INIT, MasterRunner
 
 from knouds_harness.errors import ExitCode, GuardStop
 from knouds_harness.load import messages
@@ -20,6 +21,7 @@ from knouds_harness.measures.delay import EARLY_S
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.targets.budget import Budget, credits_of
 
+_CONNECT_WITHIN_S: Final = 2.0
 _ASSEMBLE_WITHIN_S: Final = 15.0
 _LARGEST_CLOCK_ERROR_S: Final = 0.5
 _LOOK_EVERY_S: Final = 0.5
@@ -131,6 +133,22 @@ class Workers:
 
     def health(self) -> Health:
         return together(each.health for each in self._by_id.values())
+
+    def await_processes(self, count: int) -> None:
+        """Wait for the processes that Locust has started: it would look for them only once a second."""
+        deadline_s = time.monotonic() + _CONNECT_WITHIN_S
+        while len(self._runner.clients.ready) < count and time.monotonic() < deadline_s:
+            gevent.sleep(0.01)  # what is amiss is found out later
+
+    def watch_processes(self, count: int) -> None:
+        """End the run if one of them ends before load begins: Locust would wait for it forever."""
+        while self._runner.state == STATE_INIT:
+            running = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+            if len(running) < count:
+                reason = "Ended early: a worker process ended before load began."
+                self._stop(reason, ExitCode.INVALID_MEASUREMENT)
+                return
+            gevent.sleep(_LOOK_EVERY_S)
 
     def assemble(self) -> None:
         """Wait until all workers that were told to start have done so, or time is up."""

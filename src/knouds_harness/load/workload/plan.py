@@ -23,7 +23,6 @@ from knouds_harness.targets.needs.runs import RunNeed, is_run_by_any_key, resour
 _GRID: Final = 500
 _MOST_NAMED: Final = 4
 _THINKS: Final = 200
-_LARGEST_SURPRISE: Final = 5  # standard deviations of a Poisson number
 
 
 @dataclass(kw_only=True)
@@ -50,10 +49,9 @@ class AccountLoad:
 
 @dataclass(frozen=True, kw_only=True)
 class Tasks:
-    """The number of tasks: expected, at most, and in one window; closed model: if responses came at once."""
+    """The number of tasks that are expected, and in one window; closed model: if responses came at once."""
 
     total: float
-    most: float
     in_window: float
 
 
@@ -151,10 +149,8 @@ class _Plan:
         options, duration = self.options, f"{self.options.load_shape.duration_s:g} s"
         total = self.tasks.total if self.tasks else 0.0
         if options.rate is not None:
-            return (
-                f"open model, {duration}, about {total:,.0f} tasks, at most {options.load_shape.peak:g} per "
-                f"second and {options.users:,} in flight"
-            )
+            most = f"at most {options.load_shape.peak:g} per second and {options.users:,} in flight"
+            return f"open model, {duration}, about {total:,.0f} tasks, {most}"
         upper = f", at most about {total:,.0f} tasks (if answers came at once)" if self.tasks else ""
         return f"closed model, {duration}, {options.users:,} users{upper}"
 
@@ -183,7 +179,9 @@ class _Plan:
         if not any(each.runs_by_route for each in self.accounts):
             return "nothing"
         budget = self.limits.credits
-        expected, most = (self.tasks.total, self.tasks.most) if self.tasks else (math.inf, math.inf)
+        expected = self.tasks.total if self.tasks else math.inf
+        is_by_chance = self.options.rate is None or self.options.spacing == "poisson"
+        most = math.inf if is_by_chance else math.ceil(expected)
         if self.crosses:  # refused runs are free
             windows = math.ceil(self.options.load_shape.duration_s / WINDOW_S) + 1
             admitted = windows * sum(LIMIT_BY_TIER.get(each.account.tier, 0) for each in self.accounts)
@@ -283,16 +281,12 @@ def _tasks(options: LoadOptions, scenarios: Sequence[Any]) -> Tasks | None:
     """None if a ``wait_time`` cannot be evaluated."""
     shape = options.load_shape
     if options.rate is not None:
-        by_chance = _LARGEST_SURPRISE * math.sqrt(shape.total) if options.spacing == "poisson" else 0.0
-        most = math.ceil(shape.total + by_chance)
-        return Tasks(total=shape.total, most=most, in_window=most_in(shape, WINDOW_S))
+        return Tasks(total=shape.total, in_window=most_in(shape, WINDOW_S))
     think_s = _think_s(scenarios)
     if not think_s:
         return None
-    total = shape.total / think_s + options.users
     return Tasks(
-        total=total,
-        most=math.ceil(total + _LARGEST_SURPRISE * math.sqrt(total)),
+        total=shape.total / think_s + options.users,
         in_window=most_in(shape, WINDOW_S) / think_s + options.users,
     )
 

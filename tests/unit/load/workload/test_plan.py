@@ -123,7 +123,7 @@ PLANS = [
         says=[
             "closed model, 60 s, 2 users, at most about 122 tasks",
             "pia: runWorkflow up to 122 of 100",
-            "likely about 610 credits, at most 1,424 credits",
+            "likely about 610 credits, at most 1,000,000 credits",
         ],
         warns=["up to 122 runs in 60 s"],
     ),
