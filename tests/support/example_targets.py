@@ -15,7 +15,7 @@ import pytest
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, TargetUnreachable
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.first_contact import first_contact
+from knouds_harness.exchange.profile_check import first_contact
 from knouds_harness.locations import builtin_targets_path
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits, Persona

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,7 @@ def _ledgers(folder: Path) -> list[Path]:
 
 def _clean(path: Path, options: CleanupOptions, *, is_named: bool) -> ExitCode | None:
     """Clean up after one run; return None if it has left nothing."""
-    from knouds_harness.exchange.creation_record import CreationRecord, Ledger, read_ledger
+    from knouds_harness.exchange.creation_record import CreationRecord, Ledger, append, read_ledger
     from knouds_harness.exchange.user_state import is_running
     from knouds_harness.locations import SANDBOX
     from knouds_harness.runs.writer import RESERVE_FILE
@@ -101,7 +102,7 @@ def _clean(path: Path, options: CleanupOptions, *, is_named: bool) -> ExitCode |
             f"{run}: skipped, as process {header['pid']} still runs. Name the run to clean it up anyway."
         )
         return ExitCode.BREACH
-    ledger = Ledger() if options.dry_run else content.ledger()
+    ledger = Ledger() if options.dry_run else Ledger(write=partial(append, path), id=content.id)
     if not options.dry_run:
         (run / RESERVE_FILE).unlink(missing_ok=True)
     if header.get("target") == SANDBOX and options.target is None:
@@ -119,7 +120,7 @@ def _remove(content: LedgerContent, ledger: Ledger, options: CleanupOptions) -> 
     from knouds_harness.exchange.client import Client
     from knouds_harness.exchange.created_workflows import CreatedWorkflows
     from knouds_harness.exchange.creation_record import CreationRecord
-    from knouds_harness.exchange.first_contact import first_contact
+    from knouds_harness.exchange.profile_check import first_contact
     from knouds_harness.targets.builtin import recorded_target
     from knouds_harness.targets.guards import Guard
 

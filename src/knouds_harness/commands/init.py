@@ -122,7 +122,7 @@ def init(
 
 def _found(target: Target, say: Callable[[str], object]) -> Found:
     from knouds_harness.exchange.client import Client
-    from knouds_harness.exchange.first_contact import first_contact
+    from knouds_harness.exchange.profile_check import first_contact
     from knouds_harness.suite.discovery.discovery import Discovery
     from knouds_harness.targets.guards import Guard
 

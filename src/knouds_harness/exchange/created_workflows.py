@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote
 
 from knouds_harness.contract.effects import Pairs, effect_of
 from knouds_harness.contract.operations import Action
@@ -100,7 +99,7 @@ class CreatedWorkflows:
         self.target = target
         self.record = CreationRecord.of_events(events, ledger)
         self.proof = WorkflowProof(target=target, listed=self.record.listed)
-        self._documents = ShownDocuments(target=target)
+        self._shown: dict[str, dict[str, JSON]] = {}  # the profile's workflows, as they were read last
         self._renamed_to: defaultdict[str, list[JSON]] = defaultdict(list)
 
     # --- before a request
@@ -131,13 +130,21 @@ class CreatedWorkflows:
         slugs = effect.names(Action.WRITE)
         for slug in slugs:
             may_write = self.may_write(slug) if is_deliberate else self.is_ours(slug)
-            if not may_write and not self._documents.is_repeated_by(method, slug, body):
+            if not may_write and not (method == "PUT" and self._changes_nothing(slug, body)):
                 raise NotCreatedHere(f"{method} {path}: this run cannot prove that it created the workflow")
         if effect.may_be("createWorkflow"):
             return self.record.announce(SentName.of(body), self.target, persona=persona, user=user)
         for slug in slugs & self.record.ours if method == "PUT" else ():
             self._note_rename(slug, body, persona=persona, user=user)
         return None
+
+    def _changes_nothing(self, slug: str, body: JSON) -> bool:
+        """Return whether only values are sent that a workflow of the profile showed last."""
+        shown = self._shown.get(slug)
+        sent = parsed_json(body)[0] if isinstance(body, bytes) else body
+        if shown is None or not isinstance(sent, dict):
+            return False
+        return all(name in shown and shown[name] == value for name, value in sent.items())
 
     def _note_rename(self, slug: str, body: JSON, *, persona: str | None, user: str | None) -> None:
         """Write down a name with a token, to find the workflow also if its slug changes."""
@@ -169,21 +176,18 @@ class CreatedWorkflows:
         """Return whether a workflow is proven to be ours, or the slug has a form that no workflow has."""
         if self.is_ours(slug):
             return True
-        return self.proof.cannot_exist(slug) and slug not in self.disputed
+        return self.proof.cannot_exist(slug) and all(each.slug != slug for each in self.unproven)
 
     def may_delete(self, slug: str, document: JSON) -> bool:
         """Return whether a workflow of ours still shows a name that was sent: a user may have renamed it."""
         members = members_of(document)
-        if (
-            slug not in self.record.ours
-            or not self.proof.may_be_ours(slug)
-            or members.get("slug", slug) != slug
-        ):
+        is_it = slug in self.record.ours and members.get("slug", slug) == slug
+        if not is_it or not self.proof.may_be_ours(slug):
             return False
         token = SentName.of(document).token
         sent = (each.sent for each in self.record if each.sent.token == token)
-        return any(each.is_shown_by(document) for each in sent) or any(
-            name == members.get("name") for name in self._renamed_to[slug]
+        return members.get("name") in self._renamed_to[slug] or any(
+            each.is_shown_by(document) for each in sent
         )
 
     # --- after an answer
@@ -225,20 +229,15 @@ class CreatedWorkflows:
         if request.method == "DELETE" and exchange.is_success and request.effect.is_documented:
             for slug in request.effect.names(Action.WRITE):
                 self.note_deleted(slug)
-        self._documents.note(exchange)
+        if request.operation_id in ("listWorkflows", "getWorkflow") and exchange.status == 200:
+            for each in objects_in(exchange.json_or_none()) or (exchange.members,):
+                if (slug := _slug_in(each)) in self.target.workflows:
+                    self._shown[slug] = each
 
     def note_deleted(self, slug: str) -> None:
         for creation in self.ours:
             if creation.slug == slug:
                 self.record.settle(creation, CreationState.DELETED, slug)
-
-    def is_disputed(self, creation: Creation) -> bool:
-        return creation.state is CreationState.DISPUTED
-
-    @property
-    def disputed(self) -> list[str]:
-        """Slugs from responses to creations that are not proven to be ours."""
-        return [each.slug for each in self.unproven if each.slug]
 
     @property
     def unproven(self) -> list[Creation]:
@@ -267,7 +266,7 @@ class CreatedWorkflows:
             of_it = [each for each in creations if self.proof.holds_for(slug, each.sent, user, shown)]
             proven.update(each.sent.token for each in of_it)
             for each in of_it:
-                if self.is_disputed(each):
+                if each.is_disputed:
                     self.note_not_there(each)
             if slug and slug not in known and (of_it or slug in self.record.ours):
                 self.record.add_found(slug, persona=persona, user=user)
@@ -286,35 +285,3 @@ class CreatedWorkflows:
 def _slug_in(summary: JSON) -> str:
     slug = members_of(summary).get("slug")
     return slug if isinstance(slug, str) else ""
-
-
-def workflow_path(slug: str) -> str:
-    """Return the path of a workflow; the slug may hold any characters."""
-    return f"/api/workflows/{quote(slug, safe='')}"
-
-
-@dataclass(kw_only=True)
-class ShownDocuments:
-    """The profile's workflows as they were read last: to write these values back changes nothing."""
-
-    target: Target
-    _shown: dict[str, dict[str, JSON]] = field(default_factory=dict)
-
-    def note(self, exchange: Exchange) -> None:
-        if exchange.request.operation_id not in ("listWorkflows", "getWorkflow") or exchange.status != 200:
-            return
-        for each in objects_in(exchange.json_or_none()) or (exchange.members,):
-            slug = each.get("slug")
-            if isinstance(slug, str) and slug in self.target.workflows:
-                self._shown[slug] = each
-
-    def is_repeated_by(self, method: str, slug: str, body: JSON) -> bool:
-        """Return whether a PUT only sends values that were read last."""
-        shown = self._shown.get(slug)
-        sent = parsed_json(body)[0] if isinstance(body, bytes) else body
-        return (
-            method == "PUT"
-            and shown is not None
-            and isinstance(sent, dict)
-            and all(name in shown and shown[name] == value for name, value in sent.items())
-        )

@@ -21,7 +21,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -58,11 +57,8 @@ class Ledger:
             return
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({**event, "at": at}).encode()[:-1]
-        secret = None
-        with suppress(UsageError):
-            secret = user_secret()
-        if self.id is not None and secret is not None:
-            line += _SIGNATURE + _signature(line, self.id, secret) + b'"'
+        with suppress(UsageError):  # then it stays unsigned
+            line += _signature(line, self.id, user_secret()) if self.id else b""
         self.write(line + b"}\n")
 
 
@@ -71,20 +67,16 @@ class LedgerContent:
     """The events in a ledger, in their order.
 
     Attributes:
+        id: What its signed lines are signed for; None if it has none.
         events: Those that count: signed by this user, or in a ledger that the user trusts.
         unsigned: The others, which anybody may have written.
         problem: Why nothing counts as signed, if the user's secret cannot be read.
     """
 
-    path: Path
     id: str | None
     events: tuple[dict[str, Any], ...]
     unsigned: tuple[dict[str, Any], ...]
     problem: str = ""
-
-    def ledger(self) -> Ledger:
-        """Return the ledger, to append to it; lines are signed if it has signed ones."""
-        return Ledger(write=partial(append, self.path), id=self.id)
 
 
 def append(path: Path, line: bytes) -> None:
@@ -117,9 +109,7 @@ def read_ledger(path: Path, *, is_trusted: bool = False) -> LedgerContent:
         is_signed = secret is not None and isinstance(named, str) and _is_signed(line.strip(), named, secret)
         ledger_id = named if is_signed else ledger_id
         (events if is_signed or is_trusted else unsigned).append(event)
-    return LedgerContent(
-        path=path, id=ledger_id, events=tuple(events), unsigned=tuple(unsigned), problem=problem
-    )
+    return LedgerContent(id=ledger_id, events=tuple(events), unsigned=tuple(unsigned), problem=problem)
 
 
 def _content(path: Path) -> bytes:
@@ -137,13 +127,14 @@ def _content(path: Path) -> bytes:
 
 
 def _signature(line: bytes, ledger_id: str, secret: bytes) -> bytes:
+    """Return the last member of a line, which signs all before it."""
     signed = b"\n".join((_SIGNED_FOR, ledger_id.encode(), line))
-    return hmac.new(secret, signed, hashlib.sha256).hexdigest().encode()
+    return _SIGNATURE + hmac.new(secret, signed, hashlib.sha256).hexdigest().encode() + b'"'
 
 
 def _is_signed(line: bytes, ledger_id: str, secret: bytes) -> bool:
-    content, _, signature = line.rpartition(_SIGNATURE)
-    return hmac.compare_digest(signature, _signature(content, ledger_id, secret) + b'"}')
+    content = line.rpartition(_SIGNATURE)[0]
+    return hmac.compare_digest(line, content + _signature(content, ledger_id, secret) + b"}")
 
 
 _TOKEN: Final = re.compile(r"\bHarness ([0-9a-f]{12})\b", re.IGNORECASE)
@@ -179,13 +170,12 @@ class SentName:
         """
         for member, text in _texts_of(body):
             if found := _TOKEN.search(text):
-                return cls(token=found[1].lower(), member=member, text=text)
-        found = _TOKEN.search(body.decode("utf-8", "replace")) if isinstance(body, bytes) else None
-        return cls(token=found[1].lower() if found else "")
+                return cls(token=found[1].lower(), member=member, text=text if member else "")
+        return cls()
 
     @classmethod
     def of_event(cls, event: Mapping[str, JSON]) -> Self:
-        """Return the mark that a line of a ledger holds; without a token in its text, it proves nothing."""
+        """Return what a line of a ledger holds; without a token in its text, it proves nothing."""
         member = event.get("member")
         sent = cls.of({member: event.get("text")} if member in _MEMBERS else None)
         return replace(sent, is_beginning=event.get("is_beginning") is True)
@@ -199,14 +189,16 @@ class SentName:
 
 
 def _texts_of(body: JSON) -> Iterator[tuple[str, str]]:
+    """Yield the texts that may name a workflow, with their members; last the whole body, of no member."""
+    raw = body.decode("utf-8", "replace") if isinstance(body, bytes) else ""
     sent = parsed_json(body)[0] if isinstance(body, bytes) else body
     if isinstance(sent, dict):
         yield from ((each, sent[each]) for each in _MEMBERS if isinstance(sent.get(each), str))
-    elif isinstance(body, bytes):
-        text = body.decode("utf-8", "replace")
+    else:
         for member, pattern in _TEXT_OF.items():
-            values = (parsed_json(found[1].encode())[0] for found in pattern.finditer(text))
+            values = (parsed_json(found[1].encode())[0] for found in pattern.finditer(raw))
             yield from ((member, value) for value in values if isinstance(value, str))
+    yield "", raw
 
 
 class CreationState(StrEnum):
@@ -243,6 +235,10 @@ class Creation:
     slug: str | None = None
     state: CreationState = CreationState.SENDING
     is_read: bool = False
+
+    @property
+    def is_disputed(self) -> bool:
+        return self.state is CreationState.DISPUTED
 
 
 @dataclass(kw_only=True)
@@ -302,9 +298,7 @@ class CreationRecord:
 
     def settle(self, creation: Creation, state: CreationState, slug: str | None, **more: object) -> None:
         with self._lock:
-            creation.state, creation.slug = state, slug
-            if state is CreationState.CREATED and slug is not None:
-                self.ours.add(slug)
+            self._set(creation, state, slug)
             event = {"event": state, "number": creation.number, "slug": slug, **more}
             self.ledger.add({**event, "persona": creation.persona, "user": creation.user})
 
@@ -348,15 +342,17 @@ class CreationRecord:
             self.is_done = False
             user, persona = (_text_or_none(event.get(each)) for each in ("user", "persona"))
             self.accounts.add(user)
-            creation = self._by_number.setdefault(
-                number, Creation(number=number, persona=persona, user=user, is_read=True)
-            )
+            read = Creation(number=number, persona=persona, user=user, is_read=True)
+            creation = self._by_number.setdefault(number, read)
             if what == CreationState.SENDING:
                 creation.sent = SentName.of_event(event)
             else:
-                creation.state, creation.slug = CreationState(what), _text_or_none(event.get("slug"))
-                if creation.state is CreationState.CREATED and creation.slug is not None:
-                    self.ours.add(creation.slug)
+                self._set(creation, CreationState(what), _text_or_none(event.get("slug")))
+
+    def _set(self, creation: Creation, state: CreationState, slug: str | None) -> None:
+        creation.state, creation.slug = state, slug
+        if state is CreationState.CREATED and slug is not None:
+            self.ours.add(slug)
 
 
 def _text_or_none(value: object) -> str | None:

@@ -5,15 +5,17 @@ profile allows. A contradiction needs a response that proves it: a 429, a 5xx or
 """
 
 import re
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import Final, TypeVar
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import WITHOUT_KEYS, WITHOUT_MODELS
-from knouds_harness.errors import CreditsShort
+from knouds_harness.errors import CreditsShort, TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request, effectless_call, members_of, objects_in
 from knouds_harness.exchange.pricing import Pricing, resource_named
@@ -37,6 +39,76 @@ _FACT_BY_STATE: Final = {
     "legacy": "auth.legacy-key-is-401-retired",
     "unapproved": "auth.unapproved-account-is-401",
 }
+HEALTH: Final = Request(method="GET", path="/api/health", operation_id="getHealth")
+"""Every target answers it, even without a key."""
+_WHOAMI: Final = Request(method="GET", path="/api/whoami", operation_id="getWhoami")
+"""Refused with 401 wherever the API is: it has no key."""
+_MOST_RETRIES: Final = 5
+_PAUSE_S: Final = 1.0
+
+
+def first_contact(
+    client: Client, *, address: str | None = None, wait: Callable[[float], object] = time.sleep
+) -> Exchange:
+    """Request the target's health, to find out whether a usable server answers.
+
+    A gateway that has no server may have one some seconds later.
+    """
+    exchange = client.send(HEALTH)
+    for _ in range(_MOST_RETRIES):
+        if exchange.is_from_gateway:
+            wait(_PAUSE_S)
+            exchange = client.send(HEALTH)
+    if problem := _problem(client, exchange, address or f"base_url in {client.target.place}"):
+        raise TargetUnreachable(f"{client.target.base_url}: {problem}")
+    return exchange
+
+
+def _problem(client: Client, health: Exchange, address: str) -> str:
+    """Return why no usable server answers, and what to do about it; empty if one does."""
+    status, content_type = health.status, health.header("content-type") or ""
+    proxy = client.target.http.via
+    failure = health.failure
+    if proxy and status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:  # comes with plain HTTP
+        failure = f"the proxy {proxy.authority} refuses: {status}"
+    if failure:
+        return f"{failure}\n  {_remedy(failure, address)}"
+    if status and 300 <= status < 400:
+        found = f"with a redirect to {health.header('location')}"
+        remedy = f"Redirects are never followed: write the final address as {address}."
+    elif health.is_from_gateway:
+        found = "from a gateway without its server"
+        remedy = f"Check that the server behind it runs, and {address}."
+    elif "html" in content_type.lower() or health.body.lstrip()[:1] == b"<":
+        found = "with HTML instead of JSON: a proxy, a login page or another service"
+        remedy = f"Check {address}, and whether a proxy or VPN is in between."
+    elif status == HTTPStatus.NOT_FOUND and client.send(_WHOAMI).status == HTTPStatus.NOT_FOUND:
+        found = f"to {health.request.path} and to {_WHOAMI.path}, so it is not the API"
+        remedy = f"Check {address}: it is the address without /api."
+    else:
+        return ""
+    return f"answers {status} {found}\n  {remedy}"
+
+
+def _remedy(failure: str, address: str) -> str:
+    is_tls = failure.startswith("TLS")
+    if is_tls and "not trusted" in failure and ("issuer" in failure or "self-signed" in failure):
+        return (
+            "Set SSL_CERT_FILE, or ca_file in [http] of the profile, to the certificate of the "
+            "authority that signed it, if you trust it."
+        )
+    if is_tls and "refuses" in failure:
+        return "Check client_certificate in [http] of the profile, if the server asks for one."
+    if "wrong version number" in failure or "record layer failure" in failure:
+        return f"Something there speaks plain HTTP: check https in {address}, and in the proxy of [http]."
+    if "the proxy" in failure and failure.partition(": ")[2].startswith("407"):
+        return (
+            "Put its URL with user and password, http://USER:PASSWORD@HOST:PORT, into an environment "
+            "variable, and name that as proxy_env in [http] of the profile."
+        )
+    if "the proxy" in failure:
+        return f"Check that the proxy runs, and proxy in [http] of the profile; then {address}."
+    return f"Check {'the certificate of the server' if is_tls else 'that the server runs'}, and {address}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +180,12 @@ def without(target: Target, contradictions: Iterable[Contradiction]) -> Target:
 
 @dataclass
 class _Comparison:
-    """The steps of the comparison, which yield contradictions, and what is known so far."""
+    """The steps of the comparison, which yield contradictions, and what is known so far.
+
+    Attributes:
+        working: The active keys that are those of the profile's accounts.
+        lists_by_user: The list of workflows of each account, with the key that read it.
+    """
 
     client: Client
     senders: ThreadPoolExecutor
@@ -161,30 +238,23 @@ class _Comparison:
     def _judge_account(self, key: Persona, whoami: Exchange) -> Iterator[Contradiction]:
         account = members_of(whoami.members.get("user")) if _is(whoami, 200) else {}
         tier, role = account.get("tier"), account.get("role")
-        wrong = {
-            "tier": (key.tier, tier) if isinstance(tier, str) and tier != key.tier else None,
-            "role": (key.role, role) if role in ("user", "admin") and role != key.role else None,
-        }
-        for member, both in wrong.items():
-            if both:
-                yield Contradiction(
-                    where=f"keys.{key.name}.{member}",
-                    profile_says=f'the {member} is "{both[0]}"',
-                    target_says=f'whoami says "{both[1]}"',
-                    either="the profile is wrong, or whoami describes another account",
-                    fact="whoami.is-the-key-owner",
-                    exchange=whoami,
-                )
+        wrong: list[tuple[str, str, str]] = []
+        if isinstance(tier, str) and tier != key.tier:
+            wrong.append((".tier", f'the tier is "{key.tier}"', f'whoami says "{tier}"'))
+        if role in ("user", "admin") and role != key.role:
+            wrong.append((".role", f'the role is "{key.role}"', f'whoami says "{role}"'))
         if account.get("approved") is False:
+            wrong.append(("", 'its state is not "unapproved"', "whoami says that it is not approved"))
+        for member, profile_says, target_says in wrong:
             yield Contradiction(
-                where=f"keys.{key.name}",
-                profile_says="the key is active",
-                target_says="whoami says that its account is not approved",
-                either='state = "unapproved" is missing, or whoami describes another account',
+                where=f"keys.{key.name}{member}",
+                profile_says=profile_says,
+                target_says=target_says,
+                either="the profile is wrong, or whoami describes another account",
                 fact="whoami.is-the-key-owner",
                 exchange=whoami,
             )
-        elif not any(wrong.values()):
+        if not wrong:
             self.working[key.name] = key
 
     def _compare_capabilities(self) -> Iterator[Contradiction]:
@@ -268,18 +338,12 @@ class _Comparison:
 
     def _compare_models(self) -> Iterator[Contradiction]:
         """Send each model a run that cannot start, unless the target accepted an earlier one as a run."""
-        key = next(
-            (each for each in self.working.values() if _may_run_models(each) and each.holds("model:run")),
-            None,
-        )
+        keys = [each for each in self.working.values() if _may_run_models(each) and each.holds("model:run")]
         was_run = any(answer.is_success for answer in self.model_answers.values())
-        if key is not None and not was_run:
-            rest = [
-                model.name
-                for model in self.target.models.values()
-                if self._may_name(model) and model.name not in self.model_answers
-            ]
-            self.model_answers |= self._sent({name: _request("runModel", key, name) for name in rest})
+        if keys and not was_run:
+            models = (each.name for each in self.target.models.values() if self._may_name(each))
+            rest = [name for name in models if name not in self.model_answers]
+            self.model_answers |= self._sent({name: _request("runModel", keys[0], name) for name in rest})
         for name, answer in self.model_answers.items():
             if name in self.target.models and _is(answer, 404) and answer.code == "MODEL_NOT_FOUND":
                 yield Contradiction(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.exchange.evidence import JSON, Call, Exchange, Request
@@ -105,13 +105,9 @@ def await_usage(
     return last
 
 
-def usage_rows(
-    send: Callable[[Request], Exchange], persona: Persona, *, limit: int, offset: int
-) -> list[JSON] | None:
-    """Request one page of usage; return its rows, or None if the key may not read them."""
+def usage_request(persona: Persona, *, limit: int, offset: int) -> Request:
     call = Call(query=(("limit", str(limit)), ("offset", str(offset))))
-    operation = shipped_document().operation_by_id["listUsage"]
-    return rows_in(send(call.request(operation, persona=persona.name)))
+    return call.request(shipped_document().operation_by_id["listUsage"], persona=persona.name)
 
 
 Marks = Mapping[str, Collection[str] | None]
@@ -145,6 +141,14 @@ class ShownCharges:
         return self.rows if self.is_settled else None
 
 
+class _Charge(NamedTuple):
+    """What a row says of its run; a row that changes is read again."""
+
+    credits: float
+    is_processing: bool
+    is_later: bool
+
+
 class ChargesShown:
     """The charges of accounts according to usage, each since ``begin`` was called for it.
 
@@ -167,22 +171,15 @@ class ChargesShown:
 
         Runs that were created after ``until``, by the target's clock, are told apart.
         """
-
-        def noting(request: Request) -> Exchange:
-            exchange = send(request)
-            self._read_at = _instant(exchange.header("date"), parsedate_to_datetime)
-            return exchange
-
-        self._send = noting
-        self._until, self._read_at = until, None
-        self._later: set[tuple[str, str]] = set()
+        self._send = send
+        self._until = until
+        self._read_at: datetime | None = None
         self._settle_s = settle_s
         self._clock = clock
         self._last_run_s = -math.inf
-        self._processing: set[tuple[str, str]] = set()
         self.marks = {user: None if rows is None else frozenset(rows) for user, rows in marks.items()}
         self._readers: dict[str, list[Persona]] = {}
-        self._charge_by_row: dict[str, dict[str, float]] = {}
+        self._charge_by_row: dict[str, dict[str, _Charge]] = {}
         self._charges: dict[str, float | None] = {}
 
     def begin(self, user: str, personas: Iterable[Persona]) -> None:
@@ -216,17 +213,18 @@ class ChargesShown:
             self._charges[user] = self._charged(user, least_rows=_LAST_ROWS if is_last else 0)
         charges = dict(self._charges)
         known = [each for each in charges.values() if each is not None]
-        later = [self._charge_by_row[user].get(row) for user, row in self._later]
-        is_ended = not any(row in self._charge_by_row[user] for user, row in self._processing)
+        rows = [row for by_id in list(self._charge_by_row.values()) for row in list(by_id.values())]
+        later = [row.credits for row in rows if row.is_later]
+        is_ended = not any(row.is_processing for row in rows)
         return ShownCharges(
             credits=sum(known) if known else None,
             unread=frozenset(user for user, each in charges.items() if each is None),
-            rows=sum(map(len, self._charge_by_row.values())),
+            rows=len(rows),
             marks=self.marks,
             is_ended=is_ended,
             is_settled=is_ended and self._clock() - self._last_run_s >= self._settle_s,
-            later_credits=sum(each for each in later if each),
-            later_rows=sum(each is not None for each in later),
+            later_credits=sum(later),
+            later_rows=len(later),
             read_at=self._read_at,
         )
 
@@ -246,7 +244,7 @@ class ChargesShown:
         before, charge_by_row = self.marks[user], self._charge_by_row[user]
         if before is None:
             return None
-        since: dict[str, float] = {}
+        since: dict[str, _Charge] = {}
         for offset in range(0, _MOST_ROWS, _PAGE_ROWS):
             rows = self._page(user, offset)
             if rows is None:
@@ -259,27 +257,26 @@ class ChargesShown:
         else:
             return None
         charge_by_row |= since
-        return sum(list(charge_by_row.values()))
+        return sum([each.credits for each in charge_by_row.values()])
 
-    def _page(self, user: str, offset: int) -> Mapping[str, float] | None:
-        """Return the charges of one page by row id.
-
-        Returns None if no key may read the page, or a row is unusable.
-        """
+    def _page(self, user: str, offset: int) -> Mapping[str, _Charge] | None:
+        """Return the charges of one page by row id; None if no key may read it, or a row is unusable."""
         for reader in self._readers[user]:
-            rows = usage_rows(self._send, reader, limit=_PAGE_ROWS, offset=offset)
-            if rows is not None:
-                for row in rows:
-                    if isinstance(row, dict) and "id" in row:
-                        is_processing = row.get("status") == "processing"
-                        change = self._processing.add if is_processing else self._processing.discard
-                        change((user, repr(row["id"])))
-                        created = _instant(row.get("createdAt"), datetime.fromisoformat)
-                        if self._until and created and created > self._until:
-                            self._later.add((user, repr(row["id"])))
-                charges = dict(filter(None, map(_charge_of, rows)))
+            exchange = self._send(usage_request(reader, limit=_PAGE_ROWS, offset=offset))
+            self._read_at = _instant(exchange.header("date"), parsedate_to_datetime)
+            if (rows := rows_in(exchange)) is not None:
+                charges = dict(filter(None, map(self._charge_of, rows)))
                 return charges if len(charges) == len(rows) else None
         return None
+
+    def _charge_of(self, row: JSON) -> tuple[str, _Charge] | None:
+        credits_cost = amount_of(row.get("creditsCost")) if isinstance(row, dict) else None
+        if credits_cost is None or "id" not in row:
+            return None
+        created = _instant(row.get("createdAt"), datetime.fromisoformat)
+        is_later = bool(self._until and created and created > self._until)
+        is_processing = row.get("status") == "processing"
+        return repr(row["id"]), _Charge(credits_cost, is_processing, is_later)
 
 
 def _instant(text: JSON, parse: Callable[[str], datetime]) -> datetime | None:
@@ -288,8 +285,3 @@ def _instant(text: JSON, parse: Callable[[str], datetime]) -> datetime | None:
     except ValueError:
         return None
     return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
-
-
-def _charge_of(row: JSON) -> tuple[str, float] | None:
-    charge = amount_of(row.get("creditsCost")) if isinstance(row, dict) else None
-    return None if charge is None or "id" not in row else (repr(row["id"]), charge)

@@ -156,7 +156,7 @@ class ScenarioUser(ArrivalUser):
                 run.created.note_deleted(slug)
         run.observe(name, response, sender=None if is_public else runner or persona, label=self._label)
         if number is not None:
-            is_ours = creation is not None and not run.created.is_disputed(creation)
+            is_ours = creation is not None and not creation.is_disputed
             run.workflow_log.end(number, response, created=creation.slug if creation and is_ours else None)
         response.verdict = exception or True
         client.tell(response, counted_as, exception)
@@ -188,7 +188,7 @@ class ScenarioUser(ArrivalUser):
         created.settle(creation, response.status_code or None, parsed(response))
         if creation.slug is None:
             return None
-        is_own = not created.is_disputed(creation)
+        is_own = not creation.is_disputed
         self.load_run.workflow_log.note_create(creation.slug, is_own=is_own)
         return None if is_own else CatchResponseError("a slug that is not made of the name that was sent")
 

@@ -8,11 +8,11 @@ import re
 import time
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 import gevent
 
 from knouds_harness.errors import UnknownName, UsageError
-from knouds_harness.exchange.created_workflows import workflow_path
 from knouds_harness.exchange.evidence import is_final
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection import metrics
@@ -176,7 +176,7 @@ def workflow_crud(user: ScenarioUser) -> None:
     slug = _member(created, "slug")
     if not isinstance(slug, str) or not user.load_run.created.may_write(slug):
         return
-    path = workflow_path(slug)
+    path = f"/api/workflows/{quote(slug, safe='')}"  # a slug may hold any characters
     try:
         change = {"description": "Changed by a load test."}
         user.call("updateWorkflow", path, method="PUT", json=change, expected=range(200, 300))

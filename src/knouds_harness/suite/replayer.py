@@ -21,9 +21,8 @@ from knouds_harness.exchange.evidence import (
     Exchange,
     Request,
 )
-from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.pricing import Pricing, has_inputs, resource_named
-from knouds_harness.exchange.profile_check import check_profile
+from knouds_harness.exchange.profile_check import check_profile, first_contact
 from knouds_harness.exchange.redaction import PLACEHOLDER
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import PROFILE_CHECK, claims_of, contradiction_finding

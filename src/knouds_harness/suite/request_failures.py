@@ -10,8 +10,8 @@ from knouds_harness.contract.operations import IN_FLIGHT, RUN_OPERATIONS
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request, body_of, status_in
-from knouds_harness.exchange.first_contact import health_request
 from knouds_harness.exchange.pricing import resource_named
+from knouds_harness.exchange.profile_check import HEALTH
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.profile import Target
 
@@ -123,7 +123,7 @@ class FailureLimit:
         self._by_place[place_of(exchange.request)] += 1
         if self._in_a_row < _MOST_FAILURES_IN_A_ROW:
             return
-        if self._client.send(health_request()).status is None:
+        if self._client.send(HEALTH).status is None:
             raise TargetUnreachable(
                 f"{self._client.target.base_url}: {exchange.failure}\n"
                 f"  {self._in_a_row} requests in a row got no response; findings so far are kept."

@@ -14,7 +14,7 @@ from raw_server import Attack, RawServer, always, serving
 from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
-from knouds_harness.exchange.first_contact import first_contact
+from knouds_harness.exchange.profile_check import first_contact
 from knouds_harness.targets.secrets import Secret
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

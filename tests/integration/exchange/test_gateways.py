@@ -15,7 +15,7 @@ from raw_server import RawServer, Script, always, replacing, serving
 
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.first_contact import first_contact
+from knouds_harness.exchange.profile_check import first_contact
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.preflight import check_plan
 from knouds_harness.targets.http_settings import HttpSettings, Proxy

@@ -7,9 +7,9 @@ import pytest
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
-from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.minting import KeyMint
 from knouds_harness.exchange.pricing import Pricing
+from knouds_harness.exchange.profile_check import first_contact
 from knouds_harness.targets.builtin import open_target
 
 

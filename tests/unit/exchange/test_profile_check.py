@@ -7,7 +7,8 @@ import pytest
 from example_targets import make_key, make_target
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.exchange.profile_check import check_profile
+from knouds_harness.errors import TargetUnreachable
+from knouds_harness.exchange.profile_check import check_profile, first_contact
 from knouds_harness.targets.resources import Model, Workflow
 
 HELD = frozenset({"workflow:read", "workflow:run", "execution:read", "model:run", "workflow:portrait:run"})
@@ -238,3 +239,40 @@ def test_only_allowed_actions_are_sent(check):
     result = check(target=target_with(allow=frozenset({Action.READ})))
 
     assert {each.request.action for each in result.exchanges} == {Action.READ}
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (
+            httpx.Response(
+                200, headers={"content-type": "text/html"}, content=b"<!doctype html><title>Log in"
+            ),
+            "answers 200 with HTML instead of JSON",
+        ),
+        *(
+            (
+                httpx.Response(status, content=b"  <html><h1>Bad Gateway"),
+                f"answers {status} from a gateway without its server",
+            )
+            for status in (502, 503, 504)
+        ),
+        (
+            httpx.Response(302, headers={"location": "https://login.example"}),
+            "answers 302 with a redirect to https://login.example",
+        ),
+    ],
+)
+def test_first_contact_recognises_other_servers(client_answering, answer: httpx.Response, says: str):
+    with pytest.raises(TargetUnreachable, match=says):
+        first_contact(client_answering(answer), wait=lambda _: None)
+
+
+def test_gateway_that_has_its_server_again_is_no_obstacle(client_answering):
+    answers = [httpx.Response(502, text="<h1>"), httpx.Response(503), httpx.Response(200, json={"ok": True})]
+    waited: list[float] = []
+
+    contact = first_contact(client_answering(lambda _: answers.pop(0)), wait=waited.append)
+
+    assert contact.status == 200
+    assert len(waited) == 2

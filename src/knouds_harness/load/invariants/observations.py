@@ -18,7 +18,7 @@ from knouds_harness.errors import HarnessError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request, status_in
 from knouds_harness.exchange.pricing import amount_of
-from knouds_harness.exchange.usage import await_usage, usage_rows
+from knouds_harness.exchange.usage import await_usage, rows_in, usage_request
 from knouds_harness.judging.checks import executions
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.rate_limits import RateLimits
@@ -258,7 +258,7 @@ def _rows_since(client: Client, persona: Persona, *, known: Collection[str]) -> 
     """Return all rows that are not known; None if usage cannot be read, or is too long."""
     rows = UsageRows()
     for offset in range(0, _MOST_ROWS, _PAGE_ROWS):
-        shown = usage_rows(client.send, persona, limit=_PAGE_ROWS, offset=offset)
+        shown = rows_in(client.send(usage_request(persona, limit=_PAGE_ROWS, offset=offset)))
         if shown is None:
             return None
         page = [row for row in shown if isinstance(row, dict)]

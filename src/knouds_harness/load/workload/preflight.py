@@ -12,9 +12,8 @@ from typing import Any, Final
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop, HarnessError, ProfileContradicted, UnknownName, UsageError
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.pricing import Pricing
-from knouds_harness.exchange.profile_check import check_profile
+from knouds_harness.exchange.profile_check import check_profile, first_contact
 from knouds_harness.exchange.usage import Marks
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.input_lines import InputFile

@@ -19,9 +19,8 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, body_of, members_of
-from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.pricing import Pricing
-from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
+from knouds_harness.exchange.profile_check import ProfileCheck, check_profile, first_contact
 from knouds_harness.exchange.webhooks import Receiver
 from knouds_harness.judging.checks import families, family_by_fact
 from knouds_harness.printable import counted
