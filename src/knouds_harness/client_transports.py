@@ -157,8 +157,7 @@ class _ObservingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     ) -> Exchange:
         return self._traffic.exchange(
             method=request.method,
-            base_url=f"{request.url.scheme}://{request.url.netloc.decode()}",
-            target=request.url.raw_path.decode(),
+            url=f"{request.url.scheme}://{request.url.netloc.decode()}{request.url.raw_path.decode()}",
             headers=_texts(request.headers),
             body=request.content,
             status=response.status_code if response else None,

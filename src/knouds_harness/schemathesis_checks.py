@@ -9,14 +9,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import schemathesis
 from pydantic import TypeAdapter
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import LIMIT_BY_TIER, RUN_OPERATIONS
-from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.har import observed_request
 from knouds_harness.judging.checks import validation
 from knouds_harness.judging.claim import Check, Claim, is_limited_run
 from knouds_harness.judging.context import Case, Context
@@ -35,22 +36,15 @@ def exchange_of(response: schemathesis.Response, case: schemathesis.Case[Any]) -
 
     The operation is the one that the request really addresses: a generated path can match another operation.
     """
-    sent = response.request
-    address = urlsplit(sent.url or "")
-    base_path = urlsplit(case.operation.base_url or "").path.rstrip("/")
-    path = address.path.removeprefix(base_path)
-    method = (sent.method or "").upper()
-    operation, values = shipped_document().recognise(method, path) or (None, {})
+    sent, base_path = response.request, urlsplit(case.operation.base_url or "").path.rstrip("/")
     declared, body = sent.headers.get("content-type"), sent.body
     return Exchange(
         id=case.id,
-        request=Request(
-            method=method,
-            path=path,
-            query=tuple(parse_qsl(address.query, keep_blank_values=True)),
-            operation_id=operation.id if operation else None,
-            path_values=values,
-            body=body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else None,
+        request=observed_request(
+            (sent.method or "").upper(),
+            sent.url or "",
+            body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else None,
+            base_path=base_path,
         ),
         url=sent.url or "",
         sent_headers=(("content-type", str(declared)),) if declared else (),

@@ -166,8 +166,7 @@ def writing_har(
     def add(seen: ObservedExchange) -> None:
         exchange = traffic.exchange(
             method=seen.method,
-            base_url=base_url,
-            target=seen.target.decode("latin-1"),
+            url=base_url + seen.target.decode("latin-1"),
             headers=_texts(seen.headers),
             body=bytes(seen.body),
             status=seen.status or None,

@@ -4,7 +4,6 @@ Members that begin with an underscore hold what HAR has no member for, as its sp
 """
 
 import base64
-import binascii
 import json
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -13,11 +12,12 @@ from io import FileIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
 from knouds_harness.body_bounds import KEPT_BYTES
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.alterations import Alteration
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
@@ -180,10 +180,9 @@ class _NameValue(BaseModel):
 
 
 class _Body(BaseModel):
-    text: Any = None
+    text: str | None = None
     encoding: str | None = None
     size: float | None = None
-    params: list[_NameValue] | None = None
 
 
 class _Request(BaseModel):
@@ -218,8 +217,6 @@ class _OwnRequest(BaseModel):
 
 
 class _OwnEntry(_Entry):
-    """An entry of ``to_entry``."""
-
     id: str = Field(alias="_id")
     sent: _OwnRequest = Field(alias="_request")
     failure: str | None = Field(alias="_failure")
@@ -245,16 +242,10 @@ def from_entry(raw: Any) -> Exchange:  # noqa: ANN401 - whatever the file holds
 
 def _exchange(entry: _Entry) -> Exchange:
     asked, answer, started_at = entry.request, entry.response, entry.started_at
-    address = urlsplit(asked.url)
-    _ = address.port  # raises if it is invalid
+    _ = urlsplit(asked.url).port  # raises if it is invalid
     return Exchange(
         id="",
-        request=Request(
-            method=asked.method.upper(),
-            path=address.path or "/",
-            query=tuple(parse_qsl(address.query, keep_blank_values=True)),
-            body=_bytes(asked.body) if asked.body else None,
-        ),
+        request=observed_request(asked.method.upper(), asked.url, _bytes(asked.body) if asked.body else None),
         url=asked.url,
         sent_headers=_header_pairs(asked.headers),
         status=answer.status if answer.status > 0 else None,
@@ -262,6 +253,25 @@ def _exchange(entry: _Entry) -> Exchange:
         body=_bytes(answer.content) or b"",
         started_at=started_at if started_at.tzinfo else started_at.replace(tzinfo=UTC),
         elapsed_ms=max(entry.elapsed_ms or 0.0, 0.0),
+    )
+
+
+def observed_request(method: str, url: str, body: bytes | None, *, base_path: str = "") -> Request:
+    """Return what another client sent, as a request to the operation that the document has there, if any.
+
+    ``base_path`` is what stands before the paths of the document.
+    """
+    target = url.partition("://")[2].partition("/")[2]  # any text may be sent as one
+    path, _, query = f"/{target}".partition("#")[0].partition("?")
+    path = path.removeprefix(base_path)
+    operation, path_values = shipped_document().recognise(method, path) or (None, {})
+    return Request(
+        method=method,
+        path=path,
+        query=tuple(parse_qsl(query, keep_blank_values=True)),
+        body=body,
+        operation_id=operation.id if operation else None,
+        path_values=path_values,
     )
 
 
@@ -289,15 +299,11 @@ def _entries(path: Path) -> list[Any]:
     try:
         entries = json.loads(file_text(path))["log"]["entries"]
     except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be read: {error.strerror}\n  Name a HAR file that was exported with content."
-        ) from error
-    except UnicodeDecodeError:
-        raise _refused(path, "is not a HAR file: it is not text") from None
-    except (ValueError, RecursionError) as error:
-        raise _refused(path, f"is empty, cut short or not a HAR file: {error}") from None
+        raise _refused(path, f"cannot be read: {error.strerror}") from error
     except (LookupError, TypeError):
         raise _refused(path, "is not a HAR file: it is JSON without log.entries") from None
+    except (ValueError, RecursionError) as error:
+        raise _refused(path, f"is empty, cut short or not a HAR file: {error}") from None
     if not isinstance(entries, list) or not entries:
         raise _refused(path, "holds no exchanges")
     return entries
@@ -329,17 +335,9 @@ def _obstacle(raw: dict[str, Any], answer: _Answer, exchange: Exchange) -> str |
 
 
 def _bytes(body: _Body) -> bytes | None:
-    if body.text is None:
-        pairs = [(pair.name, pair.value or "") for pair in body.params or ()]
-        return urlencode(pairs).encode() if pairs else None
-    if not isinstance(body.text, str):
-        raise TypeError
-    if body.encoding == "base64":
-        try:
-            return base64.b64decode(body.text, validate=True)
-        except binascii.Error:
-            return base64.b64decode("".join(body.text.split()), validate=True)  # wrapped lines
-    return body.text.encode("utf-8", "surrogatepass")
+    if body.text is not None and body.encoding == "base64":
+        return base64.b64decode("".join(body.text.split()), validate=True)  # some wrap its lines
+    return None if body.text is None else body.text.encode("utf-8", "surrogatepass")
 
 
 def _header_pairs(pairs: list[_NameValue]) -> Pairs:

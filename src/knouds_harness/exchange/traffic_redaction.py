@@ -13,12 +13,11 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
-from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Operation
-from knouds_harness.exchange.evidence import JSON, KEY_HEADER, Exchange, Pairs, Request, members_once
-from knouds_harness.exchange.har import Recorded
+from knouds_harness.exchange.evidence import JSON, KEY_HEADER, Exchange, Pairs, members_once
+from knouds_harness.exchange.har import Recorded, observed_request
 from knouds_harness.exchange.redaction import HIDDEN, PLACEHOLDER, Redactor
 from knouds_harness.targets.secrets import Secret
 
@@ -235,7 +234,6 @@ class ObservedTraffic:
     """
 
     def __init__(self, keys: Mapping[str, str] | None = None) -> None:
-        self._document = shipped_document()
         self._redactor = Redactor()
         self._name_by_key: dict[str, str] = {}
         self._numbers = itertools.count(1)
@@ -250,8 +248,7 @@ class ObservedTraffic:
         self,
         *,
         method: str,
-        base_url: str,
-        target: str,
+        url: str,
         headers: Pairs,
         body: bytes,
         status: int | None,
@@ -262,7 +259,7 @@ class ObservedTraffic:
         failure: str = "not answered",
         names_keys: bool = False,
     ) -> Exchange:
-        """Return one exchange; header names are in lower case, ``target`` is path and query as sent.
+        """Return one exchange; header names are in lower case, and the URL is as sent.
 
         With ``names_keys`` a key that is not known yet gets a name; otherwise it is hidden.
         """
@@ -273,22 +270,15 @@ class ObservedTraffic:
             (name, HIDDEN if is_secret_name(name) and value not in self._name_by_key else value)
             for name, value in headers
         )
-        path, _, query = target.partition("?")
-        found = self._document.recognise(method, path)
-        request = Request(
-            method=method,
-            path=path,
-            query=tuple(parse_qsl(query, keep_blank_values=True)),
+        request = replace(
+            observed_request(method, url, body or None),
             headers=tuple(pair for pair in sent if pair[0] != KEY_HEADER),
-            body=body or None,
-            operation_id=found[0].id if found else None,
             persona=self._name_by_key.get(key or ""),
-            path_values=found[1] if found else {},
         )
         exchange = Exchange(
             id=f"x{next(self._numbers):05d}",
             request=request,
-            url=base_url + target,
+            url=url,
             sent_headers=sent,
             status=status,
             headers=answer_headers,

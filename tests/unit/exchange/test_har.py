@@ -112,7 +112,7 @@ def test_picture_and_missing_file_are_refused_in_words(tmp_path):
     picture = tmp_path / "shot.png"
     picture.write_bytes(b"\x89PNG")
 
-    for path, says in ((picture, "it is not text"), (tmp_path, "Name a HAR file that was exported")):
+    for path, says in ((picture, "not a HAR file"), (tmp_path, "cannot be read")):
         with pytest.raises(UsageError, match=says):
             read_traffic(path)
 

@@ -107,14 +107,9 @@ class RecordingFolder:
 
     def _compared(self, recording: Recording) -> RecordedFile:
         old = self.recordings.get(recording.key)
-        if old is None:
-            return RecordedFile(recording=recording, change=RecordingChange.NEW)
-        lines = tuple(differences(old, recording))
-        return RecordedFile(
-            recording=recording,
-            change=RecordingChange.CHANGED if lines else RecordingChange.UNCHANGED,
-            lines=lines,
-        )
+        lines = tuple(differences(old, recording)) if old else ()
+        change = RecordingChange.CHANGED if lines else RecordingChange.UNCHANGED
+        return RecordedFile(recording=recording, change=change if old else RecordingChange.NEW, lines=lines)
 
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
@@ -131,19 +126,19 @@ _OF_THE_WAY: Final = frozenset(
 _CLOCK: Final = re.compile(r"uptime|elapsed|latency|duration", re.IGNORECASE)
 _HISTORIES: Final = frozenset({"rows"})
 _NUMBER: Final = "<number>"
+_OF_RECORDING: Final = ("kind", "operation", "outcome", "says", "story", "checks", "facts")
+_OF_REQUEST: Final = ("method", "persona", "tier", "action", "path", "path_values", "query")
 
 
 def differences(old: Recording, new: Recording) -> Iterator[str]:
     """Yield the changes in substance, one line for each; none if nothing changed."""
     before, after = (dict(_leaves(_substance(each))) for each in (old, new))
-    for place in dict.fromkeys([*before, *after]):
+    for place in before | after:
         was, now = before.get(place), after.get(place)
         if was is None:
             yield f"{place} is new: {now}"
-        elif now is None:
-            yield f"{place} is gone, was {was}"
         elif was != now:
-            yield f"{place} is {now}, was {was}"
+            yield f"{place} is gone, was {was}" if now is None else f"{place} is {now}, was {was}"
 
 
 _NOTICED: Final = {
@@ -161,21 +156,15 @@ def noticed(old: Recording, new: Recording) -> list[str]:
 def _substance(recording: Recording) -> dict[str, Any]:
     """Return what a client can rely on, with the names of the file."""
     content, exchange = as_content(recording), recording.exchange
-    request, response = content["request"], content["response"]
-    of_request = ("method", "persona", "tier", "action", "path", "path_values", "query")
+    request = {name: content["request"][name] for name in _OF_REQUEST}
+    request["sent_headers"] = _headers(exchange.sent_headers)
+    request["body"] = _body(exchange.request.body or b"")
     return {
-        **{
-            name: content[name]
-            for name in ("kind", "operation", "outcome", "says", "story", "checks", "facts")
-        },
+        **{name: content[name] for name in _OF_RECORDING},
         "contract_version": recording.origin.contract_version,
-        "request": {
-            **{name: request[name] for name in of_request},
-            "sent_headers": _headers(exchange.sent_headers),
-            "body": _body(exchange.request.body or b""),
-        },
+        "request": request,
         "response": {
-            "status": response["status"],
+            "status": exchange.status,
             "headers": _headers(exchange.headers),
             "body": _body(exchange.body),
         },

@@ -239,9 +239,6 @@ def _headers(lines: list[str]) -> Pairs:
     return tuple((name, value) for name, _, value in (line.partition(": ") for line in lines))
 
 
-_Asked = tuple[str, str, tuple[tuple[str, str], ...]]
-
-
 def load_recordings(folder: Path | str | None = None) -> dict[str, Recording]:
     """Read the recordings of a folder.
 
@@ -274,7 +271,7 @@ class RecordedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         Raises:
             RecordingError: One is a webhook delivery, which no client requests.
         """
-        self._left: dict[_Asked, list[Recording]] = defaultdict(list)
+        self._left: dict[str, list[Recording]] = defaultdict(list)
         for each in recordings:
             if each.kind == "delivery":
                 raise RecordingError(f"{each.name}: is a webhook delivery, which no client requests")
@@ -294,8 +291,7 @@ class RecordedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         asked = f"{request.method} {request.url.raw_path.decode()}"
         answers = self._left.get(_asked(request.method, request.url))
         if answers is None:
-            known = sorted({_shown(*each) for each in self._left})
-            raise AssertionError(f"{asked}: not recorded; there are {', '.join(known)}")
+            raise AssertionError(f"{asked}: not recorded; there are {', '.join(sorted(self._left))}")
         if not answers:
             raise AssertionError(f"{asked}: sent more often than recorded")
         exchange = answers.pop(0).exchange
@@ -321,9 +317,7 @@ def add_recorded_routes(router: respx.Router, *recordings: Recording) -> None:
         )
 
 
-def _asked(method: str, url: httpx.URL) -> _Asked:
-    return method, url.raw_path.partition(b"?")[0].decode(), tuple(sorted(url.params.multi_items()))
-
-
-def _shown(method: str, path: str, query: tuple[tuple[str, str], ...]) -> str:
-    return f"{method} {path}{'?' if query else ''}{httpx.QueryParams(query)}"
+def _asked(method: str, url: httpx.URL) -> str:
+    """Return what is compared of a request; the parameters of its query may come in any order."""
+    query = httpx.QueryParams(sorted(url.params.multi_items()))
+    return f"{method} {url.raw_path.partition(b'?')[0].decode()}{'?' if query else ''}{query}"

@@ -58,12 +58,11 @@ class RecordingRedactor(TrafficRedactor):
         """Redact any text."""
         if self._values is not None:
             text = self._values.sub(lambda found: self._pseudonym_by_value[found[0]], text)
-        text = _TOKEN_OF_NAME.sub(self._number_of_token, text)
+        # Numbered in each exchange: two workflows in a list stay different, and the next run matches.
+        text = _TOKEN_OF_NAME.sub(
+            lambda found: self._tokens.setdefault(found[0], f"{len(self._tokens):012x}"), text
+        )
         return super().text(_EMAIL.sub(self._address, text))
-
-    def _number_of_token(self, found: re.Match[str]) -> str:
-        """Number tokens per exchange: two workflows in a list stay different, and the next run matches."""
-        return self._tokens.setdefault(found[0], f"{len(self._tokens):012x}")
 
     def ours(self, exchange: Exchange) -> Exchange:
         """Redact an exchange of our own, in which the client already replaced the keys."""
@@ -128,17 +127,14 @@ class RecordingRedactor(TrafficRedactor):
 
     def _kept(self, data: bytes) -> bytes:
         """Return a body without secrets, in its own layout if possible."""
-        try:
-            return self._looked_through(data)
-        except RecursionError:  # not a response of this API
-            return HIDDEN.encode()
-
-    def _looked_through(self, data: bytes) -> bytes:
         document, problem = parsed_json(data)
         laid_out = self.text(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-        if problem is not None:
-            return self._body(data, is_request=False)
-        clean = self._walked(document)
+        try:
+            clean = self._walked(document)
+            if problem is not None:
+                return self._body(data, is_request=False)
+        except RecursionError:  # not a response of this API
+            return HIDDEN.encode()
         if clean == document:
             return data
         return laid_out if parsed_json(laid_out)[0] == clean else json.dumps(clean).encode()
