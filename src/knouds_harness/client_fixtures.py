@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from knouds_harness.exchange.evidence import JSON, members_of
-from knouds_harness.exchange.recordings.recording import Recording, load_recordings
+from knouds_harness.exchange.recording import Recording, load_recordings
 from knouds_harness.exchange.webhooks import Delivery, Receiver, payload_of, verify
 from knouds_harness.runs.run_file import RunPersona
 from knouds_sandbox.serving import RunningSandbox, running_sandbox

@@ -2,36 +2,105 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol, cast
 
 import httpx
 
-from knouds_harness.exchange.evidence import Exchange, Pairs
-from knouds_harness.exchange.har import HarWriter
-from knouds_harness.exchange.traffic_redaction import ObservedTraffic
+from knouds_harness.exchange.evidence import KEY_HEADER, Exchange, Pairs
+from knouds_harness.exchange.har import HarWriter, observed_request
+from knouds_harness.exchange.redaction import HIDDEN, Redactor
+from knouds_harness.exchange.traffic_redaction import is_secret_name
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import finding_of, judge
 from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.runs.findings import Finding, Verdict
 from knouds_harness.runs.run_file import RunPersona
+from knouds_harness.targets.secrets import Secret
 
+RawHeaders = Iterable[tuple[bytes, bytes]]
 _CLOSED_EARLY: Final = "the client closed the answer before its end"
+
+
+class ObservedTraffic:
+    """Numbers what was observed, and replaces each key by its name.
+
+    Args:
+        keys: Known keys by name; further ones are called ``client-1``, ``client-2`` and so on.
+    """
+
+    def __init__(self, keys: Mapping[str, str] | None = None) -> None:
+        self._redactor = Redactor()
+        self._name_by_key: dict[str, str] = {}
+        self._numbers = itertools.count(1)
+        for name, value in (keys or {}).items():
+            self._know(value, name)
+
+    def _know(self, key: str, name: str) -> None:
+        self._name_by_key[key] = name
+        self._redactor.add(Secret(key, f"key:{name}"))
+
+    def exchange(
+        self,
+        *,
+        method: str,
+        url: str,
+        headers: RawHeaders,
+        body: bytes,
+        status: int | None,
+        answer_headers: RawHeaders,
+        answer_body: bytes,
+        began_unix_s: float,
+        elapsed_ms: float,
+        failure: str = "not answered",
+        names_keys: bool = False,
+    ) -> Exchange:
+        """Return one exchange, without secrets.
+
+        With ``names_keys`` a key that is not known yet gets a name; otherwise it is hidden.
+        """
+        asked = _texts(headers)
+        key = dict(asked).get(KEY_HEADER)
+        if names_keys and key and key not in self._name_by_key:
+            self._know(key, f"client-{len(self._name_by_key) + 1}")
+        sent = tuple(
+            (name, HIDDEN if is_secret_name(name) and value not in self._name_by_key else value)
+            for name, value in asked
+        )
+        request = replace(
+            observed_request(method, url, body or None),
+            headers=tuple(pair for pair in sent if pair[0] != KEY_HEADER),
+            persona=self._name_by_key.get(key or ""),
+        )
+        exchange = Exchange(
+            id=f"x{next(self._numbers):05d}",
+            request=request,
+            url=url,
+            sent_headers=sent,
+            status=status,
+            headers=_texts(answer_headers),
+            body=answer_body,
+            started_at=datetime.fromtimestamp(began_unix_s, UTC),
+            elapsed_ms=elapsed_ms,
+            failure=None if status else failure,
+        )
+        return self._redactor.exchange(exchange)
 
 
 class KnownAccount(Protocol):
     """A key, and what is known of it and its account."""
 
     @property
-    def key(self) -> str:
-        """The key itself."""
+    def key(self) -> str: ...
 
     @property
-    def persona(self) -> RunPersona:
-        """What is known of it."""
+    def persona(self) -> RunPersona: ...
 
 
 class _ObservedStream(httpx.SyncByteStream, httpx.AsyncByteStream):
@@ -95,7 +164,6 @@ class _ObservingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     def _observe(self, exchange: Exchange) -> None: ...
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request of an ``httpx.Client``."""
         inner = self._inner = self._inner or httpx.HTTPTransport()
         assert isinstance(inner, httpx.BaseTransport), "an async transport serves httpx.AsyncClient"  # noqa: S101 - a mistake of the test's
         request.read()
@@ -107,7 +175,6 @@ class _ObservingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
             raise
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request of an ``httpx.AsyncClient``."""
         inner = self._inner = self._inner or httpx.AsyncHTTPTransport()
         assert isinstance(inner, httpx.AsyncBaseTransport), "a sync transport serves httpx.Client"  # noqa: S101 - the same
         await request.aread()
@@ -119,12 +186,10 @@ class _ObservingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
             raise
 
     def close(self) -> None:
-        """Close the transport that sends."""
         if isinstance(self._inner, httpx.BaseTransport):
             self._inner.close()
 
     async def aclose(self) -> None:
-        """Close the transport that sends, of an ``httpx.AsyncClient``."""
         if isinstance(self._inner, httpx.AsyncBaseTransport):
             await self._inner.aclose()
 
@@ -158,10 +223,10 @@ class _ObservingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         return self._traffic.exchange(
             method=request.method,
             url=f"{request.url.scheme}://{request.url.netloc.decode()}{request.url.raw_path.decode()}",
-            headers=_texts(request.headers),
+            headers=request.headers.raw,
             body=request.content,
             status=response.status_code if response else None,
-            answer_headers=_texts(response.headers) if response else (),
+            answer_headers=response.headers.raw if response else (),
             answer_body=body,
             began_unix_s=began_unix_s,
             elapsed_ms=(time.time() - began_unix_s) * 1000,
@@ -245,12 +310,10 @@ class HarTransport(_ObservingTransport):
         self._writer = HarWriter(Path(path))
 
     def close(self) -> None:
-        """Close the file, and the transport that sends."""
         self._writer.close()
         super().close()
 
     async def aclose(self) -> None:
-        """Close the file, and the transport that sends."""
         self._writer.close()
         await super().aclose()
 
@@ -258,8 +321,8 @@ class HarTransport(_ObservingTransport):
         self._writer.add(exchange)
 
 
-def _texts(headers: httpx.Headers) -> Pairs:
-    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers.raw)
+def _texts(headers: RawHeaders) -> Pairs:
+    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers)
 
 
 def _words(error: httpx.TransportError) -> str:

@@ -15,7 +15,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Call, Exchange, Request
 from knouds_harness.exchange.har import HarWriter
-from knouds_harness.exchange.recordings.recording import (
+from knouds_harness.exchange.recording import (
     TEST_SECRET,
     RecordedTransport,
     Recording,

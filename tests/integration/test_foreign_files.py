@@ -12,7 +12,7 @@ from recorded import recording
 from run_records import TARGET, exchange, finding, healthy, start
 
 from knouds_harness.exchange.har import HarWriter
-from knouds_harness.exchange.recordings.recording import _checksum, as_content
+from knouds_harness.exchange.recording import _checksum, as_content
 from knouds_harness.reporting.render import render_all
 
 MINE = b"ssh-ed25519 mine\n"

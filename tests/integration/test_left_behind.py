@@ -14,7 +14,7 @@ from raw_server import replacing
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.creation_record import LEDGER_FILE, Ledger, append
-from knouds_harness.exchange.recordings.recording import read_recordings
+from knouds_harness.exchange.recording import read_recordings
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.writer import RESERVE_FILE
 from knouds_sandbox.serving import running_sandbox

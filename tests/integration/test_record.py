@@ -10,7 +10,7 @@ from example_targets import SmallProfile, write_profile
 from recorded import FOLDER, recordings
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.exchange.recordings.recording import read_recordings
+from knouds_harness.exchange.recording import read_recordings
 
 
 def record(*options, cwd):

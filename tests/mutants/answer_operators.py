@@ -15,7 +15,7 @@ from mutants.mutant import (
     without_header,
 )
 
-from knouds_harness.exchange.recordings.recording import Recording
+from knouds_harness.exchange.recording import Recording
 
 _NO_JSON = (
     ("write HTML", b"<!doctype html><title>Oops</title>"),

@@ -9,7 +9,7 @@ from mutants.places import dropped, objects, places, pointer, replaced
 from mutants.promises import DELIVERY
 
 from knouds_harness.exchange.evidence import Pairs
-from knouds_harness.exchange.recordings.recording import TEST_SECRET, Recording
+from knouds_harness.exchange.recording import TEST_SECRET, Recording
 from knouds_harness.exchange.webhooks import HEADER, Signature, sign
 
 _COVERS = "webhook.signature-covers-raw-body"

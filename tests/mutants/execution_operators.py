@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mutants.mutant import Label, Mutant, breach, no_breach, saying
 from mutants.places import places, pointer, replaced, value_at
 
-from knouds_harness.exchange.recordings.recording import Recording
+from knouds_harness.exchange.recording import Recording
 
 _ANOTHER = "0f8c2c5e-7a52-4d6b-9d0e-3b1f5a9e6c21"
 _PROVIDER_ID = "fal:fal-ai/kling"

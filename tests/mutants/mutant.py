@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from knouds_harness.exchange.evidence import Pairs
-from knouds_harness.exchange.recordings.recording import Recording
+from knouds_harness.exchange.recording import Recording
 
 
 class Label(StrEnum):

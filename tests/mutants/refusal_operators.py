@@ -6,7 +6,7 @@ from typing import Any, Final
 from mutants.mutant import Label, Mutant, answering, breach, no_breach, saying, with_header, without_header
 from mutants.promised_refusals import STATUS_BY_CODE, refusal_of
 
-from knouds_harness.exchange.recordings.recording import Recording
+from knouds_harness.exchange.recording import Recording
 
 _HAS_CODE = (
     "envelope.error-has-code",

@@ -6,7 +6,7 @@ from mutants.mutant import Label, Mutant, breach, no_breach, saying
 from mutants.places import Steps, dropped, objects, places, pointer, replaced, value_at
 from mutants.promises import Kind, Member, members_of
 
-from knouds_harness.exchange.recordings.recording import Recording
+from knouds_harness.exchange.recording import Recording
 
 _OF_KIND: dict[Kind, object] = {
     "string": "text",

@@ -20,7 +20,7 @@ from run_records import broken, healthy
 
 from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode, HarnessError
-from knouds_harness.exchange.recordings.recording import read_recording
+from knouds_harness.exchange.recording import read_recording
 from knouds_harness.measures.objectives import load_objectives
 from knouds_harness.reporting.comparison.sides import keep, read_side, set_baseline
 from knouds_harness.reporting.comparison.tolerances import read_tolerances

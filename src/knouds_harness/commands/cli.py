@@ -31,7 +31,7 @@ from knouds_harness.interrupts import end_as_ctrl_c_does, ignore_interrupts
 from knouds_harness.printable import printable
 
 if TYPE_CHECKING:
-    from knouds_sandbox.answers import Headers, ObservedExchange
+    from knouds_sandbox.answers import ObservedExchange
 
 FIRST_COMMANDS: Final = {
     "init": "Write the profile of your own server.",
@@ -154,8 +154,8 @@ def writing_har(
 
     Yields what adds an exchange to it, with every secret replaced by its name.
     """
+    from knouds_harness.client_transports import ObservedTraffic
     from knouds_harness.exchange.har import HarWriter
-    from knouds_harness.exchange.traffic_redaction import ObservedTraffic
 
     traffic = ObservedTraffic(keys)
     try:
@@ -167,10 +167,10 @@ def writing_har(
         exchange = traffic.exchange(
             method=seen.method,
             url=base_url + seen.target.decode("latin-1"),
-            headers=_texts(seen.headers),
+            headers=seen.headers,
             body=bytes(seen.body),
             status=seen.status or None,
-            answer_headers=_texts(seen.answer_headers),
+            answer_headers=seen.answer_headers,
             answer_body=bytes(seen.answer_body),
             began_unix_s=seen.began_unix_s,
             elapsed_ms=seen.elapsed_ms,
@@ -179,10 +179,6 @@ def writing_har(
 
     with writer:
         yield add
-
-
-def _texts(headers: Headers) -> tuple[tuple[str, str], ...]:
-    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers)
 
 
 def _open_closed_streams() -> None:

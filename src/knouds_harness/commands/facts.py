@@ -44,7 +44,7 @@ def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, f
     """
     from knouds_harness.command_output import CommandConsole, print_json
     from knouds_harness.contract.document import shipped_document
-    from knouds_harness.exchange.recordings.folder import RecordingFolder
+    from knouds_harness.exchange.recording_folder import RecordingFolder
     from knouds_harness.judging.user_checks import USER, UserChecks, load_checks
     from knouds_harness.reporting.check.fact_status import fact_rows
     from knouds_harness.runs.record import read_run

@@ -21,7 +21,7 @@ from knouds_harness.suite.options import RunOptions
 
 if TYPE_CHECKING:
     from knouds_harness.command_output import CommandConsole
-    from knouds_harness.exchange.recordings.folder import RecordedFile, RecordingFolder
+    from knouds_harness.exchange.recording_folder import RecordedFile, RecordingFolder
     from knouds_harness.suite.recorded.outcomes import OutcomeName, Plan
     from knouds_harness.suite.recorded.recording_run import KeptAnswer, RecordingRun
     from knouds_harness.suite.session import ConformanceRun
@@ -80,7 +80,7 @@ def record(
     """
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.contract.document import shipped_document
-    from knouds_harness.exchange.recordings.folder import RecordingFolder
+    from knouds_harness.exchange.recording_folder import RecordingFolder
     from knouds_harness.suite.recorded.recording_run import RecordingRun
 
     console = CommandConsole()
@@ -123,7 +123,7 @@ def _record(
     console: CommandConsole,
 ) -> int:
     """Record, keep and print what was recorded even if the run ends early, and return the exit code."""
-    from knouds_harness.exchange.recordings.folder import RecordingChange
+    from knouds_harness.exchange.recording_folder import RecordingChange
     from knouds_harness.exchange.redaction import shown
     from knouds_harness.suite.untested import more_credits
     from knouds_harness.targets.needs.keys import active_keys, without_working_keys
@@ -209,7 +209,7 @@ def _what_would_be_sent(
 
 
 def _changes(old: Path, new: Path) -> Iterator[str]:
-    from knouds_harness.exchange.recordings.folder import RecordingFolder, noticed
+    from knouds_harness.exchange.recording_folder import RecordingFolder, noticed
 
     folders = [RecordingFolder.open(each) for each in (old, new)]
     for damaged in (error for folder in folders for error in folder.damaged.values()):
@@ -230,7 +230,7 @@ def _changes(old: Path, new: Path) -> Iterator[str]:
 
 
 def _plan_lines(plan: Plan, target: Target, existing: Collection[OutcomeName]) -> Iterator[str]:
-    from knouds_harness.exchange.recordings.recording import BUILT_IN
+    from knouds_harness.exchange.recording import BUILT_IN
     from knouds_harness.targets.needs import CONTROL
 
     where = BUILT_IN if target.is_built_in else target.base_url
@@ -266,7 +266,7 @@ def _file_lines(
     puts: Sequence[RecordedFile],
 ) -> Iterator[str]:
     """Say which files changed or are missing, which no test records any more, and which are still damaged."""
-    from knouds_harness.exchange.recordings.folder import RecordingChange, RecordingFolder
+    from knouds_harness.exchange.recording_folder import RecordingChange, RecordingFolder
 
     for put in puts:
         if put.change is RecordingChange.CHANGED:

@@ -18,7 +18,7 @@ from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.creation_record import Ledger
 from knouds_harness.exchange.curl import ShellNames
 from knouds_harness.exchange.profile_check import Contradiction, ProfileCheck, check_profile, first_contact
-from knouds_harness.exchange.recordings.folder import RecordingFolder
+from knouds_harness.exchange.recording_folder import RecordingFolder
 from knouds_harness.exchange.user_state import alone_on
 from knouds_harness.exchange.webhooks import Receiver
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from knouds_harness.errors import HarnessError
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.recordings.recording import BASE_URL, BUILT_IN, Recording, RecordingOrigin
-from knouds_harness.exchange.recordings.redaction import RecordingRedactor
+from knouds_harness.exchange.recording import BASE_URL, BUILT_IN, Recording, RecordingOrigin
+from knouds_harness.exchange.traffic_redaction import RecordingRedactor
 from knouds_harness.judging.checks import all_checks, capabilities
 from knouds_harness.judging.engine import checks_of_every_answer
 from knouds_harness.suite.plugin import ONE_BY_ONE, UNTESTED, opened_run

@@ -15,8 +15,8 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import FINAL
 from knouds_harness.errors import ExitCode, RunRecordError
 from knouds_harness.exchange.evidence import Exchange, body_of, status_in, statuses_in
-from knouds_harness.exchange.recordings.folder import RecordingFolder
-from knouds_harness.exchange.recordings.recording import TEST_SECRET, Recording
+from knouds_harness.exchange.recording import TEST_SECRET, Recording
+from knouds_harness.exchange.recording_folder import RecordingFolder
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check, Claim, explain
 from knouds_harness.judging.context import Context

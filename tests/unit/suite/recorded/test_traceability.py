@@ -9,7 +9,7 @@ from run_records import SETUP, start
 
 from knouds_harness.commands.facts import coverage, print_coverage
 from knouds_harness.contract.operations import Source
-from knouds_harness.exchange.recordings.folder import RecordingFolder
+from knouds_harness.exchange.recording_folder import RecordingFolder
 from knouds_harness.locations import recordings_path
 from knouds_harness.reporting.check.fact_status import fact_rows
 from knouds_harness.reporting.check.report import check_report

@@ -13,12 +13,7 @@ from typing import Any, Final, Self
 
 from knouds_harness.errors import RecordingError
 from knouds_harness.exchange.evidence import JSON, Pairs, parsed_json
-from knouds_harness.exchange.recordings.recording import (
-    Recording,
-    as_content,
-    read_recording,
-    write_recording,
-)
+from knouds_harness.exchange.recording import Recording, as_content, read_recording, write_recording
 
 
 class RecordingChange(StrEnum):

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from recorded import FOLDER, recording
 
-from knouds_harness.exchange.recordings.folder import RecordingChange, RecordingFolder, differences, noticed
-from knouds_harness.exchange.recordings.recording import write_recording
+from knouds_harness.exchange.recording import write_recording
+from knouds_harness.exchange.recording_folder import RecordingChange, RecordingFolder, differences, noticed
 
 WHOAMI = recording("getWhoami-200-user")
 POLL = recording("getExecution-200-completed")

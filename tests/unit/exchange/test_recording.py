@@ -15,7 +15,7 @@ import respx
 from recorded import FOLDER, recording, recordings
 
 from knouds_harness.errors import RecordingError
-from knouds_harness.exchange.recordings.recording import read_recording, write_recording
+from knouds_harness.exchange.recording import read_recording, write_recording
 from knouds_harness.testing import RecordedTransport, add_recorded_routes, load_recordings
 
 NAME = "getWhoami-401-legacy"

@@ -1,1 +1,0 @@
-"""Recordings: redacted exchanges as files, which are replaced only if their substance changes."""
