@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from knouds_sandbox.access.network import ReceiverRules, with_checked_hosts
 from knouds_sandbox.access.rate_limits import RateLimiter
 from knouds_sandbox.answers import OutgoingAnswer, change_answers
-from knouds_sandbox.bodies import Refusal, answer, not_found, refuse
+from knouds_sandbox.bodies import Refusal, not_found, refuse
 from knouds_sandbox.calls import Services
 from knouds_sandbox.engine import Engine
 from knouds_sandbox.fault_points import Point
@@ -83,11 +83,7 @@ def build_app(
 
     app = Starlette(
         routes=make_routes(services),
-        exception_handlers={
-            Refusal: _answer_refusal,
-            HTTPException: _answer_http_exception,
-            Exception: _answer_defect,
-        },
+        exception_handlers=dict.fromkeys((Refusal, HTTPException, Exception), _answer_exception),
         lifespan=lambda _: _serving(services),
     )
     app.router.redirect_slashes = False
@@ -124,22 +120,18 @@ async def _serving(services: Services) -> AsyncIterator[None]:
                 services.engine.stop()
 
 
-async def _answer_refusal(_: Request, refusal: Exception) -> Response:
-    return refuse(refusal) if isinstance(refusal, Refusal) else answer({}, status=500)
-
-
-async def _answer_http_exception(_: Request, exception: Exception) -> Response:
-    if isinstance(exception, HTTPException) and exception.status_code == 405:
-        headers = exception.headers
-        return refuse(Refusal(405, "METHOD_NOT_ALLOWED", "This path has no such method.", headers=headers))
-    return refuse(not_found("route"))
-
-
-async def _answer_defect(request: Request, exception: Exception) -> Response:
+async def _answer_exception(request: Request, exception: Exception) -> Response:
+    match exception:
+        case Refusal():
+            return refuse(exception)
+        case HTTPException(status_code=405, headers=headers):
+            return refuse(
+                Refusal(405, "METHOD_NOT_ALLOWED", "This path has no such method.", headers=headers)
+            )
+        case HTTPException():
+            return refuse(not_found("route"))
     _LOG.error("defect of the sandbox in %s %s", request.method, request.url.path, exc_info=exception)
-    return answer(
-        {"error": "The sandbox has a defect; its log says more.", "code": "INTERNAL_ERROR"}, status=500
-    )
+    return refuse(Refusal(500, "INTERNAL_ERROR", "The sandbox has a defect; its log says more."))
 
 
 def _edit_answer(answer: OutgoingAnswer) -> None:

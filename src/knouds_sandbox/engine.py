@@ -28,10 +28,6 @@ class Engine:
     choices: Choices
     _loop: asyncio.AbstractEventLoop | None = None
 
-    @property
-    def _charges_failures(self) -> bool:
-        return self.choices["failed"] == "charged"
-
     def watch(self, run: StoredRun) -> None:
         self._end_at(run.due_unix_s, run.id)
 
@@ -53,7 +49,7 @@ class Engine:
         for run in runs_in_flight(self.store):
             if run.execution_id is None:
                 with self.store.transaction():
-                    end_run(self.store, run, "failed", charges_failures=self._charges_failures)
+                    end_run(self.store, run, "failed", self.choices)
                 continue
             self._end_at(run.due_unix_s, run.id)
             if run.cancel_unix_s is not None:
@@ -81,5 +77,5 @@ class Engine:
         else:
             return
         with self.store.transaction():
-            end_run(self.store, run, status, charges_failures=self._charges_failures)
+            end_run(self.store, run, status, self.choices)
             self.deliver(run, status)

@@ -12,12 +12,13 @@ from typing import Any
 
 from knouds_sandbox.access.keys import KEY_PREFIX
 from knouds_sandbox.state.accounts import add_account, add_key
-from knouds_sandbox.state.run_records import StoredRun, accept_run, end_run
+from knouds_sandbox.state.run_records import FAILED, StoredRun, accept_run, end_run
 from knouds_sandbox.state.store import Store
 from knouds_sandbox.state.workflows import REQUEST_INPUT, RESPONSE_OUTPUT, add_workflow, new_members
 
 _PLENTY = 1_000_000_000
 _ENOUGH = 1_000_000
+_TEMPLATE = "Starter template"
 _WEBHOOK_OWNERS = frozenset({"ada", "ines"})
 
 _ACCOUNTS: Mapping[str, dict[str, Any]] = MappingProxyType(
@@ -106,12 +107,43 @@ _EVERY_FIELD = (
     {"name": "clip", "type": "video", "default": "https://media.sandbox.example/samples/clip.mp4"},
 )
 
+_PORTRAIT = {"fields": (_PROMPT, _COUNT), "model": "seedream-v5", "tags": ["people", "photo"]}
+_ONE_IMAGE = {"fields": (_PROMPT,), "model": "nano-banana-2"}
+_CLIP = {"fields": (_PROMPT, _SECONDS), "model": "seedance-2-0-full-access"}
+_WORKFLOWS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
+    ("ada", "Portrait", _PORTRAIT),
+    ("ada", "Portrait HD", _PORTRAIT),
+    ("ada", "Portrai", _PORTRAIT),
+    ("ada", "All fields", {**_ONE_IMAGE, "fields": _EVERY_FIELD, "publicPlayground": True}),
+    ("ada", "No generator", {"fields": (_PROMPT,)}),
+    ("ada", "No input", {"model": "seedream-v5"}),
+    ("ada", "Sunset clip", _CLIP),
+    ("ada", "Always fails", {"fields": (_PROMPT,), "model": "failing-model"}),
+    ("ada", "In folder", {**_ONE_IMAGE, "folderId": "folder-2026"}),
+    ("ada", "Public card", {**_ONE_IMAGE, "publicPlayground": True}),
+    ("root", _TEMPLATE, _ONE_IMAGE),
+    ("sam", "Stranger private", _PORTRAIT),
+    *(
+        (owner, f"{owner.title()} portrait", _PORTRAIT)
+        for owner in ("pia", "bea", "nil", "tess", "gus", "ines", "otto")
+    ),
+    ("ines", "Ines clip", _CLIP),
+)
+"""Owner, name, and what is in the document: its fields, its model, other members."""
+
 
 def seed_store(store: Store, seed: int, *, webhook_url: str | None = None) -> None:
     """Fill an empty store in one transaction; ``webhook_url`` is the webhook of all keys of ada and ines."""
     with store.transaction():
         _add_accounts_and_keys(store, seed, webhook_url)
-        _add_workflows(store, seed)
+        for owner, name, members in _WORKFLOWS:
+            add_workflow(
+                store,
+                new_members(_document(name, **members)),
+                slug=name.lower().replace(" ", "-"),
+                owner_id=account_id(seed, owner),
+                is_template=name == _TEMPLATE,
+            )
         _add_history(store, seed)
 
 
@@ -120,6 +152,7 @@ def _add_accounts_and_keys(store: Store, seed: int, webhook_url: str | None) -> 
     for name, account in _ACCOUNTS.items():
         add_account(store, id=account_id(seed, name), name=name, **account)
     for name, (owner, capabilities) in _KEYS.items():
+        has_webhook = webhook_url and owner in _WEBHOOK_OWNERS
         add_key(
             store,
             name=name,
@@ -127,49 +160,54 @@ def _add_accounts_and_keys(store: Store, seed: int, webhook_url: str | None) -> 
             account_id=account_id(seed, owner),
             capabilities=capabilities.split(),
             state=state if (state := name.rpartition("-")[2]) in {"revoked", "legacy"} else "active",
-            webhook_url=webhook_url if owner in _WEBHOOK_OWNERS else None,
-            webhook_secret=webhook_secret if webhook_url and owner in _WEBHOOK_OWNERS else None,
+            webhook_url=webhook_url if has_webhook else None,
+            webhook_secret=webhook_secret if has_webhook else None,
         )
 
 
-def _add_workflows(store: Store, seed: int) -> None:
-    for workflow in _workflows():
-        owner = workflow.pop("owner")
-        is_template = workflow.pop("is_template", False)
-        add_workflow(
-            store,
-            new_members(workflow),
-            slug=workflow["name"].lower().replace(" ", "-"),
-            owner_id=account_id(seed, owner),
-            is_template=is_template,
-        )
+def _document(
+    name: str, *, fields: Sequence[Mapping[str, Any]] = (), model: str = "", **members: Any
+) -> dict[str, Any]:
+    """Return a document: a chain of Request Input, generator and Response Output."""
+    kinds: list[tuple[str, dict[str, Any]]] = [(RESPONSE_OUTPUT, {})]
+    if model:
+        kinds.insert(0, ("generator", {"modelId": model}))
+    if fields:
+        kinds.insert(0, (REQUEST_INPUT, {"fields": [dict(field) for field in fields]}))
+    nodes = [
+        {"id": f"node-{number}", "type": kind, "position": {"x": 320 * number, "y": 0}, "data": data}
+        for number, (kind, data) in enumerate(kinds)
+    ]
+    edges = [
+        {
+            "id": f"edge-{number}",
+            "source": f"node-{number}",
+            "target": f"node-{number + 1}",
+            "sourceHandle": "out",
+            "targetHandle": "in",
+        }
+        for number in range(len(nodes) - 1)
+    ]
+    description = f"{name}, one of the sandbox's own workflows."
+    return {"name": name, "description": description, "nodes": nodes, "edges": edges, **members}
 
 
 def seeded_keys(store: Store) -> dict[str, str]:
     """Return the secrets of seeded keys by persona; a file from an earlier version may lack some."""
-    secret_by_name = dict(store.rows("SELECT name, secret FROM keys"))
-    return {name: secret_by_name[name] for name in _KEYS if name in secret_by_name}
+    rows = store.rows("SELECT name, secret FROM keys ORDER BY id")
+    return {name: secret for name, secret in rows if name in _KEYS}
 
 
 def uses_of_keys(store: Store) -> dict[str, tuple[str, str, str]]:
-    """Return account, tier and rights of every seeded key, by persona."""
+    """Return account, tier and rights of every key, by persona."""
     rows = store.rows(
-        "SELECT keys.name, accounts.name, tier, state, is_approved, capabilities"
+        "SELECT keys.name, accounts.name, tier, CASE"
+        " WHEN state <> 'active' THEN 'refused: ' || state"
+        " WHEN NOT is_approved THEN 'refused: account not approved'"
+        " WHEN capabilities = '' THEN 'nothing' ELSE capabilities END"
         " FROM keys JOIN accounts ON accounts.id = keys.account_id"
     )
-    uses = {
-        name: (account, tier, _use(state, capabilities, is_approved=is_approved))
-        for name, account, tier, state, is_approved, capabilities in rows
-    }
-    return {name: uses[name] for name in _KEYS if name in uses}
-
-
-def _use(state: str, capabilities: str, *, is_approved: bool) -> str:
-    if state != "active":
-        return f"refused: {state}"
-    if not is_approved:
-        return "refused: account not approved"
-    return capabilities or "nothing"
+    return {name: (account, tier, use) for name, account, tier, use in rows}
 
 
 def seeded_webhook_secret(store: Store) -> str | None:
@@ -190,65 +228,6 @@ def _digest(seed: int, text: str) -> bytes:
     return hashlib.sha256(f"{seed} {text}".encode()).digest()
 
 
-def _workflows() -> list[dict[str, Any]]:
-    portrait: dict[str, Any] = {
-        "fields": (_PROMPT, _COUNT),
-        "models": ("seedream-v5",),
-        "tags": ["people", "photo"],
-    }
-    return [
-        _workflow("ada", "Portrait", **portrait),
-        _workflow("ada", "Portrait HD", **portrait),
-        _workflow("ada", "Portrai", **portrait),
-        _workflow("ada", "All fields", fields=_EVERY_FIELD, models=("nano-banana-2",), publicPlayground=True),
-        _workflow("ada", "No generator", fields=(_PROMPT,)),
-        _workflow("ada", "No input", fields=None, models=("seedream-v5",)),
-        _workflow("ada", "Sunset clip", fields=(_PROMPT, _SECONDS), models=("seedance-2-0-full-access",)),
-        _workflow("ada", "Always fails", fields=(_PROMPT,), models=("failing-model",)),
-        _workflow("ada", "In folder", fields=(_PROMPT,), models=("nano-banana-2",), folderId="folder-2026"),
-        _workflow("ada", "Public card", fields=(_PROMPT,), models=("nano-banana-2",), publicPlayground=True),
-        _workflow("root", "Starter template", fields=(_PROMPT,), models=("nano-banana-2",), is_template=True),
-        _workflow("sam", "Stranger private", **portrait),
-        *(
-            _workflow(owner, f"{owner.title()} portrait", **portrait)
-            for owner in ("pia", "bea", "nil", "tess", "gus", "ines", "otto")
-        ),
-        _workflow("ines", "Ines clip", fields=(_PROMPT, _SECONDS), models=("seedance-2-0-full-access",)),
-    ]
-
-
-def _workflow(
-    owner: str,
-    name: str,
-    *,
-    fields: Sequence[Mapping[str, Any]] | None,
-    models: Sequence[str] = (),
-    **members: Any,
-) -> dict[str, Any]:
-    """Return a document: a chain of Request Input (if ``fields``), generators and Response Output."""
-    kinds: list[tuple[str, dict[str, Any]]] = []
-    if fields is not None:
-        kinds.append((REQUEST_INPUT, {"fields": [dict(field) for field in fields]}))
-    kinds += [("generator", {"modelId": model}) for model in models]
-    kinds.append((RESPONSE_OUTPUT, {}))
-    nodes = [
-        {"id": f"node-{number}", "type": kind, "position": {"x": 320 * number, "y": 0}, "data": data}
-        for number, (kind, data) in enumerate(kinds)
-    ]
-    edges = [
-        {
-            "id": f"edge-{number}",
-            "source": f"node-{number}",
-            "target": f"node-{number + 1}",
-            "sourceHandle": "out",
-            "targetHandle": "in",
-        }
-        for number in range(len(nodes) - 1)
-    ]
-    about = {"owner": owner, "name": name, "description": f"{name}, one of the sandbox's own workflows."}
-    return about | {"nodes": nodes, "edges": edges} | members
-
-
 def _add_history(store: Store, seed: int) -> None:
     """Add ended runs: over the API, on the canvas, and one with a provider-internal model."""
     history = (
@@ -261,7 +240,6 @@ def _add_history(store: Store, seed: int) -> None:
     for owner in ("ada", "bea", "sam"):
         for number, (source, slug, models, cost_credits, status) in enumerate(history):
             execution_id = uuid.UUID(bytes=_digest(seed, f"execution {owner} {number}")[:16], version=4)
-            failed = {"error": {"code": "EXECUTION_FAILED", "message": "The provider failed."}}
             run = StoredRun(
                 request_id=f"req_{_digest(seed, f'request {owner} {number}').hex()[:32]}",
                 execution_id=str(execution_id),
@@ -271,6 +249,6 @@ def _add_history(store: Store, seed: int) -> None:
                 workflow_slug=slug,
                 model_ids=models,
                 cost_credits=cost_credits,
-                outcome=failed if status == "failed" else {"result": {"text": ["seeded"]}},
+                outcome=FAILED if status == "failed" else {"result": {"text": ["seeded"]}},
             )
             end_run(store, accept_run(store, run, duration_s=1.5), status)

@@ -4,7 +4,7 @@ Source: docs, authentication; overview (401 for an account that is not approved 
 that is bound to one workflow or model).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -34,17 +34,10 @@ class Credentials:
 
 def authenticate(request: Request, *, operation: str, store: Store, edits: ActiveEdits) -> Key:
     """Return the active key of an approved account, or refuse with 401, plain or ``LEGACY_KEY_RETIRED``."""
-    presented = request.headers.getlist("x-api-key")
-    if edits:
-        given = Credentials(request=request, store=store, presented=presented)
-        for apply in edits.at(Point.CREDENTIALS, operation, lambda: _shown(given)):
-            apply(given)
-        return _accepted(given)
-    return _active_key(store, presented)
-
-
-def _accepted(given: Credentials) -> Key:
-    return given.accepted or _active_key(given.store, given.presented)
+    given = Credentials(request=request, store=store, presented=request.headers.getlist("x-api-key"))
+    for apply in edits.at(Point.CREDENTIALS, operation, lambda: _shown(given)):
+        apply(given)
+    return _accepted(given)
 
 
 def _shown(given: Credentials) -> object:
@@ -54,10 +47,10 @@ def _shown(given: Credentials) -> object:
         return refusal.code
 
 
-def _active_key(store: Store, presented: Sequence[str]) -> Key:
-    if len(presented) != 1 or not presented[0].startswith(KEY_PREFIX):
-        raise unauthorized()
-    key = find_key(store, presented[0])
+def _accepted(given: Credentials) -> Key:
+    if given.accepted:
+        return given.accepted
+    key = given.key if "".join(given.presented).startswith(KEY_PREFIX) else None
     if key is None or key.state == "revoked":
         raise unauthorized()
     if key.state == "legacy":

@@ -22,6 +22,7 @@ from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Point, note_met
 from knouds_sandbox.providers import MODELS, ProviderModel, fails, results
 from knouds_sandbox.state.run_records import (
+    FAILED,
     IN_FLIGHT,
     StoredRun,
     accept_run,
@@ -134,7 +135,7 @@ async def perform(call: HandlerCall, job: Job) -> Response:
     if end == "processing":
         duration_s = _FOREVER_S
     if end == "failed" or (end is None and fails(job.models, draw)):
-        outcome: dict[str, Any] = {"error": {"code": "EXECUTION_FAILED", "message": "The provider failed."}}
+        outcome: dict[str, Any] = FAILED
     else:
         outcome = {"result": results(job.calls, job.inputs, request_id)}
     with services.store.transaction():
@@ -183,7 +184,7 @@ def _accept(
 
 def _end_sync_run(call: HandlerCall, run: StoredRun) -> None:
     status = "failed" if run.is_failing else "completed"
-    end_run(call.store, run, status, charges_failures=call.choices["failed"] == "charged")
+    end_run(call.store, run, status, call.choices)
 
 
 def _submitted(call: HandlerCall, run: StoredRun) -> Response:

@@ -4,7 +4,7 @@ import gzip
 import json
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from operator import methodcaller
@@ -133,31 +133,23 @@ def _shuffled(answer: OutgoingAnswer) -> None:
 
 def _more_members(answer: OutgoingAnswer) -> None:
     """Add what may be added without notice: members at every depth, headers."""
-    answer.headers["x-request-id"] = "req-0123456789"
-    answer.headers["cache-control"] = "no-store"
-    for item in answer.body if isinstance(answer.body, list) else [answer.body]:
-        for members in list(item.values()) if isinstance(item, dict) else ():
-            for member in members if isinstance(members, list) else [members]:
-                _add_member(member)
-        _add_member(item)
-
-
-def _add_member(value: object) -> None:
-    if isinstance(value, dict):
-        value["addedLater"] = {"since": "4.14"}
+    answer.headers |= {"x-request-id": "req-0123456789", "cache-control": "no-store"}
+    _add_members(answer, {}, {"addedLater": {"since": "4.14"}}, but_for=("data", "position"))
 
 
 def _varying_members(answer: OutgoingAnswer) -> None:
     number = answer.number
-    answer.headers["x-trace-id"] = f"trace-{number}"
-    answer.headers["server-timing"] = f"app;dur={number % 7}.5"
+    answer.headers |= {"x-trace-id": f"trace-{number}", "server-timing": f"app;dur={number % 7}.5"}
+    _add_members(answer, {"trace": f"trace-{number}"}, {"servedIn": {"ms": number}}, but_for=_OF_THE_USER)
 
-    def varied(value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {"trace": f"trace-{number}", **value, "servedIn": {"ms": number}}
 
-    answer.body = mapped(answer.body, varied, but_for=_OF_THE_USER)
+def _add_members(
+    answer: OutgoingAnswer, first: dict[str, Any], last: dict[str, Any], *, but_for: Collection[str]
+) -> None:
+    def added(value: Any) -> Any:
+        return {**first, **value, **last} if isinstance(value, dict) else value
+
+    answer.body = mapped(answer.body, added, but_for=but_for)
 
 
 def _times(form: Callable[[datetime], str]) -> AnswerEdit:

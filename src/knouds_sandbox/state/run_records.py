@@ -8,13 +8,16 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from knouds_sandbox.bodies import Refusal
+from knouds_sandbox.legal.points import OWN, Choices
 from knouds_sandbox.state.store import Store
 
 IN_FLIGHT = ("processing", "cancel_requested")
 
+FAILED: Final = {"error": {"code": "EXECUTION_FAILED", "message": "The provider failed."}}
+"""The outcome of a run whose provider failed."""
 KEPT_RUNS = 500_000
 """How many runs are kept; older ones that have ended are deleted."""
 _FORGOTTEN_AT_ONCE = 1_000
@@ -94,9 +97,9 @@ def accept_run(store: Store, run: StoredRun, *, duration_s: float = 0.0) -> Stor
     return accepted
 
 
-def end_run(store: Store, run: StoredRun, status: str, *, charges_failures: bool = False) -> None:
+def end_run(store: Store, run: StoredRun, status: str, choices: Choices = OWN) -> None:
     """Give a run its final status, in the caller's transaction; a failure is free unless it is charged."""
-    is_free = status == "failed" and not charges_failures
+    is_free = status == "failed" and choices["failed"] == "refunded"
     charged_credits = 0 if is_free else run.cost_credits
     ended = store.write(
         "UPDATE runs SET status = ?, ended_unix_s = ?, credits = ? WHERE id = ? AND request_id = ?",
