@@ -30,7 +30,6 @@ from knouds_sandbox.routing.preferences import with_wire
 from knouds_sandbox.routing.routes import make_routes, with_normal_paths
 from knouds_sandbox.seeding import seed_store
 from knouds_sandbox.state.store import Store
-from knouds_sandbox.webhooks import Deliverer
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,13 +62,10 @@ def build_app(
     if store.is_empty:
         seed_store(store, seed, webhook_url=webhook_url)
     receivers = replace(receivers or ReceiverRules(), given_url=webhook_url and str(URL(webhook_url)))
-    deliverer = Deliverer(
-        store=store, time_scale=latency.time_scale, edits=edits, rules=receivers, choices=choices
-    )
     services = Services(
         store=store,
         engine=Engine(
-            store=store, deliverer=deliverer, time_scale=latency.time_scale, edits=edits, choices=choices
+            store=store, time_scale=latency.time_scale, edits=edits, choices=choices, receivers=receivers
         ),
         limiter=RateLimiter(now_unix_s=now_unix_s, edits=edits, choices=choices),
         latency=latency,
@@ -110,14 +106,10 @@ def build_app(
 
 @contextlib.asynccontextmanager
 async def _serving(services: Services) -> AsyncIterator[None]:
-    """Run the engine and the deliverer while the application runs; close the store at the end."""
+    """Run the engine while the application runs; close the store at the end."""
     with contextlib.closing(services.store):
-        async with services.engine.deliverer.serving():
-            services.engine.start()
-            try:
-                yield
-            finally:
-                services.engine.stop()
+        async with services.engine.serving():
+            yield
 
 
 async def _answer_exception(request: Request, exception: Exception) -> Response:

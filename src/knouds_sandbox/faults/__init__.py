@@ -17,7 +17,6 @@ from knouds_sandbox.faults import (
     runs,
     schemas,
     spellings,
-    times,
     usage,
     validation,
     webhooks,
@@ -37,7 +36,6 @@ _MODULES = (
     rate_limits,
     webhooks,
     spellings,
-    times,
 )
 
 FAULTS = tuple(value for module in _MODULES for value in vars(module).values() if isinstance(value, Fault))

@@ -10,11 +10,11 @@ from starlette.responses import Response
 
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
+from knouds_sandbox.engine import Signing
 from knouds_sandbox.fault_points import Edit, Point, fault, note_met
 from knouds_sandbox.faults.editing import RUNS, Handler, at, cancelled_at_once, on_poll
 from knouds_sandbox.state.accounts import find_key_by_name
 from knouds_sandbox.state.run_records import StoredRun
-from knouds_sandbox.webhooks import Signing
 
 Payload: TypeAlias = dict[str, Any]
 

@@ -95,7 +95,7 @@ async def reset_state(request: Request, services: Services) -> Response:
     """
     body = await _authorized_body(request, services)
     seed = _member(body, "seed", _is_seed, "a whole number of 64 bits", services.seed)
-    services.engine.deliverer.forget()
+    services.engine.forget()
     services.limiter.forget()
     services.noted.clear()
     with services.store.transaction():

@@ -22,13 +22,11 @@ def test_timer_of_a_stopped_sandbox_does_nothing():
         loop.set_exception_handler(lambda _, problem: problems.append(problem))
         app, services = build_app(now_unix_s=time.time, latency=Latency(fixed_s=LATENCY_S))
         headers = {"x-api-key": seeded_keys(services.store)["full"]}
-        services.engine.start()
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(
-            transport=transport, base_url="http://sandbox", headers=headers
-        ) as client:
+        sending = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://sandbox", headers=headers
+        )
+        async with services.engine.serving(), sending as client:
             run = await client.post("/api/models/suno-v5/run?async=true", json={"inputs": {}})
-        services.engine.stop()
         services.store.close()
         later = asyncio.Event()
         loop.call_later(2 * LATENCY_S, later.set)

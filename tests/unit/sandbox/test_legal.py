@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from knouds_sandbox.app import build_app
+from knouds_sandbox.engine import RETRY_AFTER_S
 from knouds_sandbox.errors import SandboxError, UnknownName
 from knouds_sandbox.legal.points import BETWEEN, SERVER, chosen, drawn
 from knouds_sandbox.seeding import seeded_keys
-from knouds_sandbox.webhooks import RETRY_AFTER_S
 
 # What shows only over time, in HTTP itself, or to keys that are minted.
 ELSEWHERE = {"stop", "http", "retries", "window", "delay-ms", "in-flight", "cancel", "star"}
