@@ -31,13 +31,11 @@ class OutgoingAnswer:
 
     @property
     def operation(self) -> str:
-        operation: str = self.request.scope.get("operation", "")
-        return operation
+        return str(self.request.scope.get("operation", ""))
 
     @property
     def path_params(self) -> Mapping[str, str]:
-        params: Mapping[str, str] = self.request.path_params
-        return params
+        return self.request.path_params
 
     @property
     def route(self) -> str:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
@@ -170,7 +171,7 @@ class ActiveEdits:
 
     def around(self, operation: str, handle: _Handler) -> _Handler:
         for fault, edit in self._of(Point.HANDLER, operation):
-            handle = self._wrapped(fault, edit, handle)
+            handle = partial(self._handled, fault, edit, handle)
         return handle
 
     def note_met_at(self, *points: Point) -> None:
@@ -181,12 +182,9 @@ class ActiveEdits:
         edits = self._by_point.get(point, ())
         return [each for each in edits if not each[1].operations or operation in each[1].operations]
 
-    def _wrapped(self, fault: str, edit: Edit, handle: _Handler) -> _Handler:
-        async def handle_edited(call: Any) -> Any:
-            with self._acting(fault):
-                return await edit.apply(call, handle)
-
-        return handle_edited
+    async def _handled(self, fault: str, edit: Edit, handle: _Handler, call: Any) -> Any:
+        with self._acting(fault):
+            return await edit.apply(call, handle)
 
     @contextmanager
     def _acting(self, fault: str) -> Iterator[None]:

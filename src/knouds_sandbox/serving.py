@@ -219,20 +219,9 @@ class Http10Protocol(EnvelopeProtocol):
 class QuietlyEndingServer(uvicorn.Server):
     """Logs nothing once it ends: requests that are in flight then are cancelled, as they should be."""
 
-    def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until told to end."""
-        try:
-            super().run(sockets)
-        finally:
-            _LOGGER.removeFilter(self._is_logged)
-
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End; requests in flight get a second."""
-        _LOGGER.addFilter(self._is_logged)
+        _LOGGER.setLevel(logging.CRITICAL + 1)  # until the next server is configured
         await super().shutdown(sockets)
-
-    def _is_logged(self, _: logging.LogRecord) -> bool:
-        return False
 
 
 def make_server(app: ASGIApp, choices: Choices = OWN) -> uvicorn.Server:
@@ -256,14 +245,15 @@ def make_server(app: ASGIApp, choices: Choices = OWN) -> uvicorn.Server:
 @contextlib.contextmanager
 def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
     """Bind a port; 0 takes a free one."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    is_ipv6 = ":" in host
     try:
-        listener.bind((host, port))
-        listener.listen(2048)
+        listener = socket.create_server(
+            (host, port),
+            family=socket.AF_INET6 if is_ipv6 else socket.AF_INET,
+            backlog=2048,
+            dualstack_ipv6=is_ipv6 and socket.has_dualstack_ipv6(),
+        )
     except (OSError, OverflowError) as problem:
-        listener.close()
         if isinstance(problem, OSError) and problem.errno == errno.EADDRINUSE:
             raise SandboxError(
                 f"port {port} of {host} is taken. Choose another with --port, or 0 for a free one."

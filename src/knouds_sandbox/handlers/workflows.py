@@ -113,13 +113,13 @@ async def _change(call: HandlerCall, changed: ChangedWorkflow) -> dict[str, Any]
     return change_workflow(call.store, changed.workflow, changed.members)
 
 
-async def remove_workflow(call: HandlerCall) -> Response:
+async def delete(call: HandlerCall) -> Response:
     workflow = own_workflow(call)
     delete_workflow(call.store, workflow.slug)
     return answer({"success": True, "slug": workflow.slug})
 
 
-async def get_workflow_schema(call: HandlerCall) -> Response:
+async def get_schema(call: HandlerCall) -> Response:
     return answer(schema(readable_workflow(call).document, with_cost=True))
 
 

@@ -13,18 +13,18 @@ Handler = Callable[[HandlerCall], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One operation that needs a key.
-
-    ``requires`` is None if any valid key will do. ``resource`` is the path parameter that a bound capability
-    may name; only the run endpoints have one, and only they are rate-limited.
-    """
+    """One operation that needs a key; ``requires`` is None if any valid key will do."""
 
     name: str
     method: str
     path: str
     handler: Handler
     requires: str | None = None
-    resource: str | None = None
+
+    @property
+    def resource(self) -> str | None:
+        """The path parameter that a bound capability may name; only run endpoints have one."""
+        return {"runWorkflow": "slug", "runModel": "internalName"}.get(self.name)
 
 
 OPERATIONS = (
@@ -33,28 +33,13 @@ OPERATIONS = (
     Endpoint("createWorkflow", "POST", "/api/workflows", workflows.create_workflow, "workflow:write"),
     Endpoint("getWorkflow", "GET", "/api/workflows/{slug}", workflows.get_workflow, "workflow:read"),
     Endpoint("updateWorkflow", "PUT", "/api/workflows/{slug}", workflows.update_workflow, "workflow:write"),
-    Endpoint(
-        "deleteWorkflow", "DELETE", "/api/workflows/{slug}", workflows.remove_workflow, "workflow:write"
-    ),
+    Endpoint("deleteWorkflow", "DELETE", "/api/workflows/{slug}", workflows.delete, "workflow:write"),
     Endpoint("moveWorkflow", "PUT", "/api/workflows/{slug}/move", workflows.move_workflow, "workflow:write"),
     Endpoint(
-        "getWorkflowSchema",
-        "GET",
-        "/api/workflows/{slug}/schema",
-        workflows.get_workflow_schema,
-        "workflow:read",
+        "getWorkflowSchema", "GET", "/api/workflows/{slug}/schema", workflows.get_schema, "workflow:read"
     ),
-    Endpoint(
-        "runWorkflow", "POST", "/api/workflows/{slug}/run", runs.run_workflow, "workflow:run", resource="slug"
-    ),
-    Endpoint(
-        "runModel",
-        "POST",
-        "/api/models/{internalName}/run",
-        runs.run_model,
-        "model:run",
-        resource="internalName",
-    ),
+    Endpoint("runWorkflow", "POST", "/api/workflows/{slug}/run", runs.run_workflow, "workflow:run"),
+    Endpoint("runModel", "POST", "/api/models/{internalName}/run", runs.run_model, "model:run"),
     Endpoint("getExecution", "GET", "/api/executions/{id}", runs.get_execution, "execution:read"),
     Endpoint(
         "cancelExecution", "POST", "/api/executions/{id}/cancel", runs.cancel_execution, "execution:cancel"

@@ -75,18 +75,13 @@ def changed_members(body: Any) -> dict[str, Any]:
 
 def fields(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the fields of the Request Input node; empty without one."""
-    declared = [
-        field
-        for node in document["nodes"]
-        if node["type"] == REQUEST_INPUT and isinstance(node["data"].get("fields"), list)
-        for field in node["data"]["fields"]
-    ]
+    declared = [node["data"].get("fields") for node in document["nodes"] if node["type"] == REQUEST_INPUT]
     return [
         field
-        for field in declared
-        if isinstance(field, dict)
-        and isinstance(field.get("name"), str)
-        and isinstance(field.get("type"), str)
+        for of_node in declared
+        if isinstance(of_node, list)
+        for field in of_node
+        if isinstance(field, dict) and all(isinstance(field.get(name), str) for name in ("name", "type"))
     ]
 
 

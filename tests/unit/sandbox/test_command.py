@@ -76,7 +76,7 @@ def test_hosts_are_checked_on_loopback_or_if_named(banner, monkeypatch, options,
 def test_pages_of_named_origins_may_ask(monkeypatch):
     """A browser asks first, by OPTIONS, and gets an answer without a key."""
     served = []
-    monkeypatch.setattr(uvicorn.Server, "run", lambda self, *_: served.append(self.config.app))
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, **_: served.append(self.config.app))
     run("--port", "0", "--allow-origin", "https://app.example.com")
 
     def asked(origin, method="OPTIONS"):
@@ -99,7 +99,7 @@ def test_pages_of_named_origins_may_ask(monkeypatch):
 
 
 def test_end_says_which_faults_were_met(monkeypatch):
-    def serve(server, *_):
+    def serve(server, **_):
         transport = httpx.ASGITransport(server.config.app)
 
         async def send():
