@@ -185,7 +185,10 @@ def _look(place: KnownPlace, pointer: str, value: JSON, note: _Note, sent: SentV
         for name, each in value.items() if place.members else ():
             known = place.members.get(name)
             if known is None:
-                _note_member(place, f"{pointer}/{escape(name)}", each, note, sent)
+                where = f"{pointer}/{escape(name)}"
+                is_named = not place.is_free and len(_last(where)) <= _LONGEST_NAME
+                if is_named and (sent is None or not sent.is_our_member(where)):
+                    note("member", where, shown=each)
             elif known.members or known.items or known.listed is not None:
                 _look(known, f"{pointer}/{escape(name)}", each, note, sent)
     elif isinstance(value, list) and place.items is not None:
@@ -195,12 +198,6 @@ def _look(place: KnownPlace, pointer: str, value: JSON, note: _Note, sent: SentV
         name = named_form(value)
         if name not in place.listed and (sent is None or not sent.is_our_text(value)):
             note("value", pointer, name)
-
-
-def _note_member(place: KnownPlace, where: str, value: JSON, note: _Note, sent: SentValues | None) -> None:
-    is_named = not place.is_free and len(_last(where)) <= _LONGEST_NAME
-    if is_named and (sent is None or not sent.is_our_member(where)):
-        note("member", where, shown=value)
 
 
 class SentValues:

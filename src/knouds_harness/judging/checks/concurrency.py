@@ -54,7 +54,7 @@ def updates_in_some_order(
     ``before`` is a read before all of them, ``history`` everything sent to the workflow since, ``members``
     are those that the updates name. The exchange is the last read.
     """
-    yield from _members_in_some_order(members, before, history, fact="workflows.update-takes-subset")
+    yield from _members_in_some_order(members, before, history)
 
 
 @check("workflows.move-sets-folder", needs=_WRITES)
@@ -63,11 +63,11 @@ def moves_in_some_order(_: Exchange, *, before: Exchange, history: Sequence[Exch
 
     The arguments are those of ``updates_in_some_order``.
     """
-    yield from _members_in_some_order(["folderId"], before, history, fact="workflows.move-sets-folder")
+    yield from _members_in_some_order(["folderId"], before, history)
 
 
 def _members_in_some_order(
-    members: Collection[str], before: Exchange, history: Sequence[Exchange], *, fact: str
+    members: Collection[str], before: Exchange, history: Sequence[Exchange]
 ) -> Iterator[Claim]:
     initial = {name: json.dumps(value) for name, value in body_of(before).items() if name in members}
 
@@ -78,7 +78,7 @@ def _members_in_some_order(
         return _said(each, *(f"{name} {access.value}" for name, access in accesses(each) if name == about))
 
     if any(_operation(each) == "getWorkflow" and list(accesses(each)) for each in history):
-        yield from _order_claims(history, register(lambda name: (initial[name],), accesses, said), fact=fact)
+        yield from _order_claims(history, register(lambda name: (initial[name],), accesses, said))
 
 
 @check("workflows.delete-then-404", needs=_WRITES)
@@ -194,10 +194,8 @@ def burst(_: Exchange, *, answers: Sequence[Exchange], left: int) -> Iterator[Cl
     admitted = sum(each.is_success for each in answers)
     yield no_more_admitted(admitted, left)
     if all(each.is_success or each.status == 429 for each in answers):
-        expected, holds = (
-            f"{left} admitted, as many as the window had left",
-            admitted >= min(left, len(answers)),
-        )
+        expected = f"{left} admitted, as many as the window had left"
+        holds = admitted >= min(left, len(answers))
         yield Claim(expected, f"{admitted} admitted", holds=holds, fact="tier.rate-limit-pro")
 
 

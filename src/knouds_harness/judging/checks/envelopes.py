@@ -69,10 +69,8 @@ def json_content_type(exchange: Exchange) -> Iterator[Claim]:
 @check("ground.responses-are-json-objects", "workflows.list-is-array", applies=is_answer)
 def json_object(exchange: Exchange) -> Iterator[Claim]:
     """Every successful response is a JSON object, except the workflow list, which is an array."""
-    is_asked_for, fact = (
-        exchange.request.method not in ("HEAD", "OPTIONS"),
-        "ground.responses-are-json-objects",
-    )
+    is_asked_for = exchange.request.method not in ("HEAD", "OPTIONS")
+    fact = "ground.responses-are-json-objects"
     if not exchange.is_success or not is_asked_for:
         return
     try:

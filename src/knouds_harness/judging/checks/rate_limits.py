@@ -5,8 +5,8 @@ refused request counts, and which headers an account without a limit gets, is un
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 from knouds_harness.body_bounds import whole_number
 from knouds_harness.contract.operations import LIMIT_BY_TIER, WINDOW_S
@@ -26,8 +26,7 @@ _LIMITED = (rate_limits.LIMITED_KEY,)
 _FILLED = (rate_limits.FILLABLE_WINDOW,)
 
 
-@dataclass(frozen=True, kw_only=True)
-class WindowHeaders:
+class WindowHeaders(NamedTuple):
     """The rate-limit headers of a response; None for one that is missing or not a whole number."""
 
     limit: int | None
@@ -37,15 +36,8 @@ class WindowHeaders:
 
 def window_headers_of(exchange: Exchange) -> WindowHeaders:
     """Read the three rate-limit headers of a response."""
-    return WindowHeaders(
-        limit=_number(exchange, "x-ratelimit-limit"),
-        remaining=_number(exchange, "x-ratelimit-remaining"),
-        reset_unix_s=_number(exchange, "x-ratelimit-reset"),
-    )
-
-
-def _number(exchange: Exchange, name: str) -> int | None:
-    return whole_number(exchange.header(name))
+    names = ("X-RateLimit-Limit", _REMAINING, _RESET)
+    return WindowHeaders(*(whole_number(exchange.header(name)) for name in names))
 
 
 def server_unix_s(exchange: Exchange) -> float | None:
@@ -76,11 +68,11 @@ def _end_of(exchange: Exchange) -> int | None:
     return window_headers_of(exchange).reset_unix_s if exchange.is_success else None
 
 
-def _falls_by_one(exchange: Exchange, earlier: Exchange, *, fact: str = "", expected: str) -> Iterator[Claim]:
+def _falls_by_one(exchange: Exchange, earlier: Exchange, *, expected: str) -> Iterator[Claim]:
     before, now = window_headers_of(earlier).remaining, window_headers_of(exchange).remaining
     if is_same_window(exchange, earlier) and before is not None and now is not None and before > 0:
         words = f"{expected}: {before - 1}, after {before}"
-        yield header_is(exchange, _REMAINING, words, holds=now == before - 1, fact=fact)
+        yield header_is(exchange, _REMAINING, words, holds=now == before - 1)
 
 
 @check("rate.remaining-falls", needs=_LIMITED)
@@ -131,15 +123,14 @@ def shared_by_keys(exchange: Exchange, *, earlier: Exchange, advanced_s: float) 
 
     A window of the second key's own would have more left, and might end at another time.
     """
-    fact = "rate.per-user-not-per-key"
     left = seconds_left(earlier, advanced_s=advanced_s)
     passed_s = (exchange.started_at - earlier.started_at).total_seconds()
     if left is not None and passed_s < left - ROUNDING_S:
         ends = window_headers_of(exchange).reset_unix_s, window_headers_of(earlier).reset_unix_s
         if exchange.is_success and ends[0] is not None:
             is_same, expected = is_same_window(exchange, earlier), f"{ends[1]}, as the first key was told"
-            yield header_is(exchange, _RESET, expected, holds=is_same, fact=fact)
-    yield from _falls_by_one(exchange, earlier, fact=fact, expected="one less than the first key was left")
+            yield header_is(exchange, _RESET, expected, holds=is_same)
+    yield from _falls_by_one(exchange, earlier, expected="one less than the first key was left")
 
 
 @check("rate.per-user-not-per-key", needs=(rate_limits.LIMITED_KEY_AND_STRANGER,))
@@ -223,10 +214,8 @@ def is_same_or_later(end_unix_s: int, earlier_unix_s: Collection[int]) -> Claim:
     """Claim that a window ends when an earlier one was said to end, or at least 60 s later."""
     others = [each for each in earlier_unix_s if abs(end_unix_s - each) > ROUNDING_S]
     too_near = [each for each in others if end_unix_s - each < WINDOW_S - ROUNDING_S]
-    expected, where = (
-        f"{max(too_near or earlier_unix_s)} as before, or {WINDOW_S} s later",
-        f"header {_RESET}",
-    )
+    expected = f"{max(too_near or earlier_unix_s)} as before, or {WINDOW_S} s later"
+    where = f"header {_RESET}"
     return Claim(expected, f"{end_unix_s}", holds=not too_near, where=where, fact=_FIXED_WINDOW)
 
 
@@ -251,7 +240,7 @@ def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
 @check("rate.window-is-fixed-60-s", needs=_FILLED)
 def told_wait(exchange: Exchange) -> Iterator[Claim]:
     """A 429 asks to wait no longer than a window lasts."""
-    wait_s = _number(exchange, "retry-after")
+    wait_s = whole_number(exchange.header("retry-after"))
     if exchange.status == 429 and wait_s is not None:
         yield is_short_wait(wait_s)
 
@@ -266,9 +255,11 @@ def is_short_wait(wait_s: int) -> Claim:
 def refused_for_every_key(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
     """While a window is full, a second key of the account is refused too.
 
-    ``over`` is the refusal that the first key got.
+    ``over`` is the refusal that the first key got; nothing is claimed once its Retry-After has passed.
     """
-    if _is_full_still(exchange, over):
+    wait_s = whole_number(over.header("retry-after"))
+    passed_s = (exchange.started_at - over.started_at).total_seconds()
+    if over.status == 429 and wait_s is not None and passed_s < wait_s - ROUNDING_S:
         yield answer_is(exchange, "429, as for the first key", holds=exchange.status == 429)
 
 
@@ -284,13 +275,6 @@ def other_route_open(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
     """While the window of workflow runs is full, a model run is refused for its tier, and not with a 429."""
     if over.status == 429 and exchange.status is not None:
         yield _unthrottled(exchange, "anything but 429: no model was run")
-
-
-def _is_full_still(exchange: Exchange, over: Exchange) -> bool:
-    """Whether the exchange was sent before the Retry-After of ``over`` had passed."""
-    wait_s = _number(over, "retry-after")
-    passed_s = (exchange.started_at - over.started_at).total_seconds()
-    return over.status == 429 and wait_s is not None and passed_s < wait_s - ROUNDING_S
 
 
 @check(

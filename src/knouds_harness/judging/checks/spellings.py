@@ -66,12 +66,10 @@ def answered_alike(
     difference is one that no page speaks of.
     """
     sent = ", ".join(f"{name} {value}" for name, value in form.items())
-    expected, observed = (
-        f"{plain.answer}, as with the usual headers",
-        f"{_what_came(exchange)}, sent with {sent}",
-    )
-    fact = _broken_by(exchange, plain, form, statuses)
-    yield Claim(expected, observed, holds=is_alike(exchange, plain), fact=fact)
+    is_json = exchange.status is None or exchange.json_or_none() is not None
+    came = exchange.answer if is_json else f"{exchange.answer} and a body that is not JSON"
+    expected, fact = f"{plain.answer}, as with the usual headers", _broken_by(exchange, plain, form, statuses)
+    yield Claim(expected, f"{came}, sent with {sent}", holds=is_alike(exchange, plain), fact=fact)
 
 
 def is_alike(exchange: Exchange, plain: Exchange) -> bool:
@@ -80,11 +78,6 @@ def is_alike(exchange: Exchange, plain: Exchange) -> bool:
         (each.status, each.code, type(each.json_or_none()).__name__) for each in (exchange, plain)
     )
     return first == second
-
-
-def _what_came(exchange: Exchange) -> str:
-    is_json = exchange.status is None or exchange.json_or_none() is not None
-    return exchange.answer if is_json else f"{exchange.answer} and a body that is not JSON"
 
 
 def _broken_by(

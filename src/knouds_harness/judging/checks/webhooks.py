@@ -162,8 +162,7 @@ def none_without_capability(exchange: Exchange, *, came: int, later_delivered: b
     ``later_delivered`` says that deliveries of executions that ended later have arrived, so that this one's
     would have arrived too.
     """
-    if came or (later_delivered and status_in(exchange) in FINAL):
-        yield _undelivered(came, "no delivery")
+    yield from _undelivered(exchange, "no delivery", came=came, later_delivered=later_delivered)
 
 
 @check("webhook.one-per-ended-execution", needs=_NEEDS)
@@ -172,13 +171,13 @@ def none_without_webhook(exchange: Exchange, *, came: int, later_delivered: bool
 
     The arguments are those of ``none_without_capability``.
     """
+    expected = "no delivery: the key has no webhook"
+    yield from _undelivered(exchange, expected, came=came, later_delivered=later_delivered)
+
+
+def _undelivered(exchange: Exchange, expected: str, *, came: int, later_delivered: bool) -> Iterator[Claim]:
     if came or (later_delivered and status_in(exchange) in FINAL):
-        expected = "no delivery: the key has no webhook"
-        yield _undelivered(came, expected)
-
-
-def _undelivered(came: int, expected: str) -> Claim:
-    return Claim(expected, f"{came} deliveries", holds=came == 0)
+        yield Claim(expected, f"{came} deliveries", holds=came == 0)
 
 
 @check("webhook.agrees-with-poll", needs=_NEEDS)

@@ -4,7 +4,6 @@ Unknown is never no: what the profile, the request or earlier answers do not set
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 from knouds_harness.contract.operations import EVERYTHING, LIMIT_BY_TIER, UNLIMITED, WITHOUT_KEYS
@@ -153,14 +152,13 @@ def has_ended(asked: AskedRequest, known: Known) -> bool | None:
 
 def in_body(decide: Callable[[JSON], bool | None]) -> Decision:
     """Return a decision by the body: open if correct parsers disagree, or it is not declared as JSON."""
-    return partial(_in_body, decide)
 
+    def decide_by_body(asked: AskedRequest, _: Known) -> bool | None:
+        is_undeclared = asked.sent is not None and not asked.is_json
+        is_open = asked.sent is EXTREME or is_undeclared or not asked.is_body_known
+        return None if is_open else decide(asked.sent)
 
-def _in_body(decide: Callable[[JSON], bool | None], asked: AskedRequest, _: Known) -> bool | None:
-    is_undeclared = asked.sent is not None and not asked.is_json
-    if asked.sent is EXTREME or is_undeclared or not asked.is_body_known:
-        return None
-    return decide(asked.sent)
+    return decide_by_body
 
 
 def is_object(sent: JSON) -> bool:

@@ -82,16 +82,9 @@ CAPABILITY = Reason(
     because="the key lacks the capability",
     otherwise="the key holds what is required",
     facts=(
-        *(
-            "capability.missing-is-403-denied",
-            "capability.orthogonal",
-            "capability.wildcard-stays-in-resource",
-        ),
-        *(
-            "capability.bound-form-is-exact",
-            "capability.bound-form-only-runs",
-            "capability.denied-names-required",
-        ),
+        *("capability.missing-is-403-denied", "capability.orthogonal"),
+        *("capability.wildcard-stays-in-resource", "capability.bound-form-is-exact"),
+        *("capability.bound-form-only-runs", "capability.denied-names-required"),
     ),
     statuses=(403,),
     codes=("CAPABILITY_DENIED",),
@@ -388,26 +381,17 @@ OVERSIZED = row(
 
 # --- what it costs, and when it comes
 
-TOO_FEW_CREDITS = row(
-    "envelopes.too-few-credits",
-    "run.too-few-credits-is-402",
-    402,
-    "the account has too few credits",
-    applies.is_unpaid("none"),
-    on=_RUNS,
-    codes=("INSUFFICIENT_CREDITS",),
-    admits=admission.of_capabilities,
+
+def _of_funds(name: str, funds: str, code: str, because: str) -> Reason:
+    given = {"on": _RUNS, "codes": (code,), "admits": admission.of_capabilities}
+    fact, decides = f"run.{name}-is-402", applies.is_unpaid(funds)
+    return row(f"envelopes.{name}", fact, 402, because, decides, **given)
+
+
+TOO_FEW_CREDITS = _of_funds(
+    "too-few-credits", "none", "INSUFFICIENT_CREDITS", "the account has too few credits"
 )
-EXHAUSTED_GRANT = row(
-    "envelopes.exhausted-grant",
-    "run.exhausted-grant-is-402",
-    402,
-    "the trial grant is used up",
-    applies.is_unpaid("exhausted"),
-    on=_RUNS,
-    codes=("grant_exhausted",),
-    admits=admission.of_capabilities,
-)
+EXHAUSTED_GRANT = _of_funds("exhausted-grant", "exhausted", "grant_exhausted", "the trial grant is used up")
 SECOND_OF_FREE_ACCOUNT = row(
     "workflows.second-of-free-account",
     "workflows.free-capped-at-one",

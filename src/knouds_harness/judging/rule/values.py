@@ -7,7 +7,7 @@ leave out what is empty, and keep no member that no page names. It may not lose,
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -72,20 +72,18 @@ def first_difference(
     if is_optional and _is_empty(expected) and _is_empty(actual):
         return None
     if isinstance(expected, Mapping) and isinstance(actual, Mapping):
-        known, required = documented.members, documented.required
-        shown = {as_kept(name): value for name, value in actual.items()}
-        pairs = (
-            (
-                name,
-                value,
+        known, shown = documented.members, {as_kept(name): value for name, value in actual.items()}
+        for name in (each for each in expected if not known or each in known):
+            difference = first_difference(
+                expected[name],
                 shown.get(as_kept(name)),
-                known.get(name, FREE),
-                name in known and name not in required,
+                f"{where}/{name}",
+                documented=known.get(name, FREE),
+                is_optional=name in known and name not in documented.required,
             )
-            for name, value in expected.items()
-            if not known or name in known
-        )
-        return _first(pairs, where)
+            if difference is not None:
+                return difference
+        return None
     if isinstance(expected, list) and isinstance(actual, list):
         return _first_list_difference(expected, actual, where, documented.items or FREE)
     is_same = as_kept(expected) == as_kept(actual) and isinstance(expected, bool) == isinstance(actual, bool)
@@ -95,30 +93,17 @@ def first_difference(
 def _first_list_difference(
     expected: list[JSON], actual: list[JSON], where: str, documented: KnownPlace
 ) -> tuple[str, JSON, JSON] | None:
+    items = [*expected, *actual]
     if len(expected) != len(actual):
         return where, f"{len(expected)} items", f"{len(actual)} items"
-    if all(isinstance(item, str) for item in (*expected, *actual)):
+    if all(isinstance(item, str) for item in items):
         is_same = Counter(map(as_kept, expected)) == Counter(map(as_kept, actual))
         return None if is_same else (where, expected, actual)
-    if all(isinstance(item, Mapping) and isinstance(item.get("id"), str) for item in (*expected, *actual)):
-        part_by_id = {as_kept(item["id"]): item for item in actual}
-        return _first(
-            (
-                (number, item, part_by_id.get(as_kept(item["id"])), documented, False)
-                for number, item in enumerate(expected)
-            ),
-            where,
-        )
-    pairs = zip(expected, actual, strict=True)
-    return _first(((number, *pair, documented, False) for number, pair in enumerate(pairs)), where)
-
-
-def _first(
-    parts: Iterable[tuple[str | int, JSON, JSON, KnownPlace, bool]], where: str
-) -> tuple[str, JSON, JSON] | None:
-    for name, expected, actual, documented, is_optional in parts:
-        place = f"{where}/{name}"
-        difference = first_difference(expected, actual, place, documented=documented, is_optional=is_optional)
+    if all(isinstance(item, Mapping) and isinstance(item.get("id"), str) for item in items):
+        item_by_id = {as_kept(item["id"]): item for item in actual}
+        actual = [item_by_id.get(as_kept(item["id"])) for item in expected]
+    for number, (item, shown) in enumerate(zip(expected, actual, strict=True)):
+        difference = first_difference(item, shown, f"{where}/{number}", documented=documented)
         if difference is not None:
             return difference
     return None
