@@ -32,8 +32,7 @@ def fields_left_out(exchange: Exchange, *, with_all: Exchange, is_alike: bool) -
     if exchange.code != "EXECUTION_FAILED":
         yield answer_is(exchange, "200, as with every field", holds=exchange.status == 200)
     if is_alike:
-        default_credits, fact = reported_credits(with_all), "run.defaults-for-left-out-fields"
-        yield from _costs(exchange, default_credits, "as with the defaults sent", fact=fact)
+        yield from _costs(exchange, reported_credits(with_all), "as with the defaults sent")
 
 
 @check("run.defaults-for-left-out-fields", needs=(runs.FREE_WORKFLOW_RUN,))
@@ -126,12 +125,12 @@ def charge_in_usage(exchange: Exchange, *, row: Mapping[str, Any] | None) -> Ite
         yield from _costs(exchange, row_credits, "as the usage row says")
 
 
-def _costs(exchange: Exchange, wanted_credits: float | None, why: str, *, fact: str = "") -> Iterator[Claim]:
+def _costs(exchange: Exchange, wanted_credits: float | None, why: str) -> Iterator[Claim]:
     """Claim what a run costs; nothing if either cost is unknown."""
     cost_credits = reported_credits(exchange)
     if cost_credits is not None and wanted_credits is not None:
         holds = cost_credits == wanted_credits
-        yield member_is(exchange.members, "cost", f"{wanted_credits:g}, {why}", holds=holds, fact=fact)
+        yield member_is(exchange.members, "cost", f"{wanted_credits:g}, {why}", holds=holds)
 
 
 def reported_credits(exchange: Exchange) -> float | None:

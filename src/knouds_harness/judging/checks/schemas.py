@@ -144,23 +144,23 @@ def no_request_input(exchange: Exchange) -> Iterator[Claim]:
         yield member_is(document, "fields", "an empty array", holds=document.get("fields") == [])
 
 
-def _served_to_all(exchange: Exchange, fact: str) -> Claim:
+def _served_to_all(exchange: Exchange) -> Claim:
     declared = exchange.header("content-type")
     is_json = exchange.json_or_none() is not None and "json" in (declared or "").lower()
     holds = exchange.status == 200 and is_json
-    return Claim("200 with JSON", f"{exchange.answer} with {declared}", holds=holds, fact=fact)
+    return Claim("200 with JSON", f"{exchange.answer} with {declared}", holds=holds)
 
 
 @check("pricing.is-public-json", applies=answers_to("getPublicPricing"))
 def public_pricing(exchange: Exchange) -> Iterator[Claim]:
     """Public pricing is served to everybody, as JSON."""
-    yield _served_to_all(exchange, "pricing.is-public-json")
+    yield _served_to_all(exchange)
 
 
 @check("health.is-public-json", applies=answers_to("getHealth"))
 def public_health(exchange: Exchange) -> Iterator[Claim]:
     """Health is served to everybody, as JSON."""
-    yield _served_to_all(exchange, "health.is-public-json")
+    yield _served_to_all(exchange)
 
 
 @check(

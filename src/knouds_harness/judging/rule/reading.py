@@ -64,7 +64,7 @@ class _Answer:
         yield from self._unlike(*refusing)
         if not refusing:
             for admitted in self._admissions():
-                yield self._claim(*admitted, holds=True, expected="admitted")
+                yield self._claim(*admitted, "admitted", holds=True)
 
     def _admissions(self) -> Iterator[Admission]:
         """Yield what a success verifies: of each reason that does not apply, what admits the request."""
@@ -94,8 +94,8 @@ class _Answer:
         is_denied = exchange.code == "CAPABILITY_DENIED"
         of_key = [each for each in sure if each in OF_KEYS]
         if is_denied and of_key:
-            words = "401, as the key is judged before its capabilities"
-            yield self._claim(of_key[0].id, "auth.before-capability", holds=False, expected=words)
+            expected = "401, as the key is judged before its capabilities"
+            yield self._claim(of_key[0].id, "auth.before-capability", expected, holds=False)
             return
         if explaining:
             if len(explaining) == 1 and explaining[0] in sure:
@@ -112,9 +112,8 @@ class _Answer:
         elif any(each.id for each in sure):
             is_of_input = exchange.status not in (401, 403, 404)
             alike = [each for each in sure if each.has_status(exchange)]
-            yield from self._unlike(
-                *(alike or [each for each in sure if each.is_told_to_all is is_of_input] or sure)
-            )
+            alike = alike or [each for each in sure if each.is_told_to_all is is_of_input]
+            yield from self._unlike(*(alike or sure))
             yield from self._key_was_accepted()
         elif not sure and not any(exchange.code in each.codes for each in self.allowed.possible):
             yield from self._unexplained()
@@ -123,7 +122,7 @@ class _Answer:
         """A refusal other than a 401 that tells of the request shows that the key was accepted."""
         asked, known = self.allowed.asked, self.allowed.known
         if asked.is_secured and known.state == "active":
-            yield self._claim(*admission.of_key(asked, known), holds=True, expected="any answer but 401")
+            yield self._claim(*admission.of_key(asked, known), "any answer but 401", holds=True)
 
     def _unexplained(self) -> Iterator[Ruled]:
         """Blame what admits the request: the opposite of the reason that the refusal looks like."""
@@ -133,12 +132,10 @@ class _Answer:
             for reason, applies in self.allowed.reasons.items()
             if applies is False and reason.admits is not None and reason.has_status(exchange)
         ]
-        named = [each for each in alike if exchange.code in each.codes] or [
-            each for each in alike if each.fits(exchange)
-        ]
-        blame = named[0].admits if named else None
-        if blame is not None:
-            yield from self._refused(blame(asked, self.allowed.known))
+        named = [each for each in alike if exchange.code in each.codes]
+        named = named or [each for each in alike if each.fits(exchange)]
+        if named and named[0].admits is not None:
+            yield from self._refused(named[0].admits(asked, self.allowed.known))
         elif asked.operation is None or not asked.operation.is_public:
             # pricing.is-public-json, health.is-public-json and the schema's own facts judge the public ones
             yield from self._refused(Admission("schemas.status-is-documented", "ground.status-is-documented"))
@@ -157,7 +154,7 @@ class _Answer:
             if applies is False and reason.otherwise
         )
         words = ", ".join([*said][:_MOST_SAID])
-        yield self._claim(*admitted, holds=False, expected=f"no documented reason to refuse: {words}")
+        yield self._claim(*admitted, f"no documented reason to refuse: {words}", holds=False)
 
     def _unlike(self, *refusing: Reason) -> Iterator[Ruled]:
         """Claim that the answer is not the refusal that it had to be for these reasons."""
@@ -165,13 +162,12 @@ class _Answer:
             if not reason.id:
                 continue
             is_of_code = bool(reason.codes) and self.exchange.status in reason.statuses
-            expected = " or ".join(reason.codes) if is_of_code else reason.refusal
+            expected, where = (" or ".join(reason.codes), "/code") if is_of_code else (reason.refusal, "")
             if reason.status_fact or len(reason.statuses) > MOST_STATUSES:
                 expected = "a refusal"
             because = f"holds {self._held}" if reason is CAPABILITY else reason.because
-            where = "/code" if is_of_code else ""
-            expected = f"{expected}: {because}"
-            yield self._claim(reason.id, self._fact_of(reason), holds=False, expected=expected, where=where)
+            fact = self._fact_of(reason)
+            yield self._claim(reason.id, fact, f"{expected}: {because}", holds=False, where=where)
 
     def _like(self, *refusing: Reason) -> Iterator[Ruled]:
         """Claim that the answer is the refusal that it had to be for these reasons, and no other."""
@@ -179,19 +175,15 @@ class _Answer:
             if not reason.id:
                 continue
             if reason in OF_KEYS:
-                yield self._claim(
-                    reason.id, "auth.before-capability", holds=True, expected="a key judged first"
-                )
-            yield self._claim(reason.id, self._fact_of(reason), holds=True, expected=reason.status_words)
+                yield self._claim(reason.id, "auth.before-capability", "a key judged first", holds=True)
+            yield self._claim(reason.id, self._fact_of(reason), reason.status_words, holds=True)
             if reason.status_fact:
                 holds = self.exchange.status in reason.statuses
-                yield self._claim(reason.id, reason.status_fact, holds=holds, expected=reason.status_words)
-            code = self.exchange.code
+                yield self._claim(reason.id, reason.status_fact, reason.status_words, holds=holds)
+            code, plain = self.exchange.code, "UNAUTHORIZED"
             if reason in OF_KEYS and not reason.codes and code is not None:
-                plain, holds = "UNAUTHORIZED", code == "UNAUTHORIZED"
-                yield self._claim(
-                    reason.id, "auth.plain-401-code", holds=holds, expected=plain, where="/code"
-                )
+                holds = code == plain
+                yield self._claim(reason.id, "auth.plain-401-code", plain, holds=holds, where="/code")
 
     def _names_required(self) -> Iterator[Ruled]:
         """A denial names a capability that would have been enough."""
@@ -204,9 +196,9 @@ class _Answer:
         yield self._claim(
             CAPABILITY.id,
             "capability.denied-names-required",
+            " or ".join(operation.required_capabilities(values)) or "no denial",
+            ", ".join(sorted(named)) if named else as_json(required),
             holds=any(operation.admits({capability}, values) for capability in named),
-            expected=" or ".join(operation.required_capabilities(values)) or "no denial",
-            observed=", ".join(sorted(named)) if named else as_json(required),
             where="/required",
         )
 
@@ -221,7 +213,7 @@ class _Answer:
         return ", ".join(sorted(self.allowed.known.held or ())) or "nothing"
 
     def _claim(
-        self, check: str, fact: str, *, holds: bool, expected: str, observed: str = "", where: str = ""
+        self, check: str, fact: str, expected: str, observed: str = "", *, holds: bool, where: str = ""
     ) -> Ruled:
         observed, reasons = observed or self.exchange.answer, () if holds else why_expected(self.allowed)
         return check, Claim(expected, observed, holds=holds, where=where, fact=fact, reasons=reasons)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ class _Event:
     exchange_id: str
     began_at: datetime
     ended_at: datetime
-    tells: Mapping[str, Any] = field(default_factory=dict)
+    tells: Mapping[str, Any]
 
     @classmethod
     def of(cls, exchange: Exchange, **tells: object) -> "_Event":
@@ -64,30 +64,26 @@ class KnownResources:
     def note(self, exchange: Exchange) -> None:
         """Learn what an answer tells of what it created, changed or deleted, or of an execution."""
         request, shown = exchange.request, body_of(exchange)
+        operation, sent = request.operation_id, request.members
         user = self._user_of(request.persona) if request.persona else None
         is_lost = exchange.status is None or exchange.status >= 500
-        slug = request.path_values.get("slug")
-        if request.operation_id == "createWorkflow" and isinstance(shown.get("slug"), str):
-            is_public = request.members.get("publicPlayground")
-            given = {"owner": user, "is_public": is_public if isinstance(is_public, bool) else None}
-            self._note(
-                ("slug", shown["slug"]), exchange, exists=True, is_deleted=False, is_template=False, **given
+        slug = request.path_values.get("slug", "") if exchange.is_success or is_lost else ""
+        if operation == "createWorkflow" and isinstance(shown.get("slug"), str):
+            is_public = (
+                sent.get("publicPlayground") if isinstance(sent.get("publicPlayground"), bool) else None
             )
+            tells = {"exists": True, "is_deleted": False, "is_template": False, "is_public": is_public}
+            self._note(("slug", shown["slug"]), exchange, owner=user, **tells)
             self._created_by[user or ""].append(shown["slug"])
-        elif request.operation_id == "updateWorkflow" and slug and (exchange.is_success or is_lost):
-            is_public = request.members.get("publicPlayground", exchange)
-            if is_public is not exchange:
-                self._note(("slug", slug), exchange, is_public=None if is_lost else is_public is True)
-        elif request.operation_id == "deleteWorkflow" and slug and (exchange.is_success or is_lost):
-            self._note(
-                ("slug", slug),
-                exchange,
-                exists=None if is_lost else False,
-                is_deleted=None if is_lost else True,
-            )
-        elif request.operation_id in RUN_OPERATIONS and isinstance(shown.get("executionId"), str):
+        elif operation == "updateWorkflow" and slug and "publicPlayground" in sent:
+            is_public = None if is_lost else sent["publicPlayground"] is True
+            self._note(("slug", slug), exchange, is_public=is_public)
+        elif operation == "deleteWorkflow" and slug:
+            exists, is_deleted = (None, None) if is_lost else (False, True)
+            self._note(("slug", slug), exchange, exists=exists, is_deleted=is_deleted)
+        elif operation in RUN_OPERATIONS and isinstance(shown.get("executionId"), str):
             self._note(("id", shown["executionId"]), exchange, exists=True, owner=user)
-        elif request.operation_id == "getExecution" and status_in(exchange) in FINAL:
+        elif operation == "getExecution" and status_in(exchange) in FINAL:
             self._note(("id", request.path_values.get("id", "")), exchange, has_ended=True)
 
     def _note(self, key: tuple[str, str], exchange: Exchange, **tells: object) -> None:
