@@ -1,9 +1,12 @@
 """Hand-made exchanges and HAR files, for tests of what reads and judges them."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.judging.claim import Check, RuleCheck
@@ -51,6 +54,41 @@ def broken(check: Check[...], answer: Exchange, **known: Any) -> set[str]:
 def claimed(check: Check[...], answer: Exchange, **known: Any) -> set[str]:
     """Return the facts about which this check makes a claim."""
     return {claim.fact for claim in check.judge(answer, **known)}
+
+
+def rows(
+    check: Check[...], *rows: tuple[Any, ...], answer: Exchange | None = None, **always: Any
+) -> list[tuple[Any, ...]]:
+    """Make cases of a check: of each row's answer, the arguments in the check's order, and what is broken.
+
+    That is a set of facts; True stands for the check's only fact, False for none, None for no claim at all.
+    Rows have no answer of their own if ``answer`` is given; ``always`` are arguments of all rows.
+    """
+    names = [name for name in check.given if name not in always]
+    cases = []
+    for row in rows:
+        shown, *given, facts = row if answer is None else (answer, *row)
+        if isinstance(facts, bool):
+            facts = {*check.facts} if facts else set()
+        cases.append((check, shown, always | dict(zip(names, given, strict=True)), facts))
+    return cases
+
+
+def named(table: Mapping[str, list[tuple[Any, ...]]]) -> list[Any]:
+    """Return all cases of a table as parameters of a test, called by the promise that they are about."""
+    return [
+        pytest.param(*case, id=f"{promise} {number}")
+        for promise, cases in table.items()
+        for number, case in enumerate(cases, 1)
+    ]
+
+
+def assert_breaks(
+    check: Check[...], answer: Exchange, known: Mapping[str, Any], facts: set[str] | None
+) -> None:
+    claims = list(check.judge(answer, **known))
+    assert {claim.fact for claim in claims if not claim.holds} == (facts or set())
+    assert claims == [] or facts is not None
 
 
 def entry(

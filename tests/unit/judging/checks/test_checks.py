@@ -5,7 +5,7 @@ from dataclasses import replace
 from importlib import import_module
 
 import pytest
-from exchanges import broken, exchange, refusal
+from exchanges import assert_breaks, broken, exchange, named, refusal, rows
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.judging import checks
@@ -26,25 +26,6 @@ def test_every_check_has_a_sentence():
     assert [check.id for check in all_checks().values() if not check.sentence.endswith(".")] == []
 
 
-@pytest.mark.parametrize(
-    ("unknown", "is_broken"),
-    [
-        (refusal(401, "UNAUTHORIZED"), False),
-        (exchange(401, {"error": "In other words", "code": "UNAUTHORIZED", "trace": 2}), False),
-        (refusal(401, "UNKNOWN_WORKFLOW"), True),
-        (refusal(401, "UNAUTHORIZED", required="workflow:read"), True),
-        (refusal(404, "UNAUTHORIZED"), True),
-        (refusal(429, "RATE_LIMIT_EXCEEDED"), False),
-        (exchange(None), False),
-    ],
-)
-def test_refusal_does_not_reveal_what_exists(unknown, is_broken):
-    """Status, code and documented members must be the same; the text may differ."""
-    known = refusal(401, "UNAUTHORIZED")
-
-    assert bool(broken(authentication.tells_nothing, unknown, of_existing=known)) == is_broken
-
-
 @pytest.mark.parametrize(("named", "is_broken"), [("unknown", False), ("portrait", True)])
 def test_denial_names_the_requested_resource(named, is_broken):
     """`required` may differ only in the requested name in a bound form."""
@@ -60,51 +41,55 @@ def asked_for(slug, answer):
     return replace(answer, request=replace(answer.request, path_values={"slug": slug}))
 
 
-@pytest.mark.parametrize(
-    ("method", "answer", "is_broken"),
-    [
-        ("DELETE", exchange(204, raw=b""), True),
-        ("PUT", exchange(200, raw=b""), True),
-        ("DELETE", exchange(200, {}), False),
-        ("HEAD", exchange(200, raw=b""), False),
-    ],
-)
-def test_success_has_a_body_except_for_head(method, answer, is_broken):
-    answer = replace(answer, request=replace(answer.request, method=method))
-
-    assert bool(broken(envelopes.json_object, answer)) == is_broken
-
-
-@pytest.mark.parametrize(("method", "is_broken"), [("GET", True), ("HEAD", False)])
-def test_refusal_has_a_body_except_for_head(method, is_broken):
-    answer = exchange(404, raw=b"")
-    answer = replace(answer, request=replace(answer.request, method=method))
-
-    assert bool(broken(envelopes.envelope, answer)) == is_broken
-
-
 def test_balancer_says_nothing_about_an_operation():
     busy = exchange(503, raw=b"no healthy upstream", operation_id="getHealth")
 
     assert not schemas.public_health.applies_to(Case(exchange=busy, context=Context()))
 
 
-@pytest.mark.parametrize(
-    ("text", "is_clean"),
-    [
-        ("No such workflow", True),
-        ("Use /api/workflows instead", True),
-        ("<!DOCTYPE html><html>", False),
-        ('Traceback (most recent call last):\n  File "/srv/app.py"', False),
-        ("ENOENT: /usr/src/app/index.js", False),
-        ("Error\n    at Object.run (index.js:1)", False),
-    ],
-)
-def test_refusal_shows_no_internals(text, is_clean):
-    """Markup, stack traces and server paths are found; plain text and API paths are not."""
-    answer = exchange(400, raw=text.encode())
+def asked_by(method, answer):
+    return replace(answer, request=replace(answer.request, method=method))
 
-    assert (broken(envelopes.no_internals, answer) == set()) == is_clean
+
+CASES = {
+    "a refusal does not reveal what exists: status, code and documented members are the same": rows(
+        authentication.tells_nothing,
+        (refusal(401, "UNAUTHORIZED"), False),
+        (exchange(401, {"error": "In other words", "code": "UNAUTHORIZED", "trace": 2}), False),
+        (refusal(401, "UNKNOWN_WORKFLOW"), True),
+        (refusal(401, "UNAUTHORIZED", required="workflow:read"), True),
+        (refusal(404, "UNAUTHORIZED"), True),
+        (refusal(429, "RATE_LIMIT_EXCEEDED"), False),
+        (exchange(None), False),
+        of_existing=refusal(401, "UNAUTHORIZED"),
+    ),
+    "a success has a body, except for HEAD": rows(
+        envelopes.json_object,
+        (asked_by("DELETE", exchange(204, raw=b"")), {"ground.responses-are-json-objects"}),
+        (asked_by("PUT", exchange(200, raw=b"")), {"ground.responses-are-json-objects"}),
+        (asked_by("DELETE", exchange(200, {})), set()),
+        (asked_by("HEAD", exchange(200, raw=b"")), set()),
+    ),
+    "a refusal has a body, except for HEAD": rows(
+        envelopes.envelope,
+        (asked_by("GET", exchange(404, raw=b"")), {"envelope.error-is-object"}),
+        (asked_by("HEAD", exchange(404, raw=b"")), set()),
+    ),
+    "a refusal shows no markup, stack trace or path of the server": rows(
+        envelopes.no_internals,
+        (exchange(400, raw=b"No such workflow"), False),
+        (exchange(400, raw=b"Use /api/workflows instead"), False),
+        (exchange(400, raw=b"<!DOCTYPE html><html>"), True),
+        (exchange(400, raw=b'Traceback (most recent call last):\n  File "/srv/app.py"'), True),
+        (exchange(400, raw=b"ENOENT: /usr/src/app/index.js"), True),
+        (exchange(400, raw=b"Error\n    at Object.run (index.js:1)"), True),
+    ),
+}
+
+
+@pytest.mark.parametrize(("check", "answer", "known", "facts"), named(CASES))
+def test_check_finds_what_is_broken(check, answer, known, facts):
+    assert_breaks(check, answer, known, facts)
 
 
 @pytest.mark.parametrize("family", checks._FAMILIES)  # noqa: SLF001 - the modules of checks

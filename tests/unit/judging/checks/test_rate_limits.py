@@ -5,7 +5,7 @@ from datetime import timedelta
 from email.utils import formatdate
 
 import pytest
-from exchanges import broken, claimed, exchange, refusal
+from exchanges import assert_breaks, exchange, named, refusal, rows
 
 from knouds_harness.judging.checks import rate_limits
 
@@ -26,148 +26,99 @@ def admitted(remaining, *, end=END_UNIX_S, limit=100, status=200):
 
 REFUSED = refusal(429, "RATE_LIMIT_EXCEEDED", tier="pro", limit=100, retryAfter=40)
 PLAIN = exchange(200, {"success": True}, operation_id="runWorkflow")
+NEXT = admitted(99, end=END_UNIX_S + 60)
+ENDED = admitted(90, end=NOW_UNIX_S - 38)
 
 
-@pytest.mark.parametrize(
-    ("check", "fact"),
-    [
-        (rate_limits.remaining_falls, "rate.remaining-falls"),
-        (rate_limits.separate_routes, "rate.separate-per-route"),
-        (rate_limits.separate_accounts, "rate.per-user-not-per-key"),
-    ],
-)
-@pytest.mark.parametrize(
-    ("later", "is_kept"),
-    [
-        (admitted(89), True),
-        (admitted(90), False),
-        (admitted(88), False),
-        (admitted(99), False),
-        (admitted(89, end=END_UNIX_S + 1), True),
-    ],
-)
-def test_next_run_leaves_one_fewer(check, fact, later, is_kept):
-    assert broken(check, later, earlier=admitted(90)) == (set() if is_kept else {fact})
-
-
-@pytest.mark.parametrize(
-    ("earlier", "later"),
-    [
-        (admitted(90), admitted(99, end=END_UNIX_S + 60)),
-        (admitted(90), PLAIN),
-        (PLAIN, admitted(90)),
-        (admitted(0), admitted(0)),
-        (admitted(90), REFUSED),
-        (admitted(90, status=400), admitted(90)),
-        (admitted("many"), admitted(90)),
-    ],
-)
-def test_no_claim_without_comparable_headers(earlier, later):
-    assert claimed(rate_limits.remaining_falls, later, earlier=earlier) == set()
-
-
-@pytest.mark.parametrize(
-    ("later", "facts"),
-    [
-        (admitted(89), set()),
-        (admitted(99), {"rate.per-user-not-per-key"}),
-        (admitted(99, end=END_UNIX_S + 15), {"rate.per-user-not-per-key"}),
-        (PLAIN, set()),
-        (REFUSED, set()),
-    ],
-)
-def test_second_key_of_an_account_shares_its_window(later, facts):
-    assert broken(rate_limits.shared_by_keys, later, earlier=admitted(90), advanced_s=0) == facts
-
-
-def test_second_key_may_show_a_later_window():
-    """Once the window of the first key is over."""
-    later = replace(admitted(99, end=END_UNIX_S + 60))
-    later = replace(later, started_at=later.started_at + timedelta(seconds=41))
-
-    assert claimed(rate_limits.shared_by_keys, later, earlier=admitted(90), advanced_s=0) == set()
-
-
-@pytest.mark.parametrize(
-    ("end", "advanced_s", "is_kept"),
-    [
-        (NOW_UNIX_S + 60, 0, True),
-        (NOW_UNIX_S, 0, True),
-        (NOW_UNIX_S + 3600, 0, False),
-        (NOW_UNIX_S - 30, 0, False),
-        (NOW_UNIX_S + 120, 60, True),
-        (NOW_UNIX_S + 30, 60, False),
-        ((NOW_UNIX_S + 60) * 1000, 0, True),
-    ],
-)
-def test_window_ends_within_a_minute(end, advanced_s, is_kept):
-    """By the server's own clock; the unit of Reset is another fact."""
-    findings = broken(rate_limits.window_ends, admitted(90, end=end), advanced_s=advanced_s)
-
-    assert (findings == set()) == is_kept
-
-
-def test_window_may_end_during_a_long_run():
-    """The headers belong to the window that admitted the run."""
-    run = admitted(90, end=NOW_UNIX_S - 38)
-
-    assert broken(rate_limits.window_ends, replace(run, elapsed_ms=40_000.0), advanced_s=0) == set()
-    assert broken(rate_limits.window_ends, replace(run, elapsed_ms=30_000.0), advanced_s=0) != set()
-
-
-@pytest.mark.parametrize(
-    ("later", "is_kept"),
-    [
-        (admitted(89), True),
-        (admitted(99), False),
-        (admitted(89, end=END_UNIX_S + 30), False),
-        (admitted(99, end=END_UNIX_S + 60), False),
-        (PLAIN, True),
-        (REFUSED, True),
-    ],
-)
-def test_run_does_not_move_its_window(later, is_kept):
-    assert (broken(rate_limits.window_stands, later, earlier=admitted(90)) == set()) == is_kept
-
-
-@pytest.mark.parametrize(
-    ("later", "is_kept"),
-    [
-        (admitted(99, end=END_UNIX_S + 60), True),
-        (admitted(99, end=END_UNIX_S + 300), True),
-        (admitted(99, end=END_UNIX_S + 30), False),
-        (admitted(88, end=END_UNIX_S + 60), False),
+CASES = {
+    **{
+        f"the next run leaves one fewer: {check.id}": rows(
+            check,
+            (admitted(89), False),
+            (admitted(90), True),
+            (admitted(88), True),
+            (admitted(99), True),
+            (admitted(89, end=END_UNIX_S + 1), False),
+            earlier=admitted(90),
+        )
+        for check in (rate_limits.remaining_falls, rate_limits.separate_routes, rate_limits.separate_accounts)
+    },
+    "without comparable headers nothing is claimed": rows(
+        rate_limits.remaining_falls,
+        (NEXT, admitted(90), None),
+        (PLAIN, admitted(90), None),
+        (admitted(90), PLAIN, None),
+        (admitted(0), admitted(0), None),
+        (REFUSED, admitted(90), None),
+        (admitted(90), admitted(90, status=400), None),
+        (admitted(90), admitted("many"), None),
+    ),
+    "a second key of the account shares its window": rows(
+        rate_limits.shared_by_keys,
+        (admitted(89), False),
+        (admitted(99), True),
+        (admitted(99, end=END_UNIX_S + 15), True),
+        (replace(NEXT, started_at=NEXT.started_at + timedelta(seconds=41)), None),  # the window is over
+        (PLAIN, False),
         (REFUSED, False),
-        (PLAIN, True),
-    ],
-)
-def test_next_window_begins_when_the_last_one_is_over(later, is_kept):
-    assert (broken(rate_limits.window_turned, later, earlier=admitted(90)) == set()) == is_kept
-
-
-@pytest.mark.parametrize(
-    ("later", "is_kept"),
-    [
-        (admitted(7), True),
-        (admitted(89, end=END_UNIX_S + 2), True),
-        (admitted(99, end=END_UNIX_S + 3), False),
-        (admitted(99, end=END_UNIX_S - 3), False),
-        (admitted(99, end=END_UNIX_S + 30), False),
-        (admitted(99, end=END_UNIX_S + 58), True),
-        (admitted(99, end=END_UNIX_S - 60), False),
+        earlier=admitted(90),
+        advanced_s=0,
+    ),
+    "a window ends within a minute by the server's clock": rows(
+        rate_limits.window_ends,
+        (admitted(90, end=NOW_UNIX_S + 60), 0, False),
+        (admitted(90, end=NOW_UNIX_S), 0, False),
+        (admitted(90, end=NOW_UNIX_S + 3600), 0, True),
+        (admitted(90, end=NOW_UNIX_S - 30), 0, True),
+        (admitted(90, end=NOW_UNIX_S + 120), 60, False),
+        (admitted(90, end=NOW_UNIX_S + 30), 60, True),
+        (admitted(90, end=(NOW_UNIX_S + 60) * 1000), 0, False),
+        (replace(ENDED, elapsed_ms=40_000.0), 0, False),  # during the run that it admitted
+        (replace(ENDED, elapsed_ms=30_000.0), 0, True),
+    ),
+    "a run does not move its window": rows(
+        rate_limits.window_stands,
+        (admitted(89), False),
+        (admitted(99), True),
+        (admitted(89, end=END_UNIX_S + 30), True),
+        (NEXT, True),
+        (PLAIN, False),
+        (REFUSED, False),
+        earlier=admitted(90),
+    ),
+    "the next window begins when the last one is over": rows(
+        rate_limits.window_turned,
+        (NEXT, False),
+        (admitted(99, end=END_UNIX_S + 300), False),
+        (admitted(99, end=END_UNIX_S + 30), True),
+        (admitted(88, end=END_UNIX_S + 60), True),
         (REFUSED, True),
-        (PLAIN, True),
-    ],
-)
-def test_windows_end_a_minute_apart(later, is_kept):
-    """Seconds are rounded; no window ends before one of an earlier run."""
-    earlier = [admitted(99, end=END_UNIX_S - 60), admitted(90), PLAIN]
+        (PLAIN, False),
+        earlier=admitted(90),
+    ),
+    "windows end a minute apart, and none before that of an earlier run": rows(
+        rate_limits.ends_apart,
+        (admitted(7), False),
+        (admitted(89, end=END_UNIX_S + 2), False),
+        (admitted(99, end=END_UNIX_S + 3), True),
+        (admitted(99, end=END_UNIX_S - 3), True),
+        (admitted(99, end=END_UNIX_S + 30), True),
+        (admitted(99, end=END_UNIX_S + 58), False),
+        (admitted(99, end=END_UNIX_S - 60), True),
+        (REFUSED, False),
+        (PLAIN, False),
+        earlier_runs=[admitted(99, end=END_UNIX_S - 60), admitted(90), PLAIN],
+    ),
+    "no run is admitted after remaining 0": rows(
+        rate_limits.remaining_never_rises,
+        (admitted(0), True),
+        (NEXT, False),
+        (REFUSED, False),
+        earlier_runs=[admitted(0)],
+    ),
+}
 
-    assert (broken(rate_limits.ends_apart, later, earlier_runs=earlier) == set()) == is_kept
 
-
-@pytest.mark.parametrize(
-    ("later", "is_kept"), [(admitted(0), False), (admitted(99, end=END_UNIX_S + 60), True), (REFUSED, True)]
-)
-def test_no_run_is_admitted_after_remaining_0(later, is_kept):
-    assert (broken(rate_limits.remaining_never_rises, later, earlier_runs=[admitted(0)]) == set()) == is_kept
+@pytest.mark.parametrize(("check", "answer", "known", "facts"), named(CASES))
+def test_check_finds_what_is_broken(check, answer, known, facts):
+    assert_breaks(check, answer, known, facts)

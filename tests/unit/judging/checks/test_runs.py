@@ -1,7 +1,7 @@
 """The checks of runs: what breaks them, and when they make no claim."""
 
 import pytest
-from exchanges import broken, claimed, exchange, refusal
+from exchanges import assert_breaks, broken, claimed, exchange, named, refusal, rows
 
 from knouds_harness.judging.checks import concurrency, runs, usage
 from knouds_harness.suite.support.usage_rows import row_of_request, row_that_came
@@ -17,84 +17,8 @@ def run(cost=8, **result):
     )
 
 
-@pytest.mark.parametrize(
-    ("answer", "facts"),
-    [
-        (run(), set()),
-        (refusal(400, "INVALID_INPUTS"), DEFAULTS),
-        (refusal(422, "MISSING_FIELD"), DEFAULTS),
-        (exchange(500, {"error": "x", "code": "INTERNAL"}), DEFAULTS),
-    ],
-)
-def test_run_uses_defaults_for_missing_fields(answer, facts):
-    assert broken(runs.fields_left_out, answer, with_all=run(), is_alike=False) == facts
-
-
-@pytest.mark.parametrize(
-    ("cost", "is_alike", "facts"), [(16, True, DEFAULTS), (8, True, set()), (16, False, set())]
-)
-def test_missing_fields_cost_as_much_as_their_defaults(cost, is_alike, facts):
-    """If the default values were sent before, another price shows another value."""
-    assert broken(runs.fields_left_out, run(cost), with_all=run(8), is_alike=is_alike) == facts
-
-
-@pytest.mark.parametrize(
-    ("answer", "with_all"),
-    [
-        (refusal(400, "INVALID_INPUTS"), refusal(400, "INVALID_INPUTS")),
-        (refusal(402, "INSUFFICIENT_CREDITS"), run()),
-        (refusal(429, "RATE_LIMIT_EXCEEDED"), run()),
-        (exchange(500, {"error": "x", "code": "EXECUTION_FAILED"}), run()),
-        (exchange(None), run()),
-    ],
-)
-def test_run_refused_for_another_reason_makes_no_claim(answer, with_all):
-    assert claimed(runs.fields_left_out, answer, with_all=with_all, is_alike=True) == set()
-
-
-@pytest.mark.parametrize(
-    ("answer", "facts"), [(run(text=["fog"]), set()), (run(text=[""]), DEFAULTS), (run(), set())]
-)
-def test_defaults_give_the_same_result_as_when_sent(answer, facts):
-    assert broken(runs.defaults_as_given, answer, with_defaults=run(text=["fog"])) == facts
-
-
-@pytest.mark.parametrize(
-    ("double", "facts"),
-    [
-        (run(16, images=["a", "b"]), set()),
-        (run(8, images=["a", "b"]), GENERATORS),
-        (run(15, images=["a", "b"]), GENERATORS),
-        (run(8, images=["a"]), set()),
-        (run("8", images=["a", "b"]), set()),
-    ],
-)
-def test_two_images_cost_twice_as_much(double, facts):
-    assert broken(runs.charged_per_image, double, single=run(8, images=["a"])) == facts
-
-
-@pytest.mark.parametrize(
-    ("once", "twice", "estimates", "facts"),
-    [
-        (14, 28, (14, 28), set()),
-        (14, 14, (14, 28), GENERATORS),
-        (14, 20, (14, 28), GENERATORS),
-        (8, 8, (14, 28), GENERATORS),
-        (8, 16, (14, 28), set()),
-        (8, 8, (14, 14), set()),
-        (8, 8, (None, None), set()),
-        (0, 0, (14, 28), set()),
-    ],
-)
-def test_two_nodes_cost_as_much_as_estimated(once, twice, estimates, facts):
-    """If the price is not the estimate, two nodes must cost more than one."""
-    assert broken(runs.charged_per_node, run(twice), single=run(once), estimates=estimates) == facts
-
-
-@pytest.mark.parametrize("check", [runs.granted, runs.nothing_generated])
-@pytest.mark.parametrize(("cost", "is_broken"), [(0, False), (0.0, False), (1, True), (True, False)])
-def test_trial_runs_and_runs_without_a_generator_are_free(check, cost, is_broken):
-    assert bool(broken(check, run(cost))) == is_broken
+def poll(status):
+    return exchange(200, {"status": status}, operation_id="getExecution")
 
 
 @pytest.mark.parametrize(
@@ -158,17 +82,77 @@ def test_row_is_found_by_its_request_id():
     assert row_of_request(rows, None) is None
 
 
-@pytest.mark.parametrize(
-    ("status", "row", "facts"),
-    [
-        ("completed", {"creditsCost": 8}, set()),
-        ("completed", {"creditsCost": 16}, GENERATORS),
-        ("completed", {"creditsCost": 0}, GENERATORS),
-        ("completed", None, set()),
-        ("failed", {"creditsCost": 0}, set()),  # whether it is charged is open
-    ],
-)
-def test_asynchronous_run_costs_as_much_as_a_synchronous_one(status, row, facts):
-    poll = exchange(200, {"status": status}, operation_id="getExecution")
+CASES = {
+    "a run may leave out fields that have a default": rows(
+        runs.fields_left_out,
+        (run(), False),
+        (refusal(400, "INVALID_INPUTS"), True),
+        (refusal(422, "MISSING_FIELD"), True),
+        (exchange(500, {"error": "x", "code": "INTERNAL"}), True),
+        with_all=run(),
+        is_alike=False,
+    ),
+    "missing fields cost as much as the defaults that were sent": rows(
+        runs.fields_left_out,
+        (run(16), True, True),
+        (run(8), True, False),
+        (run(16), False, False),
+        with_all=run(8),
+    ),
+    "a run refused for another reason tells nothing": rows(
+        runs.fields_left_out,
+        (refusal(400, "INVALID_INPUTS"), refusal(400, "INVALID_INPUTS"), None),
+        (refusal(402, "INSUFFICIENT_CREDITS"), run(), None),
+        (refusal(429, "RATE_LIMIT_EXCEEDED"), run(), None),
+        (exchange(500, {"error": "x", "code": "EXECUTION_FAILED"}), run(), None),
+        (exchange(None), run(), None),
+        is_alike=True,
+    ),
+    "defaults give the same result as when sent": rows(
+        runs.defaults_as_given,
+        (run(text=["fog"]), False),
+        (run(text=[""]), True),
+        (run(), False),
+        with_defaults=run(text=["fog"]),
+    ),
+    "two images cost twice as much": rows(
+        runs.charged_per_image,
+        (run(16, images=["a", "b"]), False),
+        (run(8, images=["a", "b"]), True),
+        (run(15, images=["a", "b"]), True),
+        (run(8, images=["a"]), False),
+        (run("8", images=["a", "b"]), False),
+        single=run(8, images=["a"]),
+    ),
+    "two nodes cost as much as estimated, or more than one": rows(
+        runs.charged_per_node,
+        (run(28), run(14), (14, 28), False),
+        (run(14), run(14), (14, 28), True),
+        (run(20), run(14), (14, 28), True),
+        (run(8), run(8), (14, 28), True),
+        (run(16), run(8), (14, 28), False),
+        (run(8), run(8), (14, 14), False),
+        (run(8), run(8), (None, None), False),
+        (run(0), run(0), (14, 28), False),
+    ),
+    **{
+        f"it is free: {check.id}": rows(
+            check, (run(0), False), (run(0.0), False), (run(1), True), (run(True), False)
+        )
+        for check in (runs.granted, runs.nothing_generated)
+    },
+    "an asynchronous run costs as much as a synchronous one": rows(
+        runs.charged_alike,
+        (poll("completed"), {"creditsCost": 8}, False),
+        (poll("completed"), {"creditsCost": 16}, True),
+        (poll("completed"), {"creditsCost": 0}, True),
+        (poll("completed"), None, False),
+        (poll("failed"), {"creditsCost": 0}, False),  # whether it is charged is open
+        waited_for=run(8),
+    ),
+}
 
-    assert broken(runs.charged_alike, poll, waited_for=run(8), row=row) == facts
+
+@pytest.mark.parametrize(("check", "answer", "known", "facts"), named(CASES))
+def test_check_finds_what_is_broken(check, answer, known, facts):
+    assert_breaks(check, answer, known, facts)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from exchanges import broken, claimed, exchange
+from exchanges import assert_breaks, broken, claimed, exchange, named, rows
 
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.webhooks import Delivery, sign
@@ -45,13 +45,6 @@ def poll(**changes):
     return exchange(200, {**body, **changes}, operation_id="getExecution")
 
 
-@pytest.mark.parametrize(
-    ("status", "facts"), [(200, set()), (404, {"webhook.one-per-ended-execution"}), (429, set())]
-)
-def test_delivery_is_of_an_execution(status, facts):
-    assert broken(webhooks.of_an_execution, delivery(), poll=exchange(status, {})) == facts
-
-
 @pytest.mark.parametrize("raw", [b"", b"[", b"\xff", b"[" * 100_000, b"[]", b"null"])
 def test_payload_is_an_object(raw):
     came = delivery(raw=raw)
@@ -59,31 +52,6 @@ def test_payload_is_an_object(raw):
     assert broken(webhooks.payload, came) == {"webhook.payload-shape"}
     assert claimed(webhooks.event, came, ending="completed") == set()
     assert claimed(webhooks.agrees, came, poll=poll(), submitted=exchange(202, {})) == set()
-
-
-@pytest.mark.parametrize(
-    ("changes", "request_id", "is_broken"),
-    [
-        ({}, "req_1", False),
-        ({"result": {**PAYLOAD["result"], "addedLater": 1}}, "req_1", False),
-        ({"result": None}, None, False),
-        ({"status": "failed"}, "req_1", True),
-        ({}, "req_2", True),
-        ({"result": {"audios": ["https://media.example/2"]}}, "req_1", True),
-        ({"status": "processing"}, "req_2", False),
-    ],
-)
-def test_delivery_agrees_with_the_poll(changes, request_id, is_broken):
-    """Documented members that both have are compared; no claim before the end."""
-    submitted = exchange(202, {"requestId": request_id})
-
-    assert bool(broken(webhooks.agrees, delivery(), poll=poll(**changes), submitted=submitted)) == is_broken
-
-
-@pytest.mark.parametrize(("taken", "is_broken"), [(1, False), (0, True), (2, True)])
-def test_ended_execution_is_delivered_once(taken, is_broken):
-    assert bool(broken(webhooks.one_each, poll(), taken=taken)) == is_broken
-    assert claimed(webhooks.one_each, poll(status="processing"), taken=0) == set()
 
 
 @pytest.mark.parametrize(
@@ -102,21 +70,6 @@ def test_key_that_receives_nothing_gets_no_delivery(check, fact, came, later_del
     claims = list(check.judge(poll(), came=came, later_delivered=later_delivered))
 
     assert [(each.fact, each.holds) for each in claims] == [(fact, each) for each in holds]
-
-
-@pytest.mark.parametrize(("attempts", "facts"), [(0, set()), (2, set()), (7, set())])
-def test_refused_delivery_is_tried_again(attempts, facts):
-    """A second attempt is enough; another check judges a missing first one."""
-    assert broken(webhooks.retried, poll(), attempts=attempts) == facts
-    assert broken(webhooks.retried, poll(), attempts=1) == {"webhook.retries-refused-delivery"}
-
-
-@pytest.mark.parametrize(
-    ("delivery_says", "is_broken"),
-    [({"configured": True, "url": "http://a"}, False), ({"configured": False}, True), ({}, False)],
-)
-def test_submit_announces_the_delivery(delivery_says, is_broken):
-    assert bool(broken(webhooks.announced, exchange(202, {"webhookDelivery": delivery_says}))) == is_broken
 
 
 @pytest.mark.parametrize(
@@ -139,15 +92,51 @@ def test_delivery_names_account_and_model(changes, where):
     assert {claim.where for claim in claims if not claim.holds} == where
 
 
-@pytest.mark.parametrize(
-    ("shown", "facts"),
-    [
-        ("completed", set()),
-        ("processing", {"webhook.agrees-with-poll"}),
-        ("failed", {"webhook.agrees-with-poll"}),
-        ("done", set()),
-    ],
-)
-def test_delivered_execution_has_ended(shown, facts):
-    """The shapes judge an undocumented status."""
-    assert broken(webhooks.shown_at_once, poll(status=shown), delivered=delivery()) == facts
+CASES = {
+    "a delivery is of an execution": rows(
+        webhooks.of_an_execution,
+        (exchange(200, {}), False),
+        (exchange(404, {}), True),
+        (exchange(429, {}), False),
+        answer=delivery(),
+    ),
+    "a delivery agrees with the poll, once there is an end": rows(
+        webhooks.agrees,
+        (poll(), exchange(202, {"requestId": "req_1"}), False),
+        (poll(result={**PAYLOAD["result"], "addedLater": 1}), exchange(202, {"requestId": "req_1"}), False),
+        (poll(result=None), exchange(202, {"requestId": None}), False),
+        (poll(status="failed"), exchange(202, {"requestId": "req_1"}), True),
+        (poll(), exchange(202, {"requestId": "req_2"}), True),
+        (poll(result={"audios": ["https://media.example/2"]}), exchange(202, {"requestId": "req_1"}), True),
+        (poll(status="processing"), exchange(202, {"requestId": "req_2"}), False),
+        answer=delivery(),
+    ),
+    "an ended execution is delivered once": rows(
+        webhooks.one_each,
+        (poll(), 1, False),
+        (poll(), 0, True),
+        (poll(), 2, True),
+        (poll(status="processing"), 0, None),
+    ),
+    "a refused delivery is tried again": rows(
+        webhooks.retried, (0, False), (1, True), (2, False), (7, False), answer=poll()
+    ),
+    "a submit announces the delivery": rows(
+        webhooks.announced,
+        (exchange(202, {"webhookDelivery": {"configured": True, "url": "http://a"}}), False),
+        (exchange(202, {"webhookDelivery": {"configured": False}}), True),
+        (exchange(202, {"webhookDelivery": {}}), False),
+    ),
+    "a delivered execution has ended": rows(
+        webhooks.shown_at_once,
+        (poll(status="completed"), delivery(), False),
+        (poll(status="processing"), delivery(), True),
+        (poll(status="failed"), delivery(), True),
+        (poll(status="done"), delivery(), False),
+    ),
+}
+
+
+@pytest.mark.parametrize(("check", "answer", "known", "facts"), named(CASES))
+def test_check_finds_what_is_broken(check, answer, known, facts):
+    assert_breaks(check, answer, known, facts)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from exchanges import exchange
+from exchanges import assert_breaks, exchange, named, rows
 
 from knouds_harness.judging.checks import capabilities, workflows
 
@@ -96,41 +96,41 @@ def test_lost_member_is_named(changes, where):
     }
 
 
-@pytest.mark.parametrize(
-    ("slug", "allowed", "is_broken"),
-    [
+CASES = {
+    "a created slug follows the rule (made slug)": rows(
+        workflows.made_slug,
         ("twin-2", ("twin-2",), False),
         ("twin-2", ("twin", "twin-2"), False),
         ("twin-1", ("twin-2",), True),
         ("twin2", ("twin-2",), True),
         ("Twin-2", ("twin-2",), True),
-    ],
-)
-def test_created_slug_follows_the_rule(slug, allowed, is_broken):
-    answer = exchange(201, {"slug": slug}, operation_id="createWorkflow")
+        answer=exchange(201, operation_id="createWorkflow"),
+    ),
+    "a created slug follows the rule (suffixed slug)": rows(
+        workflows.suffixed_slug,
+        ("twin-2", ("twin-2",), False),
+        ("twin-2", ("twin", "twin-2"), False),
+        ("twin-1", ("twin-2",), True),
+        ("twin2", ("twin-2",), True),
+        ("Twin-2", ("twin-2",), True),
+        answer=exchange(201, operation_id="createWorkflow"),
+    ),
+    "the creator is the owner, and no other user": rows(
+        workflows.creator,
+        (exchange(200, {**DOCUMENT, "createdBy": "usr_ada"}), None, {"usr_sam"}, False),
+        (exchange(200, {**DOCUMENT, "createdBy": "usr_ada"}), "usr_ada", {"usr_sam"}, False),
+        (exchange(200, {**DOCUMENT, "createdBy": "usr_sam"}), None, {"usr_sam"}, True),
+        (exchange(200, {**DOCUMENT, "createdBy": "usr_sam"}), "usr_ada", set(), True),
+        (exchange(200, {**DOCUMENT, "createdBy": 44}), 44, {45}, False),
+        (exchange(200, {**DOCUMENT, "createdBy": 45}), None, {"usr_sam", 45}, True),
+        (exchange(200, {**DOCUMENT, "createdBy": None}), "usr_ada", {"usr_sam"}, False),
+    ),
+}
 
-    for check in (workflows.made_slug, workflows.suffixed_slug):
-        expected = {(check.facts[0], "/slug")} if is_broken else set()
-        assert broken(check, answer, slug=slug, allowed=allowed) == expected
 
-
-@pytest.mark.parametrize(
-    ("created_by", "own", "others", "is_broken"),
-    [
-        ("usr_ada", None, {"usr_sam"}, False),
-        ("usr_ada", "usr_ada", {"usr_sam"}, False),
-        ("usr_sam", None, {"usr_sam"}, True),
-        ("usr_sam", "usr_ada", set(), True),
-        (44, 44, {45}, False),
-        (45, None, {"usr_sam", 45}, True),
-        (None, "usr_ada", {"usr_sam"}, False),
-    ],
-)
-def test_creator_is_the_owner(created_by, own, others, is_broken):
-    """The owner's own createdBy, and no other user's; the shapes judge one that names no one."""
-    answer = exchange(200, {**DOCUMENT, "createdBy": created_by})
-
-    assert bool(broken(workflows.creator, answer, own=own, others=others)) is is_broken
+@pytest.mark.parametrize(("check", "answer", "known", "facts"), named(CASES))
+def test_check_finds_what_is_broken(check, answer, known, facts):
+    assert_breaks(check, answer, known, facts)
 
 
 LIST = [
