@@ -32,7 +32,6 @@ class Document:
     """The contract.
 
     Attributes:
-        raw: The document as parsed, for tools that take plain OpenAPI.
         session_only_paths: Paths where a GET with a key must not succeed.
     """
 
@@ -64,7 +63,6 @@ class Document:
 
 @cache
 def shipped_document() -> Document:
-    """Return the document that ships with the harness; it is read once per process."""
     content = document_path().read_bytes()
     raw = yaml.load(content, Loader=_LOADER)  # noqa: S506  both loaders are the safe one
     return Document(
@@ -101,12 +99,10 @@ def value_at(body: Any, pointer: str) -> Any:  # noqa: ANN401 - JSON of any shap
 
 
 def steps_of(pointer: str) -> list[str]:
-    """Return the keys of a JSON pointer."""
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
 
 
 def escape(step: str) -> str:
-    """Turn a key into a step of a JSON pointer."""
     return step.replace("~", "~0").replace("/", "~1")
 
 

@@ -198,10 +198,8 @@ class Operation:
         """Return the assumed fact that an undocumented status breaks, if no source names the right statuses.
 
         An undocumented success breaks only an assumption if every documented success is assumed. Any other
-        status does if a documented response of the same class (such as 4xx) cites an assumed fact.
-
-        Returns:
-            The id of the fact; None if the status is documented, or contradicts a source.
+        status does if a documented response of the same class (such as 4xx) cites an assumed fact. None if
+        the status is documented, or contradicts a source.
         """
         if status in self.responses:
             return None
@@ -214,7 +212,6 @@ class Operation:
 
     @property
     def action(self) -> Action:
-        """The kind of effect, from the verb of the required capability."""
         return action_of(self.alternatives[0]) if self.alternatives else Action.READ
 
     @cached_property

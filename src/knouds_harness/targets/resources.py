@@ -105,7 +105,6 @@ class Workflow:
 
     @property
     def name(self) -> str:
-        """The name in paths and capabilities, as of a model."""
         return self.slug
 
     @property
@@ -248,25 +247,15 @@ class Waiver:
                 "with an operation"
             )
 
-    def matches(
-        self,
-        *,
-        fingerprint: str,
-        check: str,
-        operation: str | None,
-        status: int | None,
-        code: str | None,
-        fact: str | None = None,
-    ) -> bool:
+    @property
+    def _named(self) -> dict[str, object]:
+        names = ("fingerprint", "fact", "check", "operation", "status", "code")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def matches(self, **finding: object) -> bool:
         """Return whether a finding with these properties matches, even if the waiver ``is_expired``."""
-        return (
-            self.fingerprint in (None, fingerprint)
-            and self.fact in (None, fact)
-            and self.check in (None, check)
-            and self.operation in (None, operation)
-            and self.status in (None, status)
-            and self.code in (None, code or "")
-        )
+        properties = {**finding, "code": finding["code"] or ""}
+        return all(properties[name] == value for name, value in self._named.items())
 
     def is_expired(self, today: date) -> bool:
         return today > self.expires
@@ -278,5 +267,4 @@ class Waiver:
 
     def __str__(self) -> str:
         """Show what it matches, such as ``fact envelope.plain-401-has-code, status 401``."""
-        names = ("fingerprint", "fact", "check", "operation", "status", "code")
-        return ", ".join(f"{name} {getattr(self, name)}" for name in names if getattr(self, name) is not None)
+        return ", ".join(f"{name} {value}" for name, value in self._named.items())

@@ -6,14 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from knouds_harness.targets.needs import MAY_RUN, KeyAndResource, Need, permissions
-from knouds_harness.targets.needs.keys import (
-    PRO_MODEL_KEY,
-    key_of,
-    listed,
-    may_run_models,
-    people,
-    usable_keys,
-)
+from knouds_harness.targets.needs.keys import PRO_MODEL_KEY, key_of, listed, may_run_models, people
 from knouds_harness.targets.profile import Model, Persona, Target, Workflow
 from knouds_harness.targets.resources import Funds
 
@@ -166,19 +159,16 @@ def affordable(target: Target, key: Persona, resources: Iterable[R]) -> Iterator
     return (each for each in resources if may_run(key, each) and has_known_cost(target, each))
 
 
-def _runs_on_last_credits(target: Target) -> Iterator[KeyAndResource[Workflow | Model]]:
-    for key in usable_keys(target):
-        if isinstance(key.credits, str) or key.role == "admin":
-            continue
-        for resource in affordable(target, key, resources_of(target, models_first=True)):
-            if is_runnable(resource) and 0 < (resource.cost_credits or 0) <= key.credits:
-                yield KeyAndResource(key, resource)
-
-
 LAST_CREDITS: Runs = Need(
     says="a key with credits = a number, which holds workflow:run or model:run, for a workflow or model "
     "with cost_credits",
-    fitting=_runs_on_last_credits,
+    fitting=lambda target: (
+        KeyAndResource(key, resource)
+        for key in people(target, funds=None)
+        for resource in affordable(target, key, resources_of(target, models_first=True))
+        if not isinstance(key.credits, str) and is_runnable(resource)
+        if 0 < (resource.cost_credits or 0) <= key.credits
+    ),
     also=(MAY_RUN,),
 )
 
@@ -323,24 +313,24 @@ CHARGED_ASYNC_RUN: Runs = several_first(charged(ASYNC_RUN))
 CHARGED_CANCELLED_RUN: Runs = charged(CANCELLED_RUN)
 
 
-def _pro_model_runs(target: Target) -> Iterator[KeyAndResource[Model]]:
-    models = [each for each in target.models.values() if is_runnable(each) and has_known_cost(target, each)]
-    for key in PRO_MODEL_KEY.fitting(target):
-        for model in cheapest_first(models):
-            yield KeyAndResource(key, model)
-
-
-PRO_MODEL_RUN: ModelRuns = Need(
-    says="a model with cost_credits", fitting=_pro_model_runs, also=(PRO_MODEL_KEY,)
-)
-
-
 def own_workflows(target: Target, user: str) -> list[Workflow]:
     return [each for each in target.workflows.values() if each.owner == user and not each.fails]
 
 
 def usable_models(target: Target) -> list[Model]:
     return [model for model in target.models.values() if is_runnable(model)]
+
+
+PRO_MODEL_RUN: ModelRuns = Need(
+    says="a model with cost_credits",
+    fitting=lambda target: (
+        KeyAndResource(key, model)
+        for key in PRO_MODEL_KEY.fitting(target)
+        for model in cheapest_first(usable_models(target))
+        if model.cost_credits is not None
+    ),
+    also=(PRO_MODEL_KEY,),
+)
 
 
 def every(need: Need[KeyAndResource[R]]) -> Callable[[Target], list[R]]:
