@@ -252,15 +252,12 @@ def _refuse_reserved_name() -> None:
 
 
 def _source(name: str) -> Path:
-    try:
-        return _profile_path(name)
-    except OSError as error:
-        raise UsageError(f"{name}: {error.strerror}\n  {_NAMED_SO}") from None
-
-
-def _profile_path(name: str) -> Path:
     file, profiles = Path(name), _profiles()
-    if name.endswith(".toml") and file.is_file():
+    try:
+        is_there, is_file = file.exists(), file.is_file()
+    except OSError as error:  # the name is too long
+        raise UsageError(f"{name}: {error.strerror}\n  {_NAMED_SO}") from None
+    if is_file and name.endswith(".toml"):
         return file
     if name == SANDBOX:
         _refuse_reserved_name()
@@ -270,7 +267,7 @@ def _profile_path(name: str) -> Path:
         raise UnknownName("target", name, profiles)
     near = [each for each in (f"{name}.toml", file.stem) if Path(each).is_file() or each in profiles]
     meant = f' Did you mean "{near[0]}"?' if near else ""
-    what = "is not a file" if file.exists() else "there is no such file"
+    what = "is not a file" if is_there else "there is no such file"
     raise UsageError(f"{name}: {what}\n  {_NAMED_SO}{meant}")
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, InstanceOf
 
+from knouds_harness.files import file_text
 from knouds_harness.targets.profile_format import NOT_IN_FILE, Flag, Problem, Text, without_value
 
 
@@ -59,7 +60,6 @@ class SecretSource:
 
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
-_MOST_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -153,10 +153,7 @@ class SecretReader:
     @staticmethod
     def _value_of_file(file: Path) -> str:
         try:
-            if file.exists() and not file.is_file():
-                raise _UnusableError(f"secret file {file} is not a regular file")
-            with file.open("rb") as content:
-                value = content.read(_MOST_BYTES).decode("utf-8-sig").strip()
+            value = file_text(file).strip()
         except OSError as error:
             raise _UnusableError(f"secret file {file} cannot be read: {error.strerror}") from None
         except ValueError:  # not text, or not a file name

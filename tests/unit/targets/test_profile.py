@@ -11,7 +11,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ProfileError, UnknownName, UsageError
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.locations import builtin_targets_path
-from knouds_harness.targets.profile import Limits, Target, _profile_path, load_target
+from knouds_harness.targets.profile import Limits, Target, _source, load_target
 
 FULL_KEY = "knouds_live_" + "f" * 32
 ADDRESS = 'base_url = "https://staging.example.com"\n'
@@ -80,10 +80,10 @@ def test_file_named_like_the_builtin_target_is_refused_unless_it_is_the_same(tar
     file = targets / "sandbox.toml"
     file.write_bytes((builtin_targets_path() / "sandbox.toml").read_bytes())
 
-    assert _profile_path("sandbox") != file
+    assert _source("sandbox") != file
     file.write_text(ADDRESS)
     with pytest.raises(UsageError, match=r'sandbox\.toml: "sandbox" is the name of the built-in target\n'):
-        _profile_path("sandbox")
+        _source("sandbox")
 
 
 @pytest.mark.parametrize("name", ["nope.toml", "targets/nope", "./nope.toml", "x" * 300, "x" * 300 + ".toml"])
@@ -167,9 +167,9 @@ def test_secret_is_read_from_a_file_beside_the_profile(tmp_path: Path, encoding:
         ("no.key", "no.key cannot be read: No such file or directory"),
         ("~nosuchuser/no.key", "~nosuchuser/no.key cannot be read: No such file or directory"),
         ("x" * 300, "cannot be read: File name too long"),
-        ("pipe", "is not a regular file"),
-        ("folder", "is not a regular file"),
-        ("/dev/zero", "is not a regular file"),
+        ("pipe", "pipe cannot be read: is a pipe without a writer"),
+        ("folder", "folder cannot be read: Is a directory"),
+        ("/dev/zero", "/dev/zero cannot be read: is a device or socket, not a file"),
         (r"no\u0000.key", "cannot be read as text"),
     ],
 )
