@@ -8,7 +8,7 @@ from knouds_harness.judging.checks import envelopes
 from knouds_harness.suite.walk.dimensions import USUAL_KEYS
 from knouds_harness.targets.needs import MAY_WRITE
 from knouds_harness.targets.needs.keys import ANY_KEY, WRITER, key_of
-from knouds_harness.targets.needs.runs import UNPOLLED_MODEL, every, key_that_runs, once
+from knouds_harness.targets.needs.runs import FAILS, UNPOLLED_MODEL, every, key_that_runs, once
 from knouds_harness.targets.needs.workflows import PRIVATE_WORKFLOW
 from knouds_harness.targets.resources import Model, Workflow
 
@@ -56,7 +56,7 @@ def test_async_run_of_an_unpolled_model_is_refused(tester, test_data, target):
             ],
         )
         for kind in (Workflow, Model)
-        for need in [key_that_runs(kind, having="with fails = true", fits=lambda each: each.fails)]
+        for need in [key_that_runs(kind, having=(FAILS,))]
     ],
 )
 def test_failure_of_the_provider_is_a_documented_500(tester, test_data, need):

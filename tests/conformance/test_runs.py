@@ -32,7 +32,6 @@ from knouds_harness.targets.needs.runs import (
     READ_WORKFLOW_RUN,
     WORKFLOW_RUN,
     charged_first,
-    is_paid,
     key_that_runs,
     once,
 )
@@ -204,9 +203,7 @@ def test_async_run_costs_what_a_sync_run_costs(tester, test_data):
 @pytest.mark.waits
 @pytest.mark.proves(runs.granted, schemas.body)
 @of_both_kinds(
-    *(key_that_runs(kind, funds="granted", fits=is_paid) for kind in (Workflow, Model)),
-    times=0,
-    records="granted",
+    *(key_that_runs(kind, funds="granted") for kind in (Workflow, Model)), times=0, records="granted"
 )
 def test_run_paid_by_a_grant_costs_nothing(tester, test_data, need):
     """A run that a trial grant pays has cost 0."""

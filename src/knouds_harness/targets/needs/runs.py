@@ -1,9 +1,9 @@
 """Needs for keys together with a workflow of their account, or a model, that they may run."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from knouds_harness.targets.needs import MAY_RUN, KeyAndResource, Need, permissions
 from knouds_harness.targets.needs.keys import PRO_MODEL_KEY, key_of, listed, may_run_models, people
@@ -28,14 +28,6 @@ def why_not_runnable(resource: Workflow | Model) -> str:
         if resource.needs_tier == "enterprise":
             return 'needs_tier = "enterprise"'
     return ""
-
-
-def is_runnable_and_polled(resource: Workflow | Model) -> bool:
-    return is_runnable(resource) and resource.polled
-
-
-def _fails(resource: Workflow | Model) -> bool:
-    return resource.fails
 
 
 def is_private(workflow: Workflow) -> bool:
@@ -83,6 +75,28 @@ def resources_of(target: Target, *, models_first: bool = False) -> list[Workflow
     return [*models, *workflows] if models_first else [*workflows, *models]
 
 
+class Trait(NamedTuple):
+    """What a workflow or model has, in the words of the profile; ``succeeds`` if its runs can."""
+
+    says: str
+    holds: Callable[[Any], bool]
+    succeeds: bool = True
+
+
+POLLED: Final = Trait("polled = true", lambda each: each.polled)
+UNPOLLED: Final = Trait("polled = false", lambda each: not each.polled)
+FAILS: Final = Trait("fails = true", lambda each: each.fails, succeeds=False)
+DISABLED: Final = Trait("disabled = true", lambda model: model.disabled, succeeds=False)
+FOR_ENTERPRISE: Final = Trait(
+    'needs_tier = "enterprise"',
+    lambda model: model.needs_tier == "enterprise" and not model.disabled,
+    succeeds=False,
+)
+IN_TIME: Final = Trait("deadline_s", lambda each: each.deadline_s is not None)
+COUNTED: Final = Trait("image_count_input", lambda each: each.image_count_input is not None)
+NO_GENERATOR: Final = Trait("has_generator = false", lambda workflow: not workflow.has_generator)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunNeed(Need[KeyAndResource[R]]):
     kind: Any
@@ -93,8 +107,7 @@ class RunNeed(Need[KeyAndResource[R]]):
 def key_that_runs(
     kind: Any,  # noqa: ANN401 - a class, or a tuple of classes
     *capabilities: str,
-    having: str = "",
-    fits: Callable[[Any], bool] = is_runnable,
+    having: Sequence[Trait] = (),
     funds: Funds = "enough",
     tier: str | None = None,
     is_charged: bool = True,
@@ -102,9 +115,13 @@ def key_that_runs(
 ) -> RunNeed[Any]:
     """Make the need for a key that may run a workflow of its account, or a model.
 
-    ``fits`` selects the resource, and ``having`` says it in the words of the profile. Paid runs of the
-    account end as ``funds`` says. If the run ``is_charged``, its cost must be known.
+    Paid runs of the account end as ``funds`` says. If the run ``is_charged``, its cost must be known.
     """
+    succeeds = all(trait.succeeds for trait in having)
+
+    def fits(resource: Workflow | Model) -> bool:
+        is_meant = is_runnable(resource) if funds == "enough" else is_paid(resource)
+        return (is_meant or not succeeds) and all(trait.holds(resource) for trait in having)
 
     def runs(target: Target) -> Iterator[KeyAndResource[Any]]:
         resources = resources_of(target, models_first=prefers_models)
@@ -122,12 +139,13 @@ def key_that_runs(
     }.get(kind, ("a workflow or model", "workflow:run or model:run"))
     account = f" of a {tier} account" if tier else ""
     account += f' with credits = "{funds}"' if funds != "enough" else ""
+    words = f"with {' and '.join(trait.says for trait in having)}" if having else ""
     need: RunNeed[Any] = RunNeed(
-        says=f"a key{account} that holds {listed((*capabilities, run))}, for {what}{having and f' {having}'}",
+        says=f"a key{account} that holds {listed((*capabilities, run))}, for {what}{words and f' {words}'}",
         fitting=runs,
         also=(MAY_RUN, *permissions(capabilities)),
         kind=kind,
-        having=having,
+        having=words,
         fits=fits,
     )
     if not is_charged:
@@ -152,7 +170,7 @@ WORKFLOW_RUN: RunNeed[Workflow] = key_that_runs(Workflow)
 READ_WORKFLOW_RUN: WorkflowRuns = key_that_runs(Workflow, "workflow:read")
 EDITED_WORKFLOW_RUN: WorkflowRuns = key_that_runs(Workflow, "workflow:read", "workflow:write")
 MODEL_RUN: RunNeed[Model] = key_that_runs(Model)
-FAILING_RUN: Runs = key_that_runs(EITHER, having="with fails = true", fits=_fails)
+FAILING_RUN: Runs = key_that_runs(EITHER, having=(FAILS,))
 
 
 def affordable(target: Target, key: Persona, resources: Iterable[R]) -> Iterator[R]:
@@ -173,95 +191,46 @@ LAST_CREDITS: Runs = Need(
 )
 
 
-def _counted_run(kind: Any) -> RunNeed[Any]:  # noqa: ANN401 - as of key_that_runs
-    return key_that_runs(
-        kind,
-        having="with image_count_input",
-        fits=lambda each: is_runnable(each) and each.image_count_input is not None,
-    )
-
-
-COUNTED_RUN: Runs = _counted_run(EITHER)
-COUNTED_WORKFLOW_RUN: WorkflowRuns = _counted_run(Workflow)
-COUNTED_MODEL_RUN: ModelRuns = _counted_run(Model)
-FREE_WORKFLOW_RUN: WorkflowRuns = key_that_runs(
-    Workflow,
-    "workflow:read",
-    having="with has_generator = false",
-    fits=lambda workflow: is_runnable(workflow) and not workflow.has_generator,
-)
+COUNTED_RUN: Runs = key_that_runs(EITHER, having=(COUNTED,))
+COUNTED_WORKFLOW_RUN: WorkflowRuns = key_that_runs(Workflow, having=(COUNTED,))
+COUNTED_MODEL_RUN: ModelRuns = key_that_runs(Model, having=(COUNTED,))
+FREE_WORKFLOW_RUN: WorkflowRuns = key_that_runs(Workflow, "workflow:read", having=(NO_GENERATOR,))
 
 
 def is_paid(resource: Workflow | Model) -> bool:
     return is_runnable(resource) and resource.cost_credits != 0 and getattr(resource, "has_generator", True)
 
 
-BROKE_RUN: Runs = key_that_runs(EITHER, funds="none", fits=is_paid)
-EXHAUSTED_RUN: Runs = key_that_runs(EITHER, funds="exhausted", fits=is_paid)
-GRANTED_RUN: Runs = key_that_runs(EITHER, funds="granted", fits=is_paid)
+BROKE_RUN: Runs = key_that_runs(EITHER, funds="none")
+EXHAUSTED_RUN: Runs = key_that_runs(EITHER, funds="exhausted")
+GRANTED_RUN: Runs = key_that_runs(EITHER, funds="granted")
 
 
-def _async_run(
-    kind: Any,  # noqa: ANN401 - as of key_that_runs
-    *capabilities: str,
-    having: str = "with polled = true",
-    fits: Callable[[Any], bool] = is_runnable,
-) -> RunNeed[Any]:
+def _async_run(kind: Any, *capabilities: str, having: Sequence[Trait] = ()) -> RunNeed[Any]:  # noqa: ANN401
     """Make the need for a key that submits an asynchronous run and reads its status."""
-    return key_that_runs(
-        kind,
-        "execution:read",
-        *capabilities,
-        having=having,
-        fits=lambda each: each.polled and fits(each),
-        prefers_models=True,
-    )
+    capabilities = ("execution:read", *capabilities)
+    return key_that_runs(kind, *capabilities, having=(*having, POLLED), prefers_models=True)
 
 
 ASYNC_RUN: RunNeed[Workflow | Model] = _async_run(EITHER)
-ASYNC_RUN_IN_TIME: Runs = _async_run(
-    EITHER,
-    having="with polled = true and deadline_s",
-    fits=lambda each: is_runnable(each) and each.deadline_s is not None,
-)
-FREE_ASYNC_RUN: WorkflowRuns = _async_run(
-    Workflow,
-    "workflow:read",
-    having="with has_generator = false and polled = true",
-    fits=lambda workflow: is_runnable(workflow) and not workflow.has_generator,
-)
+ASYNC_RUN_IN_TIME: Runs = _async_run(EITHER, having=(IN_TIME,))
+FREE_ASYNC_RUN: WorkflowRuns = _async_run(Workflow, "workflow:read", having=(NO_GENERATOR,))
 CANCELLED_RUN: RunNeed[Workflow | Model] = _async_run(EITHER, "execution:cancel")
 ASYNC_MODEL_RUN: ModelRuns = _async_run(Model)
 CANCELLED_MODEL_RUN: ModelRuns = _async_run(Model, "execution:cancel")
 ASYNC_WORKFLOW_RUN: WorkflowRuns = _async_run(Workflow)
-FAILING_ASYNC_RUN: RunNeed[Workflow | Model] = _async_run(
-    EITHER, having="with fails = true and polled = true", fits=_fails
-)
-FAILING_MODEL_RUN: ModelRuns = _async_run(Model, having="with fails = true and polled = true", fits=_fails)
-
-
-def _polled_call(kind: Any) -> RunNeed[Any]:  # noqa: ANN401 - as of key_that_runs
-    return key_that_runs(kind, having="with polled = true", fits=is_runnable_and_polled, is_charged=False)
-
+FAILING_ASYNC_RUN: RunNeed[Workflow | Model] = _async_run(EITHER, having=(FAILS,))
+FAILING_MODEL_RUN: ModelRuns = _async_run(Model, having=(FAILS,))
 
 # Runs that are refused before they cost anything, or whose cost becomes known in another way.
 WORKFLOW_CALL: RunNeed[Workflow] = key_that_runs(Workflow, is_charged=False)
 MODEL_CALL: RunNeed[Model] = key_that_runs(Model, is_charged=False)
-ASYNC_CALL: RunNeed[Workflow | Model] = _polled_call(EITHER)
-ASYNC_WORKFLOW_CALL: WorkflowRuns = _polled_call(Workflow)
-ASYNC_MODEL_CALL: ModelRuns = _polled_call(Model)
-UNPOLLED_MODEL: ModelRuns = key_that_runs(
-    Model, having="with polled = false", fits=lambda model: is_runnable(model) and not model.polled
-)
-DISABLED_MODEL: ModelRuns = key_that_runs(
-    Model, having="with disabled = true", fits=lambda model: model.disabled
-)
-ENTERPRISE_MODEL: ModelRuns = key_that_runs(
-    Model,
-    having='with needs_tier = "enterprise"',
-    fits=lambda model: model.needs_tier == "enterprise" and not model.disabled,
-    tier="business",
-)
+ASYNC_CALL: RunNeed[Workflow | Model] = key_that_runs(EITHER, having=(POLLED,), is_charged=False)
+ASYNC_WORKFLOW_CALL: WorkflowRuns = key_that_runs(Workflow, having=(POLLED,), is_charged=False)
+ASYNC_MODEL_CALL: ModelRuns = key_that_runs(Model, having=(POLLED,), is_charged=False)
+UNPOLLED_MODEL: ModelRuns = key_that_runs(Model, having=(UNPOLLED,))
+DISABLED_MODEL: ModelRuns = key_that_runs(Model, having=(DISABLED,))
+ENTERPRISE_MODEL: ModelRuns = key_that_runs(Model, having=(FOR_ENTERPRISE,), tier="business")
 BUSINESS_MODEL_RUN: ModelRuns = key_that_runs(Model, tier="business")
 
 

@@ -10,7 +10,7 @@ from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
     affordable,
     is_paid,
-    is_runnable_and_polled,
+    is_runnable,
     may_run,
     resources_of,
 )
@@ -50,11 +50,13 @@ def _webhook_key(says: str, *, receives: bool) -> Need[Receiving]:
             for key, resource in ASYNC_RUN.fitting(target):
                 yield Receiving(key, resource, key)
             return
-        resources = resources_of(target, models_first=True)
+        resources = [
+            each for each in resources_of(target, models_first=True) if is_runnable(each) and each.polled
+        ]
         for key in people(target):
             reader = key_of(target, key.user, "execution:read")
             if key.webhook and reader and key.holds("webhook:receive") == receives:
-                for resource in affordable(target, key, filter(is_runnable_and_polled, resources)):
+                for resource in affordable(target, key, resources):
                     yield Receiving(key, resource, reader)
 
     return Need(says=says, fitting=fitting, also=(ASYNC_RUN, REACHABLE_RECEIVER))

@@ -18,7 +18,9 @@ from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
     CHEAPEST_RUN,
     MODEL_RUN,
+    NO_GENERATOR,
     Runs,
+    Trait,
     WorkflowRuns,
     cheapest_first,
     has_known_cost,
@@ -34,19 +36,17 @@ from knouds_harness.targets.profile import Model, Persona, Target, Workflow
 T = TypeVar("T")
 
 
-def key_with_workflow(
-    *capabilities: str, having: str = "", fits: Callable[[Workflow], bool] = is_runnable
-) -> WorkflowRuns:
-    def fitting(target: Target) -> Iterator[KeyAndResource[Workflow]]:
-        for key in people(target, *capabilities):
-            for workflow in target.workflows.values():
-                if workflow.owner == key.user and fits(workflow):
-                    yield KeyAndResource(key, workflow)
-
-    what = f"a workflow {having}" if having else "a workflow"
+def key_with_workflow(*capabilities: str, having: Trait | None = None) -> WorkflowRuns:
+    fits = having.holds if having else is_runnable
+    what = f"a workflow with {having.says}" if having else "a workflow"
     return Need(
         says=f"{what}, and a key of its account that holds {listed(capabilities)}",
-        fitting=fitting,
+        fitting=lambda target: (
+            KeyAndResource(key, workflow)
+            for key in people(target, *capabilities)
+            for workflow in target.workflows.values()
+            if workflow.owner == key.user and fits(workflow)
+        ),
         also=permissions(capabilities),
     )
 
@@ -54,13 +54,11 @@ def key_with_workflow(
 OWN_WORKFLOW = key_with_workflow("workflow:read")
 EDITED_WORKFLOW = key_with_workflow("workflow:read", "workflow:write")
 FILED_WORKFLOW = key_with_workflow(
-    "workflow:read", "workflow:write", having="with in_folder = true", fits=lambda each: each.in_folder
+    "workflow:read", "workflow:write", having=Trait("in_folder = true", lambda each: each.in_folder)
 )
-WITHOUT_GENERATOR = key_with_workflow(
-    "workflow:read", having="with has_generator = false", fits=lambda each: not each.has_generator
-)
+WITHOUT_GENERATOR = key_with_workflow("workflow:read", having=NO_GENERATOR)
 WITHOUT_REQUEST_INPUT = key_with_workflow(
-    "workflow:read", having="with has_request_input = false", fits=lambda each: not each.has_request_input
+    "workflow:read", having=Trait("has_request_input = false", lambda each: not each.has_request_input)
 )
 PUBLIC_WORKFLOW: Need[Workflow] = Need(
     says="a workflow with public = true",
@@ -184,17 +182,15 @@ def _foreign_workflow(
 
     If ``is_charged``, a run that is wrongly admitted may cost credits, so its cost must be known.
     """
-
-    def fitting(target: Target) -> Iterator[KeyAndResource[Workflow]]:
-        for key in reversed(people(target, *capabilities)):
-            for workflow in target.workflows.values():
-                is_affordable = not is_charged or has_known_cost(target, workflow)
-                if workflow.owner != key.user and fits(workflow) and is_affordable:
-                    yield KeyAndResource(key, workflow)
-
     return Need(
         says=f"{what}, and a key of another account that holds {listed(capabilities)}",
-        fitting=fitting,
+        fitting=lambda target: (
+            KeyAndResource(key, workflow)
+            for key in reversed(people(target, *capabilities))
+            for workflow in target.workflows.values()
+            if workflow.owner != key.user and fits(workflow)
+            if not is_charged or has_known_cost(target, workflow)
+        ),
         also=permissions(capabilities),
     )
 
