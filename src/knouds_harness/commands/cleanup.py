@@ -134,7 +134,6 @@ def _remove(content: LedgerContent, ledger: Ledger, options: CleanupOptions) -> 
 
 
 def _print_unsigned(run: Path, content: LedgerContent) -> None:
-    """Show what a ledger says that anybody may have written."""
     texts = (each.get("text") or each.get("slug") for each in content.unsigned)
     said = list(dict.fromkeys(str(each)[:_MOST_SHOWN_TEXT] for each in texts if each))
     lines = [

@@ -104,7 +104,6 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:  # noqa: ARG002 - the same
-        """Import a command."""
         if cmd_name in REMOVED:
             raise _removed(cmd_name)
         if cmd_name not in COMMANDS:
@@ -124,7 +123,6 @@ class LazyGroup(click.Group):
             sys.exit(ExitCode.INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
-        """List the commands without importing any."""
         for heading, commands in (("Commands", FIRST_COMMANDS), ("More", MORE_COMMANDS)):
             with formatter.section(heading):
                 formatter.write_dl(list(commands.items()))

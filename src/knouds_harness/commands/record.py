@@ -122,7 +122,7 @@ def _record(
     recordings_folder: RecordingFolder,
     console: CommandConsole,
 ) -> int:
-    """Record, keep and print what was recorded even if the run ends early, and return the exit code."""
+    """Record, and keep and print what was recorded even if the run ends early."""
     from knouds_harness.exchange.recording_folder import RecordingChange
     from knouds_harness.exchange.redaction import shown
     from knouds_harness.suite.untested import more_credits

@@ -205,6 +205,21 @@ def _integer(text: str) -> int | str:
     return text if number is None else -number if text.startswith("-") else number
 
 
+_EXPECTED: Final = {
+    "not": "no such member",
+    "falseSchema": "no such member",
+    "pattern": "matching {}",
+    "format": "in the format {}",
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "minLength": "at least {} characters",
+    "minItems": "at least {} items",
+    "maxItems": "at most {} items",
+    "minProperties": "at least {} members",
+    "uniqueItems": "no two items alike",
+}
+
+
 def _described(error: jsonschema_rs.ValidationError) -> tuple[str, str, str]:
     said: Mapping[str, Any] = error.kind.as_dict()
     where = "".join("/*" if isinstance(step, int) else f"/{escape(step)}" for step in error.instance_path)
@@ -217,30 +232,9 @@ def _described(error: jsonschema_rs.ValidationError) -> tuple[str, str, str]:
             expected = f"one of {as_json(said['options'])}"
         case "const":
             expected = as_json(said["expected_value"])
-        case "not" | "falseSchema":
-            expected = "no such member"
-        case "pattern":
-            expected = f"matching {said['pattern']}"
-        case "format":
-            expected = f"in the format {said['format']}"
-        case _:
-            expected = _limit(error)
+        case name:
+            expected = _EXPECTED[name].format(*said.values()) if name in _EXPECTED else error.message
     return where, expected, as_json(error.instance)
-
-
-def _limit(error: jsonschema_rs.ValidationError) -> str:
-    limits = {
-        "minimum": "at least {}",
-        "maximum": "at most {}",
-        "minLength": "at least {} characters",
-        "minItems": "at least {} items",
-        "maxItems": "at most {} items",
-        "minProperties": "at least {} members",
-    }
-    said = error.kind.as_dict()
-    if error.kind.name in limits:
-        return limits[error.kind.name].format(*said.values())
-    return "no two items alike" if error.kind.name == "uniqueItems" else error.message
 
 
 def as_json(value: object) -> str:

@@ -119,16 +119,15 @@ class Pacer:
 
 
 class Guard:
-    """Enforces the limits of one target; a single guard sees every request to it."""
+    """Enforces the limits of one target; a single guard sees every request to it.
+
+    Raises:
+        GuardStop: The target is production, and the profile or the command line does not agree.
+    """
 
     def __init__(
         self, target: Target, *, yes_production: bool = False, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        """Set up the guard.
-
-        Raises:
-            GuardStop: The target is production, and the profile or the command line does not agree.
-        """
         check_production(target, yes_production=yes_production)
         self._target = target
         self._credits_remedy = target.credits_remedy
@@ -139,12 +138,7 @@ class Guard:
         self.budget = Budget(target.limits.credits, is_shared=True)
 
     def check(self, effect: Effect, *, is_deliberate: bool, host: str, what: str) -> None:
-        """Refuse a request that goes to another host, or that may do what the profile does not allow.
-
-        Raises:
-            GuardStop: The host is another one, or the profile does not allow an action that it may be.
-            NotSent: As for ``check_effect``.
-        """
+        """Refuse a request that goes to another host, by a GuardStop, or as ``check_effect`` does."""
         if host != self._host:
             raise GuardStop(
                 f"{what}: goes to {host}, but the profile allows only {self._host}\n"
@@ -155,8 +149,7 @@ class Guard:
     def admit(self, *, is_run: bool, cost_credits: float, what: str) -> int:
         """Admit one request that ``check`` passed; wait until the pace allows it.
 
-        Returns:
-            The reservation; pass it to ``budget.settle`` once there is a response.
+        Returns the reservation, for ``budget.settle`` once there is a response.
 
         Raises:
             CreditsShort: It may cost more credits than are left.

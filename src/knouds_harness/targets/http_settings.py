@@ -45,7 +45,6 @@ class HttpSettings:
     """Headers, proxy and certificates for every request to the target: ``[http]``.
 
     Attributes:
-        headers: Sent with every request that does not set the header itself.
         via: The proxy of ``proxy`` or ``proxy_env``; None to connect directly.
     """
 

@@ -137,8 +137,6 @@ def profile_text(found: Found, *, target: str) -> str:
 
 
 class _Written(str):
-    """Text that is written to the profile unchanged."""
-
     __slots__ = ()
 
 

@@ -75,7 +75,6 @@ class Persona(SecretSource):
         return all(meets(held, each) for each in capabilities)
 
     def is_able(self, *capabilities: str) -> bool:
-        """Return whether the key is active and meets each of these requirements."""
         return self.state == "active" and self.holds(*capabilities)
 
 
@@ -262,7 +261,6 @@ class Waiver:
 
     @property
     def excuse(self) -> str:
-        """What reports say of the findings that it accepts."""
         return f"{self.reason}, until {self.expires}"
 
     def __str__(self) -> str:

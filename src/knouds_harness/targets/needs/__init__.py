@@ -103,13 +103,11 @@ MAY_CANCEL = may(Action.CANCEL)
 
 
 def forbidden_actions(target: Target, needs: Iterable[Need[object]]) -> list[Action]:
-    """Return the actions that needs require and the profile does not allow."""
     asked = {each for need in needs for each in need.whole()}
     return [action for action in sorted(Action) if may(action) in asked and action not in target.limits.allow]
 
 
 def permissions(capabilities: Sequence[str]) -> tuple[Need[object], ...]:
-    """Return the needs for the actions that a profile must allow to use these capabilities."""
     actions = dict.fromkeys(map(action_of, capabilities))
     return tuple(may(action) for action in actions if action is not Action.READ)
 

@@ -10,7 +10,7 @@ from knouds_harness.targets.resources import Funds, KeyState
 
 
 def usable_keys(target: Target) -> list[Persona]:
-    """Return the active keys that do not hold ``*`` (administrators' may), the most useful first."""
+    """Return the ``active_keys`` that do not hold ``*``, which only administrators' may."""
     return [key for key in active_keys(target) if not key.is_open]
 
 
@@ -18,8 +18,7 @@ def active_keys(target: Target) -> list[Persona]:
     """Return the active keys of accounts whose tier may hold keys, the most useful first.
 
     Ordinary users come before administrators. Then come the accounts with the most keys and workflows in the
-    profile: they allow comparisons, such as with a key of the same account that may do less. Then accounts
-    without a rate limit, then keys with the most capabilities.
+    profile, as they allow comparisons; then accounts without a rate limit, and keys that hold more.
     """
     offered = Counter(key.user for key in target.personas.values())
     offered.update(workflow.owner for workflow in target.workflows.values())
