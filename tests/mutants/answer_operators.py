@@ -8,9 +8,10 @@ from mutants.mutant import (
     Mutant,
     answering,
     breach,
+    breaks,
     encoded,
+    keeps,
     no_breach,
-    saying,
     with_header,
     without_header,
 )
@@ -24,24 +25,12 @@ _NO_JSON = (
     ("write NaN", b'{"a": NaN}'),
     ("write invalid UTF-8", b'{"a": "\xff\xfe"}'),
 )
-_NOT_OBJECTS = (
-    ("write an array", [1]),
-    ("write a text", "text"),
-    ("write null", None),
-    ("write a number", 7),
-)
+_NOT_OBJECTS = (("an array", [1]), ("a text", "text"), ("null", None), ("a number", 7))
 _JSON_OBJECT = ("ground.responses-are-json-objects", "envelope.error-is-object")
 _DECLARED = "ground.json-content-type"
-_WITH_DOCUMENTED_SUCCESS = frozenset(
-    {
-        "getWhoami",
-        "listWorkflows",
-        "getWorkflow",
-        "getWorkflowSchema",
-        "runWorkflow",
-        "runModel",
-        "getExecution",
-    }
+_WITH_DOCUMENTED_SUCCESS = (
+    *("getWhoami", "listWorkflows", "getWorkflow", "getWorkflowSchema", "runWorkflow", "runModel"),
+    "getExecution",
 )
 
 
@@ -54,10 +43,10 @@ def wrong_notation(recording: Recording) -> Iterator[Mutant]:
     facts = _facts_of_root(recording)
     for operator, text in (*_NO_JSON, ("cut it short", exchange.body[: len(exchange.body) // 2])):
         yield breach(answering(recording, body=text), operator, *facts)
-    for operator, value in _NOT_OBJECTS:
+    for kind, value in _NOT_OBJECTS:
         may_be_array = isinstance(body, list) or recording.operation == "listUsageModels"
         if not (may_be_array and isinstance(value, list)):
-            yield breach(saying(recording, value), operator, *facts)
+            yield breaks(recording, f"write {kind}", value, *facts)
     for declared in ("text/html", "text/plain; charset=utf-8", "application/octet-stream"):
         headers = with_header(exchange.headers, "content-type", declared)
         changed = answering(recording, headers=headers)
@@ -83,8 +72,7 @@ def same_notation(recording: Recording) -> Iterator[Mutant]:
     laid_out = json.dumps(body, indent=4, ensure_ascii=True).encode()
     yield no_breach(answering(recording, body=laid_out), "indent it and escape what is not ASCII")
     if isinstance(body, dict):
-        turned = dict(reversed(body.items()))
-        yield no_breach(saying(recording, turned), "turn its members round")
+        yield keeps(recording, "turn its members round", dict(reversed(body.items())))
 
 
 def statuses(recording: Recording) -> Iterator[Mutant]:
@@ -113,7 +101,7 @@ def either_of_two(recording: Recording) -> Iterator[Mutant]:
         changed = answering(recording, status=twin[recording.exchange.status])
         yield no_breach(changed, "answer with the other status")
     if recording.operation == "listUsageModels" and isinstance(body, dict) and "models" in body:
-        yield no_breach(saying(recording, body["models"]), "unwrap the list")
+        yield keeps(recording, "unwrap the list", body["models"])
 
 
 def _facts_of_root(recording: Recording) -> tuple[str, ...]:

@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 
-from mutants.mutant import Label, Mutant, breach, no_breach, saying
+from mutants.mutant import Label, Mutant, breaks, keeps
 from mutants.places import places, pointer, replaced, value_at
 
 from knouds_harness.exchange.recording import Recording
 
 _ANOTHER = "0f8c2c5e-7a52-4d6b-9d0e-3b1f5a9e6c21"
 _PROVIDER_ID = "fal:fal-ai/kling"
+_POLL_URL = "async.poll-url-leads-to-execution"
+_SUBMIT = "async.submit-shape"
+_PROCESSING = "async.submit-is-processing"
+_FINAL = ("execution.final-is-absorbing", "execution.edges", "execution.cancel-after-end-changes-nothing")
+_NO_PROVIDER = "usage.no-provider-ids"
 
 
 def executions(recording: Recording) -> Iterator[Mutant]:
@@ -18,22 +23,21 @@ def executions(recording: Recording) -> Iterator[Mutant]:
         return
     if "_async" in body:
         for place, value in (("executionId", _ANOTHER), ("pollUrl", f"/api/executions/{_ANOTHER}")):
-            yield _breach(recording, "name another execution", {**body, place: value}, place, _POLL_URL)
+            yield breaks(recording, "name another execution", {**body, place: value}, _POLL_URL, place=place)
         for value in (f"/executions/{body['executionId']}", "", body["executionId"]):
-            yield _breach(
-                recording, f"write {value!r}", {**body, "pollUrl": value}, "pollUrl", _POLL_URL, _SUBMIT
-            )
+            changed = {**body, "pollUrl": value}
+            yield breaks(recording, f"write {value!r}", changed, _POLL_URL, _SUBMIT, place="pollUrl")
         for status in ("completed", "queued", "cancel_requested"):
             changed = {**body, "status": status}
-            yield _breach(recording, f"write {status!r}", changed, "status", _PROCESSING, _SUBMIT)
+            yield breaks(recording, f"write {status!r}", changed, _PROCESSING, _SUBMIT, place="status")
     elif recording.operation == "getExecution" and recording.exchange.status == 200:
         another = {**body, "executionId": _ANOTHER}
         if recording.outcome in ("processing", "completed", "failed", "cancelled"):
-            yield _breach(recording, "name another execution", another, "executionId", _POLL_URL)
+            yield breaks(recording, "name another execution", another, _POLL_URL, place="executionId")
         if recording.outcome.startswith("still"):
             for status in ("processing", "cancel_requested", "cancelled"):
                 changed = {**body, "status": status}
-                yield _breach(recording, f"write {status!r}", changed, "status", *_FINAL)
+                yield breaks(recording, f"write {status!r}", changed, *_FINAL, place="status")
 
 
 def usage(recording: Recording) -> Iterator[Mutant]:
@@ -44,11 +48,11 @@ def usage(recording: Recording) -> Iterator[Mutant]:
     if recording.operation == "listUsageModels" and isinstance(body, dict):
         models = body["models"]
         provided = {"models": [*models, _PROVIDER_ID]}
-        yield _breach(recording, "show a provider's id", provided, "models", _NO_PROVIDER)
+        yield breaks(recording, "show a provider's id", provided, _NO_PROVIDER, place="models")
         twice = {"models": [*models, models[0]]}
-        yield _breach(recording, "name one twice", twice, "models", "usage.models-are-distinct")
-        more = saying(recording, {"models": [*models, "new-model"]})
-        yield no_breach(more, "name a new model", label=Label.ADDITIVE)
+        yield breaks(recording, "name one twice", twice, "usage.models-are-distinct", place="models")
+        more = {"models": [*models, "new-model"]}
+        yield keeps(recording, "name a new model", more, label=Label.ADDITIVE)
     if recording.operation != "listUsage" or not isinstance(body, dict):
         return
     for steps in places(body, "/rows/*"):
@@ -61,17 +65,6 @@ def usage(recording: Recording) -> Iterator[Mutant]:
         ):
             if member == "modelIds" or row["source"] == "api-slim":
                 changed = replaced(body, (*steps, member), value)
-                yield _breach(recording, operator, changed, f"{at}/{member}", *facts)
-        more = saying(recording, replaced(body, (*steps, "modelIds"), ["new-model"]))
-        yield no_breach(more, "name a new model", label=Label.ADDITIVE, place=at)
-
-
-_POLL_URL = "async.poll-url-leads-to-execution"
-_SUBMIT = "async.submit-shape"
-_PROCESSING = "async.submit-is-processing"
-_FINAL = ("execution.final-is-absorbing", "execution.edges", "execution.cancel-after-end-changes-nothing")
-_NO_PROVIDER = "usage.no-provider-ids"
-
-
-def _breach(recording: Recording, operator: str, body: object, place: str, *facts: str) -> Mutant:
-    return breach(saying(recording, body), operator, *facts, place=place)
+                yield breaks(recording, operator, changed, *facts, place=f"{at}/{member}")
+        renamed = replaced(body, (*steps, "modelIds"), ["new-model"])
+        yield keeps(recording, "name a new model", renamed, label=Label.ADDITIVE, place=at)

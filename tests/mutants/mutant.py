@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from knouds_harness.exchange.evidence import Pairs
 from knouds_harness.exchange.recording import Recording
@@ -50,24 +51,9 @@ class Mutant:
 Operator = Callable[[Recording], Iterator[Mutant]]
 
 
-def answering(
-    recording: Recording,
-    *,
-    status: int | None = None,
-    headers: Pairs | None = None,
-    body: bytes | None = None,
-) -> Recording:
-    """Return the recording with another response; parts that are not given stay."""
-    exchange = recording.exchange
-    return replace(
-        recording,
-        exchange=replace(
-            exchange,
-            status=exchange.status if status is None else status,
-            headers=exchange.headers if headers is None else headers,
-            body=exchange.body if body is None else body,
-        ),
-    )
+def answering(recording: Recording, **changes: Any) -> Recording:
+    """Return the recording with another status, other headers or another body of its response."""
+    return replace(recording, exchange=replace(recording.exchange, **changes))
 
 
 def saying(recording: Recording, body: object) -> Recording:
@@ -83,6 +69,18 @@ def no_breach(
     changed: Recording, operator: str, *, label: Label = Label.EQUIVALENT, place: str = ""
 ) -> Mutant:
     return Mutant(recording=changed, operator=operator, place=place, label=label)
+
+
+def breaks(recording: Recording, operator: str, body: object, *facts: str, place: str = "") -> Mutant:
+    """Return the breach that another JSON body is."""
+    return breach(saying(recording, body), operator, *facts, place=place)
+
+
+def keeps(
+    recording: Recording, operator: str, body: object, *, label: Label = Label.EQUIVALENT, place: str = ""
+) -> Mutant:
+    """Return the change that another JSON body is, and which breaks nothing."""
+    return no_breach(saying(recording, body), operator, label=label, place=place)
 
 
 def encoded(body: object) -> bytes:

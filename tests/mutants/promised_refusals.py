@@ -9,19 +9,19 @@ class Refusal:
 
     Attributes:
         facts: A breach may cite any of them.
-        statuses: The documented ones; empty if the sources leave the status open.
+        status: The documented one; None if the sources leave it open.
         code: The documented one; empty if there is none.
         open: Statuses and codes that another reason may have, which a server may look at first.
     """
 
     facts: tuple[str, ...]
-    statuses: tuple[int, ...] = ()
+    status: int | None = None
     code: str = ""
     open: tuple[int | str, ...] = ()
 
 
 def _refusal(status: int, *facts: str, code: str = "", may_be: tuple[int | str, ...] = ()) -> Refusal:
-    return Refusal(facts=facts, statuses=(status,), code=code, open=may_be)
+    return Refusal(facts=facts, status=status, code=code, open=may_be)
 
 
 _IN_QUERY = (400, 422)  # a server may know no such parameter

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from mutants.mutant import Label, Mutant, answering, breach, no_breach, saying, with_header, without_header
+from mutants.mutant import Label, Mutant, answering, breach, breaks, keeps, with_header, without_header
 from mutants.promised_refusals import STATUS_BY_CODE, refusal_of
 
 from knouds_harness.exchange.recording import Recording
@@ -36,12 +36,12 @@ def envelopes(recording: Recording) -> Iterator[Mutant]:
             *((f"write {value!r}", {**body, name: value}) for value in _NO_TEXTS),
             ("rename", {f"{name}s" if key == name else key: value for key, value in body.items()}),
         ):
-            yield _breach(recording, operator, changed, *facts, place=f"/{name}")
+            yield breaks(recording, operator, changed, *facts, place=f"/{name}")
     wrapped = {"error": {"message": body["error"], "code": body["code"]}}
-    yield _breach(recording, "wrap it", wrapped, "envelope.error-has-text", *_HAS_CODE)
-    yield _same(recording, "say it in other words", {**body, "error": "Sorry."}, Label.EQUIVALENT)
-    yield _same(recording, "add a member", {**body, "docs": "https://docs.example"}, Label.ADDITIVE)
-    yield _same(recording, "add an object", {**body, "details": [{"field": "x"}]}, Label.ADDITIVE)
+    yield breaks(recording, "wrap it", wrapped, "envelope.error-has-text", *_HAS_CODE)
+    yield keeps(recording, "say it in other words", {**body, "error": "Sorry."})
+    yield keeps(recording, "add a member", {**body, "docs": "https://docs.example"}, label=Label.ADDITIVE)
+    yield keeps(recording, "add an object", {**body, "details": [{"field": "x"}]}, label=Label.ADDITIVE)
 
 
 def causes(recording: Recording) -> Iterator[Mutant]:
@@ -52,22 +52,22 @@ def causes(recording: Recording) -> Iterator[Mutant]:
         return
     facts = (*refusal.facts, "envelope.code-fits-status")
     for status in _OTHER_STATUSES:
-        if status not in (*refusal.statuses, *refusal.open):
+        if status not in (refusal.status, *refusal.open):
             changed = answering(recording, status=status)
             yield breach(changed, "refuse with another status", *facts, *_SHOWN_BY_STATUS, place=str(status))
     for code, status in STATUS_BY_CODE.items():
         if code == body["code"] or code in refusal.open:
             continue
-        if refusal.code or status not in refusal.statuses:
+        if refusal.code or status != refusal.status:
             also = ("capability.exact-is-admitted",) if code == "CAPABILITY_DENIED" else ()
-            yield _breach(recording, "name another cause", {**body, "code": code}, *facts, *also, place=code)
+            yield breaks(recording, "name another cause", {**body, "code": code}, *facts, *also, place=code)
     invented = {**body, "code": "SOMETHING_ELSE"}
     if not refusal.code:
-        yield _same(recording, "invent a code", invented, Label.EQUIVALENT)
+        yield keeps(recording, "invent a code", invented)
     elif refusal.code != "CAPABILITY_DENIED" or not recording.exchange.request.path_values:
         # what is somebody else's may be a 403 too, with any code, and whose it is is not recorded
         for code in (_other_case(refusal.code), f"{refusal.code}_", "SOMETHING_ELSE"):
-            yield _breach(recording, "invent a code", {**body, "code": code}, *facts, place=code)
+            yield breaks(recording, "invent a code", {**body, "code": code}, *facts, place=code)
 
 
 def denials(recording: Recording) -> Iterator[Mutant]:
@@ -77,17 +77,17 @@ def denials(recording: Recording) -> Iterator[Mutant]:
         return
     named = "capability.denied-names-required"
     without = {key: value for key, value in body.items() if key != "required"}
-    yield _breach(recording, "drop", without, named, place="/required")
+    yield breaks(recording, "drop", without, named, place="/required")
     for value in _NO_NAMES:
         changed = {**body, "required": value}
-        yield _breach(
+        yield breaks(
             recording, f"write {value!r}", changed, named, "capability.required-form", place="/required"
         )
     required = body["required"]
     as_list = required if isinstance(required, list) else [required]
     for form in (as_list, as_list[0]):
         changed = {**body, "required": form}
-        yield _same(recording, f"write {form!r}", changed, Label.EQUIVALENT, place="/required")
+        yield keeps(recording, f"write {form!r}", changed, place="/required")
 
 
 def throttlings(recording: Recording) -> Iterator[Mutant]:
@@ -97,18 +97,18 @@ def throttlings(recording: Recording) -> Iterator[Mutant]:
         return
     for name in ("tier", "limit", "retryAfter"):
         without = {key: value for key, value in body.items() if key != name}
-        yield _breach(recording, "drop", without, *_FIELDS, place=f"/{name}")
+        yield breaks(recording, "drop", without, *_FIELDS, place=f"/{name}")
         for value in _NO_FIELDS:
             if not (name == "tier" and value == "soon"):
                 changed = {**body, name: value}
-                yield _breach(recording, f"write {value!r}", changed, *_FIELDS, place=f"/{name}")
+                yield breaks(recording, f"write {value!r}", changed, *_FIELDS, place=f"/{name}")
     wait_s, limit = body["retryAfter"], body["limit"]
     for operator, changed in (
         ("count in milliseconds", {**body, "retryAfter": wait_s * 1000}),
         ("say less than the header", {**body, "retryAfter": wait_s - 5}),
         ("say another limit", {**body, "limit": limit + 1}),
     ):
-        yield _breach(
+        yield breaks(
             recording, operator, changed, *_FIELDS, "rate.window-is-fixed-60-s", "tier.rate-limit-pro"
         )
     headers = recording.exchange.headers
@@ -152,14 +152,6 @@ def _refused(recording: Recording) -> dict[str, Any] | None:
 
 def _other_case(code: str) -> str:
     return code.lower() if code.isupper() else code.upper()
-
-
-def _breach(recording: Recording, operator: str, body: object, *facts: str, place: str = "") -> Mutant:
-    return breach(saying(recording, body), operator, *facts, place=place)
-
-
-def _same(recording: Recording, operator: str, body: object, label: Label, place: str = "") -> Mutant:
-    return no_breach(saying(recording, body), operator, label=label, place=place)
 
 
 def _header_breach(recording: Recording, operator: str, name: str, value: str | None, *facts: str) -> Mutant:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from mutants.mutant import Label, Mutant, breach, no_breach, saying
+from mutants.mutant import Label, Mutant, breaks, keeps
 from mutants.places import Steps, dropped, objects, places, pointer, replaced, value_at
 from mutants.promises import Kind, Member, members_of
 
@@ -34,14 +34,13 @@ def shapes(recording: Recording) -> Iterator[Mutant]:
     for member in members_of(recording.operation, body):
         for steps in places(body, member.place):
             for operator, changed, label in _changes(member, steps, body):
-                mutated, place = saying(recording, changed), pointer(steps)
                 if label is Label.BREACH:
-                    yield breach(mutated, operator, *member.facts, place=place)
+                    yield breaks(recording, operator, changed, *member.facts, place=pointer(steps))
                 else:
-                    yield no_breach(mutated, operator, label=label, place=place)
+                    yield keeps(recording, operator, changed, label=label, place=pointer(steps))
     for steps in objects(body):
-        more = saying(recording, replaced(body, (*steps, "newMember"), {"new": 1}))
-        yield no_breach(more, "add a member", label=Label.ADDITIVE, place=pointer(steps))
+        more = replaced(body, (*steps, "newMember"), {"new": 1})
+        yield keeps(recording, "add a member", more, label=Label.ADDITIVE, place=pointer(steps))
 
 
 def _changes(member: Member, steps: Steps, body: object) -> Iterator[tuple[str, object, Label]]:
