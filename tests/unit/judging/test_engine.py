@@ -13,6 +13,8 @@ from knouds_harness.runs.run_file import RunPersona
 
 REFUSED = {"error": "No.", "code": "UNAUTHORIZED"}
 DENIED = {"error": "No.", "code": "CAPABILITY_DENIED", "required": "model:run"}
+FAILED = {"error": "No.", "code": "EXECUTION_FAILED"}
+RUN: dict[str, object] = {"inputs": {}}
 
 
 def persona(name, *capabilities, **members):
@@ -84,20 +86,10 @@ def test_slug_comes_from_a_plain_name(slug, is_broken):
         ("listWorkflows", "revoked", {"body": []}, "auth.revoked-key-is-401"),
         ("listWorkflows", "full", {"status": 401, "body": REFUSED}, "auth.key-in-x-api-key"),
         ("listWorkflows", "full", {"status": 404, "body": REFUSED}, None),
-        (
-            "runModel",
-            "pro",
-            {"status": 500, "body": {"error": "No.", "code": "EXECUTION_FAILED"}, "sent": {"inputs": {}}},
-            "model.run-under-business-is-403",
-        ),
-        ("runModel", "pro", {"status": 403, "body": DENIED, "sent": {"inputs": {}}}, None),
+        ("runModel", "pro", {"status": 500, "body": FAILED, "sent": RUN}, "model.run-under-business-is-403"),
+        ("runModel", "pro", {"status": 403, "body": DENIED, "sent": RUN}, None),
         ("runModel", "full", {"status": 403, "body": DENIED}, "capability.exact-is-admitted"),
-        (
-            "runWorkflow",
-            "pro",
-            {"body": {"success": True}, "sent": {"inputs": {}}},
-            "rate.headers-on-success",
-        ),
+        ("runWorkflow", "pro", {"body": {"success": True}, "sent": RUN}, "rate.headers-on-success"),
     ],
 )
 def test_response_is_judged_by_the_rights_of_a_known_key(operation, key, answer, fact):

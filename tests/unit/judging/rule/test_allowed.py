@@ -47,6 +47,11 @@ POLLED = asked("getExecution", name=RUN_ID), RUNNING
 POLLED_AFTER_END = POLLED[0], replace(RUNNING, resource=replace(RUNNING.resource, has_ended=True))
 READ_OWN = asked("getWorkflow"), replace(ADA, resource=OWN)
 FREE = replace(ADA, tier="free", has_workflow=True)
+REFUSED_READ = {"capability.orthogonal", "workflows.foreign-private-read-is-refused"}
+SPACED = asked("createWorkflow", b'{"name": " Harbour "}'), ADA
+READ_UNDECLARED = asked("getWorkflow", is_json=False), READ_OWN[1]
+DELETED_UNKNOWN = asked("deleteWorkflow", key="missing"), Known(resource=NOWHERE)
+MOVED_TO_ROOT = asked("moveWorkflow", b'{"folderId": null}'), MOVED_NOWHERE[1]
 
 
 @pytest.mark.parametrize(
@@ -63,12 +68,7 @@ FREE = replace(ADA, tier="free", has_workflow=True)
         (READ_THEIRS_UNABLE, 403, "FORBIDDEN", set()),
         (READ_THEIRS_UNABLE, 404, "NOT_FOUND", set()),
         (READ_THEIRS_UNABLE, 401, "UNAUTHORIZED", {"auth.key-in-x-api-key", "capability.orthogonal"}),
-        (
-            READ_THEIRS_UNABLE,
-            200,
-            None,
-            {"capability.orthogonal", "workflows.foreign-private-read-is-refused"},
-        ),
+        (READ_THEIRS_UNABLE, 200, None, REFUSED_READ),
         (RUN_BOUND, 403, "CAPABILITY_DENIED", set()),
         (RUN_BOUND, 404, "NOT_FOUND", set()),
         (RUN_BOUND, 200, None, {"capability.bound-form-is-exact"}),
@@ -76,21 +76,11 @@ FREE = replace(ADA, tier="free", has_workflow=True)
         (POLLED_AFTER_END, 404, "NOT_FOUND", {"execution.final-is-absorbing"}),
         (CANCELLED, 404, "NOT_FOUND", set()),  # it may have ended, and how that is told is assumed
         ((asked("updateWorkflow", is_json=False), READ_OWN[1]), 415, "OTHER_TYPE", set()),
-        (
-            (asked("getWorkflow", is_json=False), READ_OWN[1]),
-            415,
-            "OTHER_TYPE",
-            {"ground.bodiless-needs-no-content-type"},
-        ),
+        (READ_UNDECLARED, 415, "OTHER_TYPE", {"ground.bodiless-needs-no-content-type"}),
         (CREATED, 201, None, set()),
         (CREATED, 403, "FORBIDDEN", {"workflows.create-refusal-status"}),
         (CREATED, 409, "CONFLICT", {"workflows.create-refusal-status"}),  # an assumption, no breach
-        (
-            (asked("createWorkflow", b'{"name": " Harbour "}'), ADA),
-            409,
-            "CONFLICT",
-            {"workflows.create-refusal-status"},
-        ),
+        (SPACED, 409, "CONFLICT", {"workflows.create-refusal-status"}),
         ((asked("createWorkflow", b'{"name": "Harbour", "nodes": []}'), ADA), 409, "CONFLICT", set()),
         ((CREATED[0], FREE), 409, "WORKFLOW_LIMIT_REACHED", set()),
         ((CREATED[0], FREE), 201, None, {"workflows.free-capped-at-one"}),
@@ -100,12 +90,7 @@ FREE = replace(ADA, tier="free", has_workflow=True)
         ((asked("getWhoami", key="missing"), Known()), 403, "CAPABILITY_DENIED", {"auth.before-capability"}),
         ((asked("getWhoami", key=""), Known()), 401, "UNAUTHORIZED", set()),
         ((asked("listWorkflows"), replace(ADA, held=None)), 403, "CAPABILITY_DENIED", set()),
-        (
-            (asked("deleteWorkflow", key="missing"), Known(resource=NOWHERE)),
-            404,
-            "NOT_FOUND",
-            {"auth.missing-key-is-401"},
-        ),
+        (DELETED_UNKNOWN, 404, "NOT_FOUND", {"auth.missing-key-is-401"}),
     ],
 )
 def test_breach_is_what_no_legal_server_could_answer(case, status, code, broken):
@@ -117,12 +102,7 @@ def test_breach_is_what_no_legal_server_could_answer(case, status, code, broken)
     ("case", "status", "code", "fact"),
     [
         (MOVED_NOWHERE, 404, "NOT_FOUND", None),  # a move without a folder may be a 404 as well
-        (
-            (asked("moveWorkflow", b'{"folderId": null}'), MOVED_NOWHERE[1]),
-            404,
-            "NOT_FOUND",
-            "workflows.unknown-is-404",
-        ),
+        (MOVED_TO_ROOT, 404, "NOT_FOUND", "workflows.unknown-is-404"),
         (READ_THEIRS_UNABLE, 403, "CAPABILITY_DENIED", "capability.orthogonal"),
         (READ_OWN, 200, None, "workflows.creator-owns"),
         (READ_OWN, 200, None, "capability.exact-is-admitted"),
