@@ -11,10 +11,10 @@ import pytest
 from checking import knouds, run_program
 from click.testing import CliRunner
 from example_targets import free_port
+from rendering import render_all
 
 from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode
-from knouds_harness.reporting.render import render_all
 from knouds_harness.suite.discovery.doctor import REQUESTS
 
 

@@ -9,11 +9,11 @@ import pytest
 from checking import knouds
 from raw_server import RawServer, serving
 from recorded import recording
+from rendering import render_all
 from run_records import TARGET, exchange, finding, healthy, start
 
 from knouds_harness.exchange.har import HarWriter
 from knouds_harness.exchange.recording import _checksum, as_content
-from knouds_harness.reporting.render import render_all
 
 MINE = b"ssh-ed25519 mine\n"
 RECORDING = recording("getHealth-200-up")

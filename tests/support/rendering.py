@@ -3,6 +3,7 @@
 import io
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -12,6 +13,13 @@ from knouds_harness.reporting.render import render_and_print
 from knouds_harness.reporting.report import Report
 from knouds_harness.reporting.terminal import print_report
 
+FILES = {
+    "html": "report.html",
+    "markdown": "report.md",
+    "junit": "junit.xml",
+    "summary": "summary.json",
+    "metrics": "metrics.txt",
+}
 VOID = {"meta", "input", "br", "link", "img", "hr"}
 
 
@@ -24,6 +32,13 @@ def printed(shown: Report | Path, *, width: int = 80, is_terminal: bool = False,
     else:
         render_and_print(shown, console=console, **options)
     return text.getvalue()
+
+
+def render_all(folder: Path) -> SimpleNamespace:
+    """Render a run; return the paths of its reports, the one in CSV as ``table``."""
+    printed(folder)
+    table = "operations.csv" if (folder / "operations.csv").exists() else "facts.csv"
+    return SimpleNamespace(**{kind: folder / name for kind, name in FILES.items()}, table=folder / table)
 
 
 class Page(HTMLParser):

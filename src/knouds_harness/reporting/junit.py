@@ -5,9 +5,10 @@ case with the reason. A run that was not completed has a case in error, so that 
 A load run has a case for the generator, and one for each objective and invariant.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 from xml.etree import ElementTree as ET
 
 from knouds_harness.measures.objectives import describe, short_name
@@ -30,28 +31,32 @@ from knouds_harness.runs.record import RunRecord
 _INVALID: Final = "invalid measurement"
 
 
+class _Case(NamedTuple):
+    """A test case; ``tag`` is ``failure``, ``error`` or ``skipped``, or empty if it passed."""
+
+    classname: str
+    name: str
+    tag: str = ""
+    message: str = ""
+    kind: str = ""
+    text: str = ""
+
+
 def junit(record: RunRecord, change: CheckComparison | None = None) -> str:
     """Render a run as JUnit XML, with the facts that only its baseline verified."""
     rows = fact_rows(record)
-    suites = [
-        _run_suite(record, headline(record, rows, change)),
-        *_profile_suite(record),
-        *_baseline_suite(record, change),
-    ]
-    for area, rows_of_area in groupby(rows, key=lambda row: row.area):
-        suites.append(_area_suite(record, area, rows_of_area))
-    return _testsuites(record, suites)
-
-
-def _run_suite(record: RunRecord, verdict: Headline) -> ET.Element:
-    case = _testcase("run", "comes to its end")
-    if not record.outcome.is_complete:
-        _add_outcome(
-            case, "error", message=verdict.title, kind=record.outcome, text=record.note or verdict.detail
-        )
-    elif record.outcome is RunOutcome.SHORT:
-        _add_outcome(case, "failure", message=verdict.title, kind=record.outcome, text=record.note)
-    suite = _testsuite(record, "run", [case])
+    verdict = headline(record, rows, change)
+    suites = [("run", [_completion(record, verdict, record.note or verdict.detail)])]
+    if contradictions := contradictions_of(record):
+        suites.append(("profile", [_contradiction(each) for each in contradictions]))
+    if change:
+        lost = zip(change.lost, change.lost_with_reasons, strict=True)
+        kind = "not tested any more"
+        cases = [_Case("baseline", f"{fact} is tested", "failure", says, kind) for fact, says in lost]
+        suites.append(("baseline", cases or [_Case("baseline", "verifies what the baseline verified")]))
+    for area, of_area in groupby(rows, key=lambda row: row.area):
+        suites.append((area, [case for row in of_area for case in _cases(record, row)]))
+    root = _testsuites(record, suites)
     properties = ET.Element("properties")
     for name, value in (
         ("target", record.setup.target.base_url),
@@ -60,60 +65,56 @@ def _run_suite(record: RunRecord, verdict: Headline) -> ET.Element:
         ("verdict", f"{verdict.title}: {verdict.detail}"),
     ):
         ET.SubElement(properties, "property", {"name": name, "value": _xml_text(value)})
-    suite.insert(0, properties)
-    return suite
+    root[0].insert(0, properties)
+    return _written(root)
 
 
-def _profile_suite(record: RunRecord) -> list[ET.Element]:
-    cases = []
-    for finding in contradictions_of(record):
-        case = _testcase("profile", finding.expected)
-        _add_outcome(case, "failure", message=finding.observed, kind=finding.verdict, text=_describe(finding))
-        cases.append(case)
-    return [_testsuite(record, "profile", cases)] if cases else []
+def _completion(record: RunRecord, verdict: Headline, text: str) -> _Case:
+    case = _Case("run", "comes to its end")
+    if record.outcome.is_complete and record.outcome is not RunOutcome.SHORT:
+        return case
+    tag = "failure" if record.outcome is RunOutcome.SHORT else "error"
+    return case._replace(tag=tag, message=verdict.title, kind=record.outcome, text=text)
 
 
-def _baseline_suite(record: RunRecord, change: CheckComparison | None) -> list[ET.Element]:
-    if change is None:
-        return []
-    cases = [_testcase("baseline", "verifies what the baseline verified")]
-    for fact, says in zip(change.lost, change.lost_with_reasons, strict=True):
-        case = _testcase("baseline", f"{fact} is tested")
-        _add_outcome(case, "failure", message=says, kind="not tested any more")
-        cases.append(case)
-    return [_testsuite(record, "baseline", cases[1:] or cases)]
+def _contradiction(finding: Finding) -> _Case:
+    text = _describe(finding)
+    return _Case("profile", finding.expected, "failure", finding.observed, finding.verdict, text)
 
 
-def _area_suite(record: RunRecord, area: str, rows: Iterable[FactRow]) -> ET.Element:
-    cases = []
-    for row in rows:
-        cases += [_case(record, row, case) for case in row.cases] or [_without_reason(row)]
-    return _testsuite(record, area, cases)
+def _cases(record: RunRecord, row: FactRow) -> Iterator[_Case]:
+    """Yield a case for each operation of a fact; if nothing was about it, one that says so."""
+    for each in row.cases:
+        tag, message = _result(record, each)
+        yield _Case(
+            classname=row.fact.id,
+            name=f"{row.fact.says} [{each.operation or 'any request'}]",
+            tag=tag,
+            message=message,
+            kind=each.status if tag == "failure" else "",
+            text="" if each.status is FactStatus.UNTESTED else "\n\n".join(map(_describe, each.findings)),
+        )
+    if not row.cases:
+        what = "nothing in this run was about it" if row.is_selected else "not selected"
+        yield _Case(row.fact.id, row.fact.says, "skipped", f"not tested: {what}")
 
 
-def _case(record: RunRecord, row: FactRow, case: FactCase) -> ET.Element:
-    element = _testcase(row.fact.id, f"{row.fact.says} [{case.operation or 'any request'}]")
+def _result(record: RunRecord, case: FactCase) -> tuple[str, str]:
+    """Return the tag of a case and its message."""
     failing = [finding for finding in case.findings if record.fails(finding)]
-    text = "\n\n".join(_describe(finding) for finding in case.findings)
-    if failing or (not case.findings and case.status in (FactStatus.BREACH, FactStatus.CONFLICT)):
-        first = failing[0] if failing else None
-        message = first.difference if first else "seen not to hold"
-        _add_outcome(element, "failure", message=message, kind=case.status, text=text)
-    elif case.status is FactStatus.WAIVED:
-        reasons = dict.fromkeys(finding.waived_by or "" for finding in case.findings)
-        _add_outcome(element, "skipped", message=f"waived: {', '.join(reasons)}", text=text)
-    elif case.status is FactStatus.ASSUMPTION:
-        _add_outcome(element, "skipped", message="an assumption does not hold, which fails no run", text=text)
-    elif case.status is FactStatus.UNTESTED:
-        _add_outcome(element, "skipped", message=f"not tested: needs {', '.join(case.missing)}")
-    return element
-
-
-def _without_reason(row: FactRow) -> ET.Element:
-    element = _testcase(row.fact.id, row.fact.says)
-    what = "nothing in this run was about it" if row.is_selected else "not selected"
-    _add_outcome(element, "skipped", message=f"not tested: {what}")
-    return element
+    if failing:
+        return "failure", failing[0].difference
+    match case.status:
+        case FactStatus.BREACH | FactStatus.CONFLICT if not case.findings:
+            return "failure", "seen not to hold"
+        case FactStatus.WAIVED:
+            reasons = dict.fromkeys(finding.waived_by or "" for finding in case.findings)
+            return "skipped", f"waived: {', '.join(reasons)}"
+        case FactStatus.ASSUMPTION:
+            return "skipped", "an assumption does not hold, which fails no run"
+        case FactStatus.UNTESTED:
+            return "skipped", f"not tested: needs {', '.join(case.missing)}"
+    return "", ""
 
 
 def _describe(finding: Finding) -> str:
@@ -126,24 +127,21 @@ def _describe(finding: Finding) -> str:
 
 
 def load_junit(record: RunRecord, load: LoadResults) -> str:
-    run = _testcase("run", "comes to its end")
-    if not record.outcome.is_complete:
-        title = load_headline(record, load).title
-        _add_outcome(run, "error", message=title, kind=record.outcome, text=record.note or load.note)
-    generator = _testcase("generator", "keeps up with what was asked for")
+    generator = _Case("generator", "keeps up with what was asked for")
     if not load.validity.is_valid:
         reasons = load.validity.reasons
         tag = "error" if load.verdict is LoadVerdict.INVALID else "skipped"
-        _add_outcome(generator, tag, message=reasons[0], kind=_INVALID, text="\n".join(reasons))
-    measured = _testcase("measured", "requests of each operation succeeded")
+        generator = generator._replace(tag=tag, message=reasons[0], kind=_INVALID, text="\n".join(reasons))
+    measured = _Case("measured", "requests of each operation succeeded")
     if failed := nothing_measured(load):
-        _add_outcome(measured, "failure", message=": ".join(failed), kind="nothing measured")
-    cases_by_suite = {
-        "run": [run, generator, measured],
-        "objectives": [_objective(each) for each in _one_per_name(load.objectives)],
-        "invariants": [_invariant(each) for each in load.invariants],
-    }
-    return _testsuites(record, [_testsuite(record, suite, cases) for suite, cases in cases_by_suite.items()])
+        measured = measured._replace(tag="failure", message=": ".join(failed), kind="nothing measured")
+    run = _completion(record, load_headline(record, load), record.note or load.note)
+    suites = [
+        ("run", [run, generator, measured]),
+        ("objectives", [_objective(each) for each in _one_per_name(load.objectives)]),
+        ("invariants", [_invariant(each) for each in load.invariants]),
+    ]
+    return _written(_testsuites(record, suites))
 
 
 def _one_per_name(objectives: Sequence[JudgedObjective]) -> list[JudgedObjective]:
@@ -158,71 +156,66 @@ def _one_per_name(objectives: Sequence[JudgedObjective]) -> list[JudgedObjective
     return [each for each in objectives if by_name[each.operation, each.measure] is each]
 
 
-def _objective(objective: JudgedObjective) -> ET.Element:
-    case = _testcase(
-        f"objective.{objective.operation}", f"{objective.operation} {short_name(objective.measure)}"
-    )
-    if not objective.is_met:
-        tag, kind = ("error", _INVALID) if objective.doubt else ("failure", "objective missed")
-        _add_outcome(case, tag, message=describe(objective), kind=kind)
+def _objective(objective: JudgedObjective) -> _Case:
+    name = f"{objective.operation} {short_name(objective.measure)}"
+    case = _Case(f"objective.{objective.operation}", name)
+    if objective.is_met:
+        return case
+    tag, kind = ("error", _INVALID) if objective.doubt else ("failure", "objective missed")
+    return case._replace(tag=tag, message=describe(objective), kind=kind)
+
+
+def _invariant(invariant: Invariant) -> _Case:
+    case = _Case(invariant.fact, invariant.says)
+    match invariant.state:
+        case "broken":
+            return case._replace(tag="failure", message=describe_broken(invariant), kind="breach")
+        case "excused":
+            return case._replace(tag="skipped", message=f"assumed only, or waived: {invariant.example}")
+        case "untested":
+            return case._replace(tag="skipped", message=f"untested: needs {invariant.missing}")
     return case
 
 
-def _invariant(invariant: Invariant) -> ET.Element:
-    case = _testcase(invariant.fact, invariant.says)
-    if invariant.broken:
-        _add_outcome(case, "failure", message=describe_broken(invariant), kind="breach")
-    elif invariant.excused:
-        _add_outcome(case, "skipped", message=f"assumed only, or waived: {invariant.example}")
-    elif not invariant.seen:
-        _add_outcome(case, "skipped", message=f"untested: needs {invariant.missing}")
-    return case
-
-
-def _testsuites(record: RunRecord, suites: Sequence[ET.Element]) -> str:
+def _testsuites(record: RunRecord, suites: Iterable[tuple[str, Sequence[_Case]]]) -> ET.Element:
     root = ET.Element("testsuites", {"name": "knouds-harness"})
-    root.extend(suites)
+    root.extend(_testsuite(record, name, cases) for name, cases in suites)
     for name in ("tests", "failures", "errors"):  # Jenkins's schema knows no "skipped" here, and refuses it
-        root.set(name, str(sum(int(suite.get(name, 0)) for suite in suites)))
+        root.set(name, str(sum(int(suite.get(name, 0)) for suite in root)))
     root.set("time", f"{record.duration_s:.3f}")
-    ET.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+    return root
 
 
-def _testsuite(record: RunRecord, name: str, cases: Sequence[ET.Element]) -> ET.Element:
+def _testsuite(record: RunRecord, name: str, cases: Sequence[_Case]) -> ET.Element:
     """Make a suite; only ``run`` has a time, as one test shows many facts."""
+    tags = Counter(each.tag for each in cases)
     suite = ET.Element(
         "testsuite",
         {
             "name": name,
             "tests": str(len(cases)),
-            "failures": str(sum(case.find("failure") is not None for case in cases)),
-            "errors": str(sum(case.find("error") is not None for case in cases)),
-            "skipped": str(sum(case.find("skipped") is not None for case in cases)),
+            "failures": str(tags["failure"]),
+            "errors": str(tags["error"]),
+            "skipped": str(tags["skipped"]),
             "time": f"{record.duration_s if name == 'run' else 0:.3f}",
             "timestamp": f"{record.started_at:%Y-%m-%dT%H:%M:%S}",
         },
     )
-    suite.extend(cases)
+    for each in cases:
+        about = {"classname": each.classname, "name": _xml_text(each.name), "time": "0"}
+        case = ET.SubElement(suite, "testcase", about)
+        if each.tag:
+            result = ET.SubElement(case, each.tag, {"message": _xml_text(each.message)})
+            if each.kind:
+                result.set("type", each.kind)
+            # Jenkins shows the message of a skipped case, GitLab the text.
+            result.text = _xml_text(each.text or each.message)
     return suite
 
 
-def _testcase(classname: str, name: str) -> ET.Element:
-    return ET.Element("testcase", {"classname": classname, "name": _xml_text(name), "time": "0"})
-
-
-def _add_outcome(
-    case: ET.Element, tag: str, *, message: str, kind: str | None = None, text: str = ""
-) -> None:
-    """Record that a case did not pass: ``failure``, ``error`` or ``skipped``.
-
-    Jenkins shows the message of a skipped case, GitLab the text of the element: without a text, the message
-    is repeated there.
-    """
-    element = ET.SubElement(case, tag, {"message": _xml_text(message)})
-    if kind:
-        element.set("type", kind)
-    element.text = _xml_text(text or message)
+def _written(root: ET.Element) -> str:
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
 def _xml_text(text: str) -> str:

@@ -5,7 +5,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -34,7 +34,6 @@ from knouds_harness.reporting.load.headline import nothing_measured
 from knouds_harness.reporting.load.report import load_report
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.reporting.openmetrics import openmetrics
-from knouds_harness.reporting.report import Report
 from knouds_harness.reporting.summary import summary
 from knouds_harness.reporting.terminal import print_report
 from knouds_harness.runs.findings import LESS_VERIFIED, Finding
@@ -55,71 +54,41 @@ class Annotation(NamedTuple):
     says: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class RenderedPaths:
-    html: Path
-    markdown: Path
-    junit: Path
-    summary: Path
-    metrics: Path
-    table: Path
+def render_and_print(folder: Path, *, console: Console, only_new: bool = False) -> None:
+    """Render every report of a run, and print the one for a terminal, which fits one screen.
 
-
-def render_all(folder: Path) -> RenderedPaths:
-    """Render every report of a run from its record alone; this can be repeated at any time.
+    All are made from its record alone; this can be repeated at any time. With ``only_new``, print only what
+    fails the run, and what its baseline did not have.
 
     Raises:
         RunRecordError: The folder holds no readable record, or cannot be written to.
     """
     record = read_run(folder)
-    return _render(record, *_report(record))
-
-
-def render_and_print(folder: Path, *, console: Console, only_new: bool = False) -> RenderedPaths:
-    """Render every report of a run, and print the one for a terminal, which fits one screen.
-
-    With ``only_new``, print only what fails the run, and what its baseline did not have.
-
-    Raises:
-        RunRecordError: As ``render_all``.
-    """
-    record = read_run(folder)
-    report, change = _report(record)
-    paths = _render(record, report, change)
-    shown = check_report(record, change, only_new=True) if only_new else report
-    print_report(shown, paths.html, console=console)
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        for each in annotations_of(record, change):
-            console.print(workflow_command(each), markup=False, highlight=False, soft_wrap=True)
-        add_to_step_summary(paths.markdown, os.environ)
-    elif link := gitlab_link(paths.html, os.environ):
-        console.print(f"  after the job: {link}", markup=False, highlight=False, soft_wrap=True)
-        _rendered(record, "annotations.json", gitlab_annotations(record, change, link))
-    return paths
-
-
-def _report(record: RunRecord) -> tuple[Report, CheckComparison | None]:
     gaps: list[str] = []
     change = read_change(record, gaps)
     record, load = replace(record, gaps=(*record.gaps, *gaps)), record.load
-    return (load_report(record, load) if load else check_report(record, change)), change
+    report = load_report(record, load) if load else check_report(record, change)
+    page = _write(record, "report.html", html(report))
+    text = _write(record, "report.md", markdown(report))
+    _write(record, "junit.xml", load_junit(record, load.results) if load else junit(record, change))
+    _write(record, "summary.json", summary(record, change))
+    _write(record, "metrics.txt", openmetrics(record))
+    if load:
+        _write(record, "operations.csv", operations_csv(load.results))
+    else:
+        _write(record, "facts.csv", facts_csv(record))
+    shown = check_report(record, change, only_new=True) if only_new else report
+    print_report(shown, page, console=console)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for each in annotations_of(record, change):
+            console.print(workflow_command(each), markup=False, highlight=False, soft_wrap=True)
+        add_to_step_summary(text, os.environ)
+    elif link := gitlab_link(page, os.environ):
+        console.print(f"  after the job: {link}", markup=False, highlight=False, soft_wrap=True)
+        _write(record, "annotations.json", gitlab_annotations(record, change, link))
 
 
-def _render(record: RunRecord, report: Report, change: CheckComparison | None) -> RenderedPaths:
-    load = record.load.results if record.load else None
-    return RenderedPaths(
-        html=_rendered(record, "report.html", html(report)),
-        markdown=_rendered(record, "report.md", markdown(report)),
-        junit=_rendered(record, "junit.xml", load_junit(record, load) if load else junit(record, change)),
-        summary=_rendered(record, "summary.json", summary(record, change)),
-        metrics=_rendered(record, "metrics.txt", openmetrics(record)),
-        table=_rendered(record, "operations.csv", operations_csv(load))
-        if load
-        else _rendered(record, "facts.csv", facts_csv(record)),
-    )
-
-
-def _rendered(record: RunRecord, name: str, text: str) -> Path:
+def _write(record: RunRecord, name: str, text: str) -> Path:
     path = record.folder / name
     try:
         replace_file(record.folder, name, text.encode(errors="backslashreplace"))

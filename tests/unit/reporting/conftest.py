@@ -3,17 +3,18 @@
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from rendering import render_all
 
-from knouds_harness.reporting.render import RenderedPaths, render_all
 from knouds_harness.runs.record import RunRecord, read_run
 
 Write = Callable[[Path], Path]
 
 
 @pytest.fixture(scope="session")
-def rendered(tmp_path_factory) -> Callable[[Write], RenderedPaths]:
+def rendered(tmp_path_factory) -> Callable[[Write], SimpleNamespace]:
     """Return the reports of a sample run; whoever changes a file writes a run of its own."""
     return cache(lambda write: render_all(write(tmp_path_factory.mktemp(write.__name__))))
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 from loaded_runs import loaded
+from rendering import render_all
 from run_records import broken
 
 from knouds_harness.errors import RunRecordError
-from knouds_harness.reporting.render import render_all
 
 
 def message_of(folder):

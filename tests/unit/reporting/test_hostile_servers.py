@@ -7,10 +7,10 @@ from xml.etree import ElementTree as ET
 import pytest
 from load_records import load_results, operation
 from loaded_runs import loaded
-from rendering import Page, printed
+from rendering import Page, printed, render_all
 from run_records import exchange, finding, start
 
-from knouds_harness.reporting.render import add_to_step_summary, annotations_of, render_all, workflow_command
+from knouds_harness.reporting.render import add_to_step_summary, annotations_of, workflow_command
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import Invariant
 from knouds_harness.runs.operation_load import ErrorCount

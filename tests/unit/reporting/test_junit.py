@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from load_records import load_run, missed
 from loaded_runs import calm, loaded, unmeasured
+from rendering import render_all
 from run_records import broken, empty, healthy, interrupted
 
 from knouds_harness.reporting.junit import junit
-from knouds_harness.reporting.render import render_all
 
 
 def read(path: Path) -> ET.Element:

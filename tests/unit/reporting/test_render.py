@@ -10,13 +10,13 @@ from pathlib import Path
 
 import jsonschema_rs
 import pytest
-from rendering import samples
+from rendering import render_all, samples
 from rich.console import Console
 from run_records import broken, empty, healthy, interrupted
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.reporting import render
-from knouds_harness.reporting.render import annotations_of, render_all, render_and_print, workflow_command
+from knouds_harness.reporting.render import annotations_of, render_and_print, workflow_command
 from knouds_harness.runs.record import read_run
 
 
@@ -112,11 +112,11 @@ def test_github_gets_annotations_and_the_report(tmp_path, monkeypatch, capsys):
         monkeypatch.setenv(f"GITHUB_{name}", value)
     folder = broken(tmp_path)
 
-    paths = render_and_print(folder, console=Console(width=60))
+    render_and_print(folder, console=Console(width=60))
 
     link = "[Run and artifacts](https://github.com/o/r/actions/runs/7#artifacts)"
     link += f": `report.html` is in `{folder.name}`."
-    report = paths.markdown.read_text(encoding="utf-8")
+    report = (folder / "report.md").read_text(encoding="utf-8")
     assert page.read_text(encoding="utf-8") == f"before\n{report}\n{link}\n"
     commands = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::")]
     assert commands == [*map(workflow_command, annotations_of(read_run(folder)))]

@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from rendering import render_all
 from run_records import CHECKS, DOCUMENT, TARGET, broken, empty, exchange, finding, healthy, start
 
-from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.run_file import Cell, UntestedFact

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from rendering import printed
+from rendering import printed, render_all
 from run_records import DOCUMENT, exchange, finding, healthy, start
 
 from knouds_harness.reporting.check.fact_status import drift_of
@@ -12,7 +12,6 @@ from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.junit import junit
 from knouds_harness.reporting.markdown import markdown
-from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
 

@@ -11,7 +11,7 @@ import jsonschema_rs
 import pytest
 from click.testing import CliRunner
 from load_records import load_run, lognormal_seconds
-from rendering import printed
+from rendering import printed, render_all
 from run_records import add_matrix, add_verified, broken, healthy, interrupted, start
 
 from knouds_harness.commands.cli import cli
@@ -26,7 +26,7 @@ from knouds_harness.reporting.comparison.sides import (
     refuse_unfit,
     set_baseline,
 )
-from knouds_harness.reporting.render import annotations_of, render_all, workflow_command
+from knouds_harness.reporting.render import annotations_of, workflow_command
 from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.run_file import UntestedFact

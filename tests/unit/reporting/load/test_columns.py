@@ -7,11 +7,10 @@ import shutil
 
 import pytest
 from load_records import load_run, lognormal_seconds
-from rendering import Page, printed, samples
+from rendering import Page, printed, render_all, samples
 
 from knouds_harness.reporting.comparison.load_figures import load_figures
 from knouds_harness.reporting.load.columns import SHOWN_COLUMNS, SHOWN_TIMES
-from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.load_record import load_file_format
 from knouds_harness.runs.load_results import LOAD_FILE
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, RECORDED_PERCENTS, STATUSES

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import pytest
 from load_records import load_run, missed, operation, times, validity
-from rendering import printed
+from rendering import printed, render_all
 
 from knouds_harness.measures.objectives import describe
-from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_results import LOAD_FILE, Doubt, Invariant, StageLoad
 from knouds_harness.runs.operation_load import CustomMetric, ErrorCount, TaskError

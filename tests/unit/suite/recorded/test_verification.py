@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 from exchanges import entry, write_har
 from recorded import recording
+from rendering import render_all
 from run_records import exchange
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.har import HarWriter, to_entry
-from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.record import read_run
 from knouds_harness.suite.recorded.captured_traffic import read_captured
 from knouds_harness.suite.recorded.verification import claims_about, verify
