@@ -20,10 +20,17 @@ from load_records import (
 from run_records import SETUP, TARGET, SteppingClock, exchange
 
 from knouds_harness.measures.histograms import Histogram, middle_of
-from knouds_harness.runs.load_capacity import Capacity, CapacityPoint
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_record import LoadWriter, spread_text
-from knouds_harness.runs.load_results import Cycles, Invariant, JudgedObjective, LimitWindow, LoadResults
+from knouds_harness.runs.load_results import (
+    Capacity,
+    CapacityPoint,
+    Cycles,
+    Invariant,
+    JudgedObjective,
+    LimitWindow,
+    LoadResults,
+)
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, ErrorCount, OperationLoad, SecondRow, Times
 from knouds_harness.runs.writer import RunWriter
 

@@ -13,11 +13,10 @@ from knouds_harness.load.capacity_search import Search, SearchEnded
 from knouds_harness.load.generator.launching import Launched, LoadCommand, launch
 from knouds_harness.measures.objectives import describe, is_least
 from knouds_harness.runs.findings import OUTCOME_BY_EXIT_CODE
-from knouds_harness.runs.load_capacity import Capacity, CapacityPoint
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_record import LoadRecord, LoadWriter, read_load
-from knouds_harness.runs.load_results import Doubt, JudgedObjective, LoadResults
+from knouds_harness.runs.load_results import Capacity, CapacityPoint, Doubt, JudgedObjective, LoadResults
 from knouds_harness.runs.operation_load import OperationLoad, RequestStatus, time_ms
 from knouds_harness.runs.run_file import run_setup
 from knouds_harness.runs.writer import RunWriter

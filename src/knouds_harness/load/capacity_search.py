@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
 
-from knouds_harness.runs.load_capacity import Capacity, CapacityPoint
+from knouds_harness.runs.load_results import Capacity, CapacityPoint
 
 PRECISION: Final = 0.1
 LEAST_RATE: Final = 1.0

@@ -23,8 +23,6 @@ _ABOUT_EXECUTIONS: Final = "execution."
 
 @dataclass(slots=True)
 class _Tally:
-    """How often a fact held in one check on one operation, counted during the run."""
-
     passed_by: Counter[str | None] = field(default_factory=Counter)
     failed: int = 0
     passed_exchange: str | None = None

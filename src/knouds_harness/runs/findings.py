@@ -125,8 +125,8 @@ class Finding:
     Attributes:
         where: JSON pointer into the response's body, ``header NAME``, or empty for the whole response.
         reasons: Why another answer was expected: each documented reason to refuse, and whether it applied.
-        picture: The requests that overlapped and their responses, drawn as text; empty if none did.
-        status: HTTP status of the response; None if none came.
+        picture: The requests that overlapped and their responses, drawn as text.
+        status: None if no response came.
         exchange_id: The first exchange that showed it.
         trace_id: The id of that exchange in traces and logs of the server; empty if none was sent.
         curl: A line that sends that request again, keys left as shell variables.

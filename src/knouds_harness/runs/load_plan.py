@@ -9,7 +9,7 @@ from knouds_harness.locations import OWN_MIX
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStage:
-    """A straight piece of the planned load, from one level to another, in arrivals per second or users."""
+    """A straight piece of the planned load: levels are arrivals per second, or users."""
 
     duration_s: float
     start: float
@@ -17,17 +17,14 @@ class PlannedStage:
     name: str = ""
 
     def label(self, number: int) -> str:
-        """Return its name, or ``stage 2`` if it has none."""
         return self.name or f"stage {number}"
 
     @property
     def levels(self) -> str:
-        """The levels in words: ``50``, or ``0 to 50``."""
         return f"{self.end:g}" if self.start == self.end else f"{self.start:g} to {self.end:g}"
 
 
 def own_mix(mix: str | None, run: Iterable[str], file: str) -> str:
-    """Join the mix, the workflows and models to run, and the file of inputs, as far as they are given."""
     return ", ".join(filter(None, (mix, *run, file)))
 
 
@@ -37,7 +34,7 @@ class LoadPlan:
 
     Attributes:
         model: ``open`` (arrivals on a schedule) or ``closed`` (users who wait for responses).
-        spacing: Spacing of open arrivals: ``constant`` or ``poisson``.
+        spacing: Of open arrivals: ``constant`` or ``poisson``.
         users: In the open model the most requests in flight.
         warm_up_s: Seconds at the start that are left out of every figure.
         verified_share: Share of the responses to check against the contract, from 0 to 1; 0 for a sample.

@@ -26,7 +26,7 @@ class LoadProgress:
         waiting: Requests that have been in flight for over a second, the longest for ``longest_wait_s``.
         percentiles_ms: Recent response times of what was ok, by percent as text, and ``max``; or empty.
         cpu_share: Share of one core that the busiest process used since the warm-up.
-        lateness_p99_ms: Lateness of recent arrivals; None in the closed model.
+        lateness_p99_ms: Of recent arrivals; None in the closed model.
         limits: Why less is sent than was asked for just now; sentences.
         doubts: What is missing in the figures for good, such as those of a lost worker; sentences.
     """
@@ -58,11 +58,7 @@ class LoadProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class ProgressMessage:
-    """What a load run has told so far.
-
-    Attributes:
-        exit_code: None if there is no verdict, or not yet.
-    """
+    """What a load run has told so far; ``exit_code`` is None if there is no verdict, or not yet."""
 
     progress: LoadProgress | None = None
     exit_code: int | None = None
@@ -95,7 +91,6 @@ class Listener:
         self.told = ProgressMessage()
 
     def hear(self) -> ProgressMessage:
-        """Read what has come; return the latest progress and exit code."""
         with suppress(BlockingIOError):
             while piece := os.read(self._reading, _PIECE_BYTES):
                 *lines, self._rest = (self._rest + piece).split(b"\n")

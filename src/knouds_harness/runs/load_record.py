@@ -56,7 +56,7 @@ class LoadWriter(OwnsFile):
 
 
 def read_load(folder: Path, gaps: list[str]) -> LoadRecord | None:
-    """Read what a load run measured; None for a run of another kind. Append unreadable parts to ``gaps``."""
+    """Return None for a run of another kind; append unreadable parts to ``gaps``."""
     results = read_results(folder, gaps)
     if results is None:
         return None

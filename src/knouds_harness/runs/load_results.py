@@ -6,9 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Literal
 
-from knouds_harness.runs.load_capacity import Capacity
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, PlannedStage
-from knouds_harness.runs.load_totals import backlog_of, together, totals_of
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     NO_TIMES,
@@ -19,13 +17,14 @@ from knouds_harness.runs.operation_load import (
     RequestStatus,
     TaskError,
     Times,
+    backlog_of,
     labelled,
+    together,
+    totals_of,
 )
 
 LOAD_FILE: Final = "load.json"
 LOAD_KIND: Final = "load"
-"""The ``kind`` in the record of a load run."""
-FORMAT_VERSION: Final = 1
 MOSTLY: Final = 0.5
 
 
@@ -34,8 +33,7 @@ class DelayedFigure:
     """A figure that the generator's own delay has moved by more than is allowed.
 
     Attributes:
-        undelayed_ms: How low it may be without the delay. None if a single request decides it, such as the
-            longest time.
+        undelayed_ms: How low it may be without the delay; None if a single request decides it.
     """
 
     operation: str
@@ -72,7 +70,6 @@ class Validity:
         achieved_per_s: Arrivals that were sent, per second; in the closed model requests.
         unsent: Arrivals that were due, not dropped, and not sent before the load ended.
         lateness: Time from when an arrival was due until a user took it.
-        loop_lag: How late a heartbeat of the event loop came.
         cpu_share: Share of one core that the busiest process used, from 0 to 1.
         stalled_s: How long event loops stood still, over a millisecond at a time; for ``own_s`` of it their
             process computed, for ``queued_s`` it waited for a processor that other work had.
@@ -122,6 +119,50 @@ class Cycles:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CapacityPoint:
+    """One short run at one rate, of a capacity search.
+
+    Attributes:
+        p95_ms: None in older records.
+        is_kept: All objectives were met, and the generator kept up.
+        is_generator_limit: The generator did not keep up, so the point says nothing of the target.
+    """
+
+    asked_per_s: float
+    achieved_per_s: float
+    mean_ms: float
+    p50_ms: float
+    p99_ms: float
+    error_rate: float
+    is_kept: bool
+    p95_ms: float | None = None
+    reason: str = ""
+    is_generator_limit: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """What a capacity search found.
+
+    Attributes:
+        highest_per_s: The highest rate that kept the objectives; None if no rate did.
+        kept_share_at_least: At least this share of points at that rate keeps them, with 95 % confidence.
+        is_generator_limit: It was the generator that did not keep up at ``lowest_failing_per_s``.
+        knee_per_s: Rate from which response times rise faster than throughput; None if none was found.
+    """
+
+    highest_per_s: float | None
+    kept_points: int = 0
+    tried_points: int = 0
+    kept_share_at_least: float = 0.0
+    lowest_failing_per_s: float | None
+    is_generator_limit: bool = False
+    knee_per_s: float | None
+    points: tuple[CapacityPoint, ...]
+    limit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JudgedObjective:
     """An objective and its result.
 
@@ -154,7 +195,7 @@ class Invariant:
     """A rule over the whole run, and how often it held.
 
     Attributes:
-        excused: Number of times that it was broken without failing the run: only an assumption, or waived.
+        excused: How often it was broken without failing the run: only an assumption, or waived.
         missing: What the run lacked to test it; empty if it was tested.
     """
 
@@ -223,7 +264,6 @@ class StageLoad:
     """What was due in one stage of the plan, after the warm-up.
 
     Attributes:
-        number: From 1.
         to_s: When it ends, or would have ended, in seconds from the start of the load.
     """
 
@@ -255,14 +295,11 @@ class StageLoad:
 _STAGE: Final = re.compile(r"stage (\d{1,4}): ", re.ASCII)
 
 
-def stage_of(name: str, numbers: Mapping[str, int]) -> tuple[int | None, str]:
-    """Return the number of the stage that a name is of, None for all, and the name without it.
-
-    ``numbers`` are those of the stages by their names.
-    """
+def stage_of(name: str, number_by_label: Mapping[str, int]) -> tuple[int | None, str]:
+    """Return the number of the stage that a name is of, None for all, and the name without it."""
     label, _, operation = name.partition(": ")
-    if operation and label in numbers:
-        return numbers[label], operation
+    if operation and label in number_by_label:
+        return number_by_label[label], operation
     found = _STAGE.match(name)
     return (int(found[1]), name[found.end() :]) if found else (None, name)
 
@@ -277,7 +314,6 @@ class LoadResults:
         begun_unix_s: When load began; None in older records, and if it never did.
         lasted_s: How long it lasted: less than the plan's duration if it ended early; None in older records.
         task_errors: The most frequent first, warm-up included; older records count them as an operation.
-        custom_metrics: Counters and times of the scenario's own.
         stages: Those of a plan with several.
         windows: Windows of rate limits, warm-up included; the first two thousand of a run.
         overall: Response times of the requests of all operations that are ok.
@@ -290,7 +326,7 @@ class LoadResults:
     """
 
     format: Literal["knouds-harness load"] = "knouds-harness load"
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1] = 1
     plan: LoadPlan
     fingerprint: Fingerprint
     validity: Validity
@@ -317,7 +353,7 @@ class LoadResults:
 
     @property
     def measured(self) -> list[OperationLoad | CustomMetric]:
-        """All that objectives can be about: operations, their totals, and metrics of one's own."""
+        """All that objectives can be about."""
         return [*self.operations, *self.totals, *self.custom_metrics]
 
     @property
@@ -353,12 +389,12 @@ class LoadResults:
 
     @property
     def never_ok(self) -> tuple[OperationLoad, ...]:
-        """Operations of which no request was ok: nothing was measured of them."""
+        """Operations of which no request was ok."""
         return tuple(
             each for each in self.operations if each.requests and not each.by_status[RequestStatus.OK]
         )
 
     @property
     def mostly_failed(self) -> tuple[OperationLoad, ...]:
-        """Operations of which at least half of the requests were errors: the others say little of them."""
+        """Operations of which at least half of the requests were errors."""
         return tuple(each for each in self.operations if each.error_rate >= MOSTLY and each.requests)

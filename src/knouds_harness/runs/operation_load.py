@@ -1,10 +1,11 @@
-"""How requests of load ended, and how long they took: statuses, percentiles, one operation, one second.
+"""How requests of load ended, and how long they took: statuses, percentiles, one operation, all, one second.
 
 And what a scenario's own tasks count and measure beside requests (k6: custom metrics).
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -17,11 +18,8 @@ SECOND_TIMES: Final = {"p50_ms": "median", "p99_ms": "99th percentile", "max_ms"
 _LABEL: Final = ": "
 TASK: Final = "task "
 """Prefix of a task's name in place of an operation, under which its exceptions are counted."""
-
-
 OUTSIDE: Final = "in front of the API: "
 """Begins the code of an error that never came from the API, such as the page of a gateway."""
-
 COUNT: Final = "count"
 TIME: Final = "time"
 """Measures of counters and times of a scenario's own; those of requests are others."""
@@ -106,11 +104,7 @@ def status_named(name: str) -> str:
 
 
 ERRORS: Final = tuple(each.value for each in RequestStatus if each.is_error)
-
-
 Count = Annotated[int, Field(ge=0)]
-
-
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -131,8 +125,6 @@ class Times:
 
 NO_TIMES: Final = Times(count=0, mean_ms=0.0, min_ms=0.0, max_ms=0.0, percentiles={})
 """Nothing was measured, or not recorded."""
-
-
 PERCENTS: Final = ("50", "75", "90", "95", "99", "99.9")
 """Shown in reports, compared between runs and followed over them."""
 RECORDED_PERCENTS: Final = (*PERCENTS, "99.99", "99.999")
@@ -171,7 +163,6 @@ class ErrorCount:
     """How often requests were not ok in one way.
 
     Attributes:
-        status: A ``RequestStatus``.
         status_code: None if there was no response.
         code: The envelope's code, or the name of the exception, or ``OUTSIDE`` with what answered.
         exchanges: Ids of some of these exchanges in ``exchanges.har``.
@@ -265,6 +256,11 @@ class OperationLoad:
         """The share of requests that a rate limit refused (429)."""
         return self.by_status[RequestStatus.THROTTLED] / self.requests if self.requests else 0.0
 
+    @property
+    def lags(self) -> bool:
+        """Whether answers came less often than requests were due, by more than a hundredth."""
+        return self.throughput_per_s is not None and self.throughput_per_s < (1 - _LEAST_LAG) * self.per_s
+
 
 @dataclass(frozen=True, kw_only=True)
 class SecondRow:
@@ -274,7 +270,7 @@ class SecondRow:
     later, and what a process handed over late. Lines of ``ALL_OPERATIONS`` are sums, and have no spread.
 
     Attributes:
-        p50_ms: Of response times of requests that are ok; None if there are none.
+        p50_ms: Of requests that are ok; None if there are none.
         spread: Counts of these times, written by ``load_record.spread_text``; empty in older records.
     """
 
@@ -293,7 +289,6 @@ class CustomMetric:
 
     Attributes:
         count: The sum of what was added to the counter; of a time, how often it was measured.
-        per_s: The same per second.
         times: None for a counter.
     """
 
@@ -306,3 +301,78 @@ class CustomMetric:
     def operation(self) -> str:
         """Its name, where objectives have that of an operation."""
         return self.name
+
+
+_LEAST_LAG: Final = 0.01
+_CLEARLY_MORE: Final = 1.1
+_LONG: Final = 0.3
+"""The share of a load that answers take on average from which requests in flight are a backlog, too."""
+_WAITED: Final = 0.9
+"""The share of the time in which a backlog is answered that its last request has waited at least."""
+_ADDED_UP: Final = tuple(each.name for each in fields(OperationLoad) if each.default == 0)
+"""Counts of an operation that older records do not have."""
+
+
+def together(
+    name: str, loads: Sequence[OperationLoad], response: Times, *, model: str = "open"
+) -> OperationLoad:
+    """Add up operations; ``response`` are the times of their requests that are ok."""
+    throughputs_per_s = [each.throughput_per_s for each in loads if each.throughput_per_s is not None]
+    return OperationLoad(
+        operation=name,
+        requests=sum(each.requests for each in loads),
+        per_s=sum(each.per_s for each in loads),
+        throughput_per_s=sum(throughputs_per_s) if len(throughputs_per_s) == len(loads) else None,
+        by_status={status: sum(each.by_status[status] for each in loads) for status in STATUSES},
+        errors=(),
+        response=response,
+        service=response if model == "closed" else NO_TIMES,
+        refused_response=NO_TIMES,
+        server=NO_TIMES,
+        **{each: sum(getattr(load, each) for load in loads) for each in _ADDED_UP},
+    )
+
+
+def totals_of(
+    operations: Sequence[OperationLoad],
+    overall: Times,
+    overall_by_label: Mapping[str, Times],
+    *,
+    model: str = "open",
+) -> tuple[OperationLoad, ...]:
+    """Add up the operations of each label, such as those of a scenario, then all."""
+    by_label = (
+        together(
+            labelled(label, ALL_OPERATIONS),
+            [each for each in operations if each.operation.startswith(labelled(label, ""))],
+            times,
+            model=model,
+        )
+        for label, times in overall_by_label.items()
+    )
+    return (*by_label, together(ALL_OPERATIONS, operations, overall, model=model))
+
+
+def backlog_of(total: OperationLoad, *, warm_up_s: float) -> int:
+    """Return how many more requests waited for their answers at the end; 0 if the target kept up.
+
+    Requests that are in flight at any moment, as many as are due in the time of an answer, do not count,
+    unless answers take a good part of the load. Nor do those that are sent later on purpose, as polls are:
+    the last of a queue waits until all before it are answered.
+    """
+    mean_s = (total.response.mean_ms or 0.0) / 1e3
+    longest_s = (time_ms(total.response, "max_ms") or 0.0) / 1e3
+    if not mean_s or not total.throughput_per_s or not total.lags:
+        return 0
+    grown = total.requests * (1 - total.throughput_per_s / total.per_s)
+    at_first = total.per_s * max(0.0, mean_s - warm_up_s)
+    is_more = grown > _CLEARLY_MORE * at_first + 4 * math.sqrt(total.per_s * mean_s)
+    is_long = mean_s > _LONG * total.requests / total.per_s
+    is_queue = longest_s > _WAITED * grown / total.throughput_per_s
+    return round(grown) if is_queue and (is_more or is_long) else 0
+
+
+def describe_backlog(total: OperationLoad, backlog: int) -> str:
+    """Say that the target did not keep up, as reports and the reason why tasks were not sent do."""
+    rates = f"{total.throughput_per_s:,.1f}/s of {total.per_s:,.1f}/s due"
+    return f"Answers came at {rates}: the backlog grew by {backlog:,} requests."

@@ -103,7 +103,7 @@ class RunWriter(RunCounts):
 
     @property
     def findings(self) -> Mapping[str, Finding]:
-        """The findings so far by fingerprint, each as shown in the fewest steps."""
+        """By fingerprint, each as shown in the fewest steps."""
         return self._findings
 
     @uninterrupted()

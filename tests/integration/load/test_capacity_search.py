@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.findings import RunOutcome
-from knouds_harness.runs.load_capacity import Capacity
+from knouds_harness.runs.load_results import Capacity
 from knouds_harness.runs.record import RunRecord
 from knouds_sandbox import serving
 from knouds_sandbox.providers import Latency

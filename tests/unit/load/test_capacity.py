@@ -14,9 +14,8 @@ from knouds_harness.load.capacity import CapacityPlan, find_capacity
 from knouds_harness.load.capacity_search import Search
 from knouds_harness.load.generator.launching import Launched, LoadCommand
 from knouds_harness.runs.findings import RunOutcome
-from knouds_harness.runs.load_capacity import Capacity
 from knouds_harness.runs.load_record import LoadWriter
-from knouds_harness.runs.load_results import LoadResults
+from knouds_harness.runs.load_results import Capacity, LoadResults
 from knouds_harness.runs.operation_load import SecondRow
 from knouds_harness.runs.record import RunRecord, read_run
 

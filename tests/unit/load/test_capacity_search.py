@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from knouds_harness.load.capacity_search import LEAST_RATE, PRECISION, Search, SearchEnded, knee, least_share
-from knouds_harness.runs.load_capacity import CapacityPoint
+from knouds_harness.runs.load_results import CapacityPoint
 
 
 def point(rate: float, *, kept: bool = True, generator: bool = False, mean_ms: float = 10.0) -> CapacityPoint:

@@ -40,8 +40,7 @@ from knouds_harness.measures.objectives import (
 )
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, own_mix
 from knouds_harness.runs.load_results import JudgedObjective, LoadResults
-from knouds_harness.runs.load_totals import together
-from knouds_harness.runs.operation_load import ALL_OPERATIONS
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, together
 
 _VERSIONS: Final = ("knouds-harness", "locust", "gevent", "httptools")
 

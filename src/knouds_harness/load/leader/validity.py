@@ -27,8 +27,16 @@ from knouds_harness.measures.histograms import Histogram, merged
 from knouds_harness.measures.objectives import Objective, describe, is_least, judge_objectives, milliseconds
 from knouds_harness.printable import counted as in_words
 from knouds_harness.runs.load_results import Doubt, JudgedObjective, LoadResults, LoadVerdict, Validity
-from knouds_harness.runs.load_totals import backlog_of, describe_backlog, totals_of
-from knouds_harness.runs.operation_load import ALL_OPERATIONS, TIME, OperationLoad, RequestStatus, is_total
+from knouds_harness.runs.operation_load import (
+    ALL_OPERATIONS,
+    TIME,
+    OperationLoad,
+    RequestStatus,
+    backlog_of,
+    describe_backlog,
+    is_total,
+    totals_of,
+)
 
 MOST_DROPPED_SHARE: Final = 0.001
 MOST_UNSENT_SHARE: Final = 0.01

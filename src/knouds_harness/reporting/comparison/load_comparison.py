@@ -23,7 +23,6 @@ from knouds_harness.reporting.comparison.tolerances import (
     Tolerances,
 )
 from knouds_harness.runs.load_results import JudgedObjective, stage_of
-from knouds_harness.runs.load_totals import lags
 from knouds_harness.runs.operation_load import PERCENTILES
 
 CONFIDENCE: Final = 0.99
@@ -174,7 +173,7 @@ def _wanted(
     if not (baseline and candidate):
         return
     names = {name for each in (*baseline, *candidate) for name in each.figures}
-    is_behind = any(each.total and lags(each.total) for each in (*baseline, *candidate))
+    is_behind = any(each.total and each.total.lags for each in (*baseline, *candidate))
     for name in sorted(names, key=lambda each: (each == ALL, each)):
         for measure in MEASURES:
             if measure in SERVICE_TIMES and not is_open:  # in the closed model they are the response times

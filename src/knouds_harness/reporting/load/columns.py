@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
 
 from knouds_harness.measures.objectives import digits, milliseconds
-from knouds_harness.runs.load_capacity import CapacityPoint
-from knouds_harness.runs.load_results import LoadResults
-from knouds_harness.runs.load_totals import lags
+from knouds_harness.runs.load_results import CapacityPoint, LoadResults
 from knouds_harness.runs.operation_load import (
     ERRORS,
     PERCENTS,
@@ -150,7 +148,7 @@ OPERATION_COLUMNS: tuple[LoadColumn[OperationLoad], ...] = (
         metric="throughput_per_second",
         says="Requests per second after the warm-up, by when they ended; none after the load.",
         rank=5,
-        matters=lags,
+        matters=lambda load: load.lags,
     ),
     *map(_of_status, STATUSES),
     LoadColumn(

@@ -11,13 +11,19 @@ from knouds_harness.printable import counted, first_few
 from knouds_harness.reporting.load.columns import point_times
 from knouds_harness.reporting.report import Headline, Tone
 from knouds_harness.runs.findings import MOST_OUTSIDE, RunOutcome
-from knouds_harness.runs.load_capacity import Capacity, CapacityPoint
-from knouds_harness.runs.load_results import Doubt, Invariant, LoadResults, LoadVerdict
-from knouds_harness.runs.load_totals import describe_backlog, lags
+from knouds_harness.runs.load_results import (
+    Capacity,
+    CapacityPoint,
+    Doubt,
+    Invariant,
+    LoadResults,
+    LoadVerdict,
+)
 from knouds_harness.runs.operation_load import (
     OUTSIDE,
     OperationLoad,
     RequestStatus,
+    describe_backlog,
     percentile_measure,
     time_ms,
 )
@@ -58,7 +64,7 @@ def first_figures(load: LoadResults) -> Iterator[tuple[str, str, str, Tone]]:
     """Yield the figures that readers look for first."""
     total = load.total
     yield f"{total.per_s:,.1f}", "requests/s", "", "note"
-    if lags(total):
+    if total.lags:
         yield f"{total.throughput_per_s:,.1f}", "answers/s", "", "warn"
     for percent in ("50", "95", "99"):
         yield milliseconds(time_ms(total.response, percentile_measure(percent))), f"p{percent}", "", "note"

@@ -42,9 +42,8 @@ from knouds_harness.reporting.report import (
     numbers,
 )
 from knouds_harness.reporting.run_section import cost_words, evidence_section, run_section
-from knouds_harness.runs.load_capacity import Capacity
 from knouds_harness.runs.load_record import LoadRecord
-from knouds_harness.runs.load_results import Cycles, Doubt, LoadResults
+from knouds_harness.runs.load_results import Capacity, Cycles, Doubt, LoadResults
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, RequestStatus, time_ms
 from knouds_harness.runs.record import RunRecord
 

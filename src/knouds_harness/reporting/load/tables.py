@@ -35,8 +35,7 @@ from knouds_harness.reporting.report import (
     bar,
     numbers,
 )
-from knouds_harness.runs.load_capacity import CapacityPoint
-from knouds_harness.runs.load_results import Cycles, Invariant, LoadResults, Validity
+from knouds_harness.runs.load_results import CapacityPoint, Cycles, Invariant, LoadResults, Validity
 from knouds_harness.runs.operation_load import TASK, OperationLoad, RequestStatus, Times, is_total, time_ms
 
 _MOST_ERRORS: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}

@@ -8,8 +8,7 @@ from load_records import load_results, load_run, validity
 from rendering import printed
 
 from knouds_harness.reporting.load.headline import describe_capacity, describe_point, describe_steadiness
-from knouds_harness.runs.load_capacity import Capacity, CapacityPoint
-from knouds_harness.runs.load_results import Invariant
+from knouds_harness.runs.load_results import Capacity, CapacityPoint, Invariant
 
 MISSED = CapacityPoint(
     asked_per_s=264.0,
