@@ -19,10 +19,14 @@ from pathlib import Path
 from statistics import stdev
 
 from knouds_harness.reporting.comparison.change import ChangeVerdict
-from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow, compare_loads
+from knouds_harness.reporting.comparison.load_comparison import (
+    LoadComparison,
+    MeasureRow,
+    Tolerances,
+    compare_loads,
+)
 from knouds_harness.reporting.comparison.load_figures import LoadFigures
 from knouds_harness.reporting.comparison.sides import read_side
-from knouds_harness.reporting.comparison.tolerances import Tolerances
 
 OPERATION = "runModel"
 SIZES = (1, 3, 5)

@@ -208,9 +208,8 @@ def _doubt_of(launched: Launched) -> str:
 
 def _compare(before: Side, after: Side, options: CompareOptions, *, added: Sequence[Objective]) -> Comparison:
     from knouds_harness.reporting.comparison.check_comparison import compare_checks
-    from knouds_harness.reporting.comparison.load_comparison import compare_loads
+    from knouds_harness.reporting.comparison.load_comparison import compare_loads, read_tolerances
     from knouds_harness.reporting.comparison.sides import not_of_one_kind
-    from knouds_harness.reporting.comparison.tolerances import read_tolerances
 
     if bool(before.loads) != bool(after.loads):
         load, other = (before, after) if before.loads else (after, before)

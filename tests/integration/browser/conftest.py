@@ -15,10 +15,9 @@ from rendering import render_all
 from run_records import broken, empty, healthy, interrupted
 
 from knouds_harness.reporting.comparison.check_comparison import check_figures, compare_checks
-from knouds_harness.reporting.comparison.load_comparison import compare_loads
+from knouds_harness.reporting.comparison.load_comparison import compare_loads, read_tolerances
 from knouds_harness.reporting.comparison.report import write_comparison
 from knouds_harness.reporting.comparison.sides import read_side
-from knouds_harness.reporting.comparison.tolerances import read_tolerances
 from knouds_harness.runs.record import read_run
 
 

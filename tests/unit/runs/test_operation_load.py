@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from load_records import histogram_of, times_of
 
-from knouds_harness.reporting.comparison.tolerances import MEASURES as COMPARED
+from knouds_harness.reporting.comparison.load_figures import MEASURES as COMPARED
 from knouds_harness.reporting.load.columns import SHOWN_TIMES
 from knouds_harness.runs.operation_load import RECORDED_PERCENTS, TIME_MEASURES, time_ms
 

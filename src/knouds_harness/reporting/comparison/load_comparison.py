@@ -1,18 +1,26 @@
 """Compares two sides of load runs measure by measure, and draws the verdict."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import fmean
-from typing import Final
+from typing import Any, Final
 
 from knouds_harness.errors import ExitCode, UsageError
-from knouds_harness.measures.objectives import Objective, judge_objectives, load_objectives, with_stated
+from knouds_harness.measures.objectives import (
+    EVERY_OPERATION,
+    Objective,
+    judge_objectives,
+    load_objectives,
+    read_tables,
+    with_stated,
+)
 from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange, RunFigure, change_between
-from knouds_harness.reporting.comparison.load_figures import ALL, LoadFigures
-from knouds_harness.reporting.comparison.tolerances import (
-    ERRORS,
+from knouds_harness.reporting.comparison.load_figures import (
+    ALL,
+    ERROR_RATE,
     MEASURES,
     RATE,
     RATES,
@@ -20,7 +28,7 @@ from knouds_harness.reporting.comparison.tolerances import (
     SHARES,
     THROTTLED,
     THROUGHPUT,
-    Tolerances,
+    LoadFigures,
 )
 from knouds_harness.runs.load_results import JudgedObjective, stage_of
 from knouds_harness.runs.operation_load import PERCENTILES
@@ -29,9 +37,94 @@ CONFIDENCE: Final = 0.99
 """Confidence that no gate of the whole comparison is wrong by chance, either way."""
 EXPECTED_NOISE: Final = 0.03
 """How far times differ from run to run, if the runs themselves do not show it (benchmarks/README.md)."""
-
-
 _PLAINLY_MORE: Final = 0.01
+_ALWAYS_GATES: Final = (ERROR_RATE, "p50_ms", "p99_ms")
+_TABLE: Final = "tolerance"
+"""The name of a table of tolerances within an operation of ``objectives.toml``."""
+_TOLERATED: Final = 0.05
+_TOLERATED_OF_SHARES: Final = 0.001
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerances:
+    """How much of a change is tolerated, by operation (or pattern: the longest match counts) and measure."""
+
+    given: Mapping[tuple[str, str], float]
+
+    def of(self, operation: str, measure: str) -> float:
+        """Return the change of a measure that is tolerated, as a share; for shares, as a difference."""
+        if fitting := self._fitting(operation, measure):
+            return self.given[max(fitting, key=lambda name: (name == operation, len(name))), measure]
+        return _TOLERATED_OF_SHARES if measure in SHARES else _TOLERATED
+
+    def is_gate(self, operation: str, measure: str, *, is_open_model: bool) -> bool:
+        """Whether a worsening fails the comparison.
+
+        That of error rate, p50 and p99 always does, and of each measure with a tolerance of its own. That of
+        the rate does in the closed model only: in the open model, the schedule decides the rate.
+        """
+        is_rate = measure == RATE and not is_open_model
+        return is_rate or measure in _ALWAYS_GATES or bool(self._fitting(operation, measure))
+
+    def _fitting(self, operation: str, measure: str) -> list[str]:
+        return [name for name, named in self.given if named == measure and fnmatchcase(operation, name)]
+
+
+def read_tolerances(path: Path | None, scenario: str, texts: Iterable[str]) -> Tolerances:
+    """Read the tolerances of one scenario: from the file of objectives, then from the command line.
+
+    Raises:
+        UsageError: A measure or share is unknown or out of range; names all problems.
+    """
+    written = [
+        (operation, name, share, f'{path}: {scenario}."{operation}".{_TABLE}.{name}')
+        for operation, table in _tables(path, scenario).items()
+        for name, share in table.items()
+    ]
+    for text in texts:
+        name, _, share = text.partition("=")
+        written.append((EVERY_OPERATION, name, share, f"--tolerance {text}"))
+    problems: list[str] = []
+    given: dict[tuple[str, str], float] = {}
+    for operation, name, text, where in written:
+        measure = name if name in MEASURES else f"{name}_ms"
+        tolerated = _share(text)
+        if measure not in MEASURES:
+            problems.append(
+                f"{where}: is not a measure that is compared\n  Use one of {', '.join(MEASURES)}."
+            )
+        elif tolerated is None:
+            problems.append(f'{where}: {text!r} is not a share\n  Write a percentage such as "10%".')
+        else:
+            given[operation, measure] = tolerated
+    if problems:
+        raise UsageError("\n".join(problems))
+    return Tolerances(given=given)
+
+
+def _tables(path: Path | None, scenario: str) -> Mapping[str, Mapping[str, Any]]:
+    if path is None:
+        return {}
+    operations = read_tables(path).get(scenario)
+    if not isinstance(operations, Mapping):
+        return {}
+    tables = {name: each.get(_TABLE, {}) for name, each in operations.items() if isinstance(each, Mapping)}
+    wrong = [name for name, table in tables.items() if not isinstance(table, Mapping)]
+    if wrong:
+        raise UsageError(
+            f'{path}: {scenario}."{wrong[0]}".{_TABLE}: is not a table\n'
+            f'  Write {_TABLE} = {{ p99_ms = "10%" }}.'
+        )
+    return tables
+
+
+def _share(text: object) -> float | None:
+    words = str(text)
+    try:
+        number = float(words.removesuffix("%")) / (100 if words.endswith("%") else 1)
+    except ValueError:
+        return None
+    return number if 0 <= number < 10 and not isinstance(text, bool) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +138,12 @@ class MeasureRow:
 
     operation: str
     measure: str
-    baseline: float | None
-    candidate: float | None
-    change: FigureChange | None
-    verdict: ChangeVerdict
     tolerance: float
     is_gate: bool
+    baseline: float | None = None
+    candidate: float | None = None
+    change: FigureChange | None = None
+    verdict: ChangeVerdict = ChangeVerdict.NO_EVIDENCE
     reason: str = ""
 
 
@@ -118,36 +211,28 @@ def compare_loads(
 ) -> LoadComparison:
     """Compare load runs of one scenario and model; raise ``UsageError`` if they are not."""
     _check_alike(baseline, candidate)
-    valid_baseline = [each for each in baseline if each.figures]
-    valid_candidate = [each for each in candidate if each.figures]
-    scenario = candidate[0].plan.scenario
-    is_open = candidate[0].plan.model == "open"
-    wanted = list(_wanted(valid_baseline, valid_candidate, is_open=is_open))
-    gates = [tolerances.is_gate(*each, is_open_model=is_open) and each[0] != ALL for each in wanted]
-    confidence = 1 - (1 - CONFIDENCE) / max(1, sum(gates))
+    before, after = (tuple(each for each in side if each.figures) for side in (baseline, candidate))
+    scenario, is_open = candidate[0].plan.scenario, candidate[0].plan.model == "open"
     rows = [
-        _row(
-            operation,
-            measure,
-            valid_baseline,
-            valid_candidate,
+        MeasureRow(
+            operation=operation,
+            measure=measure,
             tolerance=tolerances.of(operation, measure),
-            is_gate=is_gate,
-            expected_noise=0.0 if measure in SHARES or (measure == RATE and is_open) else EXPECTED_NOISE,
-            confidence=confidence,
+            is_gate=operation != ALL and tolerances.is_gate(operation, measure, is_open_model=is_open),
         )
-        for (operation, measure), is_gate in zip(wanted, gates, strict=True)
+        for operation, measure in _wanted(before, after, is_open=is_open)
     ]
+    confidence = 1 - (1 - CONFIDENCE) / max(1, sum(row.is_gate for row in rows))
     return LoadComparison(
         scenario=scenario,
-        rows=tuple(rows),
+        rows=tuple(_compared(row, before, after, confidence=confidence) for row in rows),
         newly_broken=tuple(sorted(_broken(candidate) - _broken(baseline))),
-        missed=tuple(_missed(valid_candidate, objectives, scenario, added)),
+        missed=tuple(_missed(after, objectives, scenario, added)),
         confidence=confidence,
-        baseline=tuple(valid_baseline),
-        candidate=tuple(valid_candidate),
+        baseline=before,
+        candidate=after,
         left_out=tuple(why_doubted(each) for each in (*baseline, *candidate) if not each.figures),
-        notes=tuple(_notes(valid_baseline, valid_candidate)),
+        notes=tuple(_notes(before, after)),
     )
 
 
@@ -179,7 +264,7 @@ def _wanted(
             if measure in SERVICE_TIMES and not is_open:  # in the closed model they are the response times
                 continue
             of_runs = [run.figures.get(name, {}) for run in (*baseline, *candidate)]
-            if measure not in PERCENTILES and not any(ERRORS in each for each in of_runs):
+            if measure not in PERCENTILES and not any(ERROR_RATE in each for each in of_runs):
                 continue  # a time of the scenario's own
             figures = (each.get(THROTTLED) for each in of_runs)
             is_seen = measure != THROTTLED or any(each.value for each in figures if each)
@@ -187,52 +272,36 @@ def _wanted(
                 yield name, measure
 
 
-def _row(
-    operation: str,
-    measure: str,
-    baseline: Sequence[LoadFigures],
-    candidate: Sequence[LoadFigures],
-    *,
-    tolerance: float,
-    is_gate: bool,
-    expected_noise: float,
-    confidence: float,
+def _compared(
+    row: MeasureRow, baseline: Sequence[LoadFigures], candidate: Sequence[LoadFigures], *, confidence: float
 ) -> MeasureRow:
     sides = [
-        [found for run in side if (found := run.figures.get(operation, {}).get(measure))]
+        [found for run in side if (found := run.figures.get(row.operation, {}).get(row.measure))]
         for side in (baseline, candidate)
     ]
-    means = [_mean(side, is_share=measure in SHARES) for side in sides]
-    is_more_worse = measure not in RATES
-    change, verdict, reason = None, ChangeVerdict.NO_EVIDENCE, ""
-    if all(sides):
-        change = change_between(
-            *sides,
-            is_share=measure in SHARES,
-            expected_noise=expected_noise,
-            confidence=confidence,
-            is_more_worse=is_more_worse,
+    is_share, is_more_worse = row.measure in SHARES, row.measure not in RATES
+    before, after = (_mean(side, is_share=is_share) for side in sides)
+    row = replace(row, baseline=before, candidate=after)
+    if not all(sides):
+        is_absent = any(
+            all(row.operation not in run.figures for run in side) for side in (baseline, candidate)
         )
-        verdict = change.verdict(tolerance=tolerance, is_more_worse=is_more_worse)
-        is_open = measure == ERRORS and verdict is ChangeVerdict.NO_EVIDENCE
-        if is_open and _fail_more(*sides, tolerance=tolerance):
-            verdict = ChangeVerdict.WORSE
-    else:
-        is_absent = any(all(operation not in run.figures for run in side) for side in (baseline, candidate))
-        is_unsent = measure == RATE and any(run.doubts for run in (*baseline, *candidate))
+        is_unsent = row.measure == RATE and any(run.doubts for run in (*baseline, *candidate))
         few = "less was sent than asked for" if is_unsent else "too few requests"
-        reason = "only one side sent it" if is_absent else few
-    return MeasureRow(
-        operation=operation,
-        measure=measure,
-        baseline=means[0],
-        candidate=means[1],
-        change=change,
-        verdict=verdict,
-        tolerance=tolerance,
-        is_gate=is_gate,
-        reason=reason,
+        return replace(row, reason="only one side sent it" if is_absent else few)
+    is_planned = row.measure == RATE and candidate[0].plan.model == "open"
+    change = change_between(
+        *sides,
+        is_share=is_share,
+        expected_noise=0.0 if is_share or is_planned else EXPECTED_NOISE,
+        confidence=confidence,
+        is_more_worse=is_more_worse,
     )
+    verdict = change.verdict(tolerance=row.tolerance, is_more_worse=is_more_worse)
+    is_open = row.measure == ERROR_RATE and verdict is ChangeVerdict.NO_EVIDENCE
+    if is_open and _fail_more(*sides, tolerance=row.tolerance):
+        verdict = ChangeVerdict.WORSE
+    return replace(row, change=change, verdict=verdict)
 
 
 def _fail_more(baseline: Sequence[RunFigure], candidate: Sequence[RunFigure], *, tolerance: float) -> bool:

@@ -16,12 +16,12 @@ from knouds_harness.errors import RunRecordError
 from knouds_harness.measures.hdr_logs import Interval, read_hdr_log
 from knouds_harness.measures.histograms import Histogram, bucket_of, merged
 from knouds_harness.reporting.comparison.change import UNBOUNDED, RunFigure
-from knouds_harness.reporting.comparison.tolerances import RATE, SHARES, THROUGHPUT
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan
 from knouds_harness.runs.load_results import Doubt, LoadResults
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     ERRORS,
+    PERCENTILES,
     PERCENTS,
     TIME,
     CustomMetric,
@@ -34,14 +34,19 @@ from knouds_harness.runs.operation_load import (
 )
 from knouds_harness.runs.record import RunRecord
 
+RATE, THROUGHPUT, ERROR_RATE, THROTTLED = "requests_per_s", "throughput_per_s", "error_rate", "throttled_rate"
+RATES: Final = (RATE, THROUGHPUT)
+SHARES: Final = (ERROR_RATE, THROTTLED)
+SERVICE_TIMES: Final = tuple(f"service_{measure}" for measure in PERCENTILES)
+MEASURES: Final = (*RATES, *SHARES, *PERCENTILES, *SERVICE_TIMES)
 TIMES_FILE: Final = "times.hlog"
 MOST_BLOCKS: Final = 20
 LEAST_BEYOND: Final = 5
 """A percentile with fewer requests above it says little of the next run's."""
 ALL: Final = "all"
 _COUNTED: Final[Mapping[str, Sequence[str]]] = {
-    "error_rate": ERRORS,
-    "throttled_rate": (RequestStatus.THROTTLED.value,),
+    ERROR_RATE: ERRORS,
+    THROTTLED: (RequestStatus.THROTTLED.value,),
 }
 
 

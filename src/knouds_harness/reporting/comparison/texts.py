@@ -10,7 +10,7 @@ from knouds_harness.printable import counted
 from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow
-from knouds_harness.reporting.comparison.tolerances import RATE, RATES, SHARES
+from knouds_harness.reporting.comparison.load_figures import RATE, RATES, SHARES
 from knouds_harness.reporting.report import Headline, Tone
 from knouds_harness.runs.findings import Finding
 

@@ -10,10 +10,9 @@ from knouds_harness.locations import scenarios_path
 from knouds_harness.measures.histograms import merged
 from knouds_harness.measures.objectives import parse_objectives
 from knouds_harness.reporting.comparison.change import ChangeVerdict, RunFigure
-from knouds_harness.reporting.comparison.load_comparison import compare_loads
+from knouds_harness.reporting.comparison.load_comparison import compare_loads, read_tolerances
 from knouds_harness.reporting.comparison.report import write_comparison
 from knouds_harness.reporting.comparison.sides import read_side
-from knouds_harness.reporting.comparison.tolerances import read_tolerances
 from knouds_harness.runs.load_results import Doubt, Invariant
 from knouds_harness.runs.operation_load import PERCENTILES, CustomMetric
 

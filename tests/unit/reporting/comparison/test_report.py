@@ -14,10 +14,9 @@ from run_records import broken, healthy
 from knouds_harness.errors import RunRecordError
 from knouds_harness.reporting.comparison.change import ChangeVerdict
 from knouds_harness.reporting.comparison.check_comparison import check_figures, compare_checks
-from knouds_harness.reporting.comparison.load_comparison import compare_loads
+from knouds_harness.reporting.comparison.load_comparison import compare_loads, read_tolerances
 from knouds_harness.reporting.comparison.report import comparison_report, write_comparison
 from knouds_harness.reporting.comparison.sides import read_side
-from knouds_harness.reporting.comparison.tolerances import read_tolerances
 
 
 def compared(folder, *, before_ms=(100, 100, 100), after_ms=(150, 150, 150), name="whoami"):
