@@ -6,9 +6,9 @@ each show any of them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from knouds_harness.reporting.check.evidence import ShownEvidence
 from knouds_harness.runs.findings import Finding
@@ -146,6 +146,17 @@ class Table:
             [row[place] if place < len(row) else "" for place in places]
             for row in self.rows[: self.most.get(medium)]
         ]
+
+
+T = TypeVar("T")
+Columns = Sequence[tuple[Column, Callable[[T], Words]]]
+"""Columns of a table, each with what it shows of the subject of a row."""
+
+
+def table_of(label: str, subjects: Iterable[T], columns: Columns[T], **options: Any) -> Table:  # noqa: ANN401
+    """Make a table with a row for each subject; the options are those of ``Table``."""
+    rows = [[cell(each) for _, cell in columns] for each in subjects]
+    return Table(label, [column for column, _ in columns], rows, **options)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from knouds_harness.reporting.report import (
     Block,
     Code,
     Column,
+    Columns,
     Figure,
     FindingGroup,
     Findings,
@@ -35,6 +36,7 @@ from knouds_harness.reporting.report import (
     Tone,
     Words,
     badge,
+    table_of,
 )
 from knouds_harness.reporting.run_section import cost_words, evidence_section, run_section
 from knouds_harness.runs.findings import Finding
@@ -342,25 +344,16 @@ def _waivers(record: RunRecord) -> Section:
         or (row.state == "unused" and record.outcome.is_complete)
     ]
     said += [f"waiver ends on {row.waiver.expires}: {row.waiver}" for row in rows if row.ends_soon]
-    columns = (
-        Column("State"),
-        Column("Names", is_name=True),
-        *(Column(heading) for heading in ("Reason", "Until")),
-        Column("Findings", is_number=True),
-    )
-    cells: list[Sequence[Words]] = [
-        (
-            badge(row.state, _TONE_BY_WAIVER[row.state]),
-            str(row.waiver),
-            row.waiver.reason,
-            str(row.waiver.expires),
-            str(len(row.findings)),
-        )
-        for row in rows
+    columns: Columns[fact_status.WaiverRow] = [
+        (Column("State"), lambda each: badge(each.state, _TONE_BY_WAIVER[each.state])),
+        (Column("Names", is_name=True), lambda each: str(each.waiver)),
+        (Column("Reason"), lambda each: each.waiver.reason),
+        (Column("Until"), lambda each: str(each.waiver.expires)),
+        (Column("Findings", is_number=True), lambda each: str(len(each.findings))),
     ]
     blocks: list[Block] = [
         Items(said, tone="warn", shown=TERMINAL),
-        Table("Waivers", columns, cells, shown=ON_PAGES),
+        table_of("Waivers", rows, columns, shown=ON_PAGES),
     ]
     return Section("waivers", "Waivers", blocks if rows else [])
 

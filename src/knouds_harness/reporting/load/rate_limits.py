@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Final
 
 from knouds_harness.contract.operations import WINDOW_S
-from knouds_harness.reporting.report import HTML, Column, Table, Toned, bar, numbers
+from knouds_harness.reporting.report import HTML, Column, Columns, Table, Toned, Words, bar, table_of
 from knouds_harness.runs.load_results import LimitWindow, LoadResults
 
 _MOST_LISTED: Final = 100
@@ -70,20 +70,23 @@ def tracks_of(load: LoadResults) -> list[Track]:
             waiting=_waiting(window),
         )
 
+    accounts = groupby(load.windows, key=lambda each: (_account(each), each.limit))
     return [
-        Track(name=f"{operation} of {user}, {tier}", limit=limit, windows=tuple(map(drawn, windows)))
-        for (operation, user, tier, limit), windows in groupby(
-            load.windows, key=lambda each: (each.operation, each.user, each.tier, each.limit)
-        )
+        Track(name=name, limit=limit, windows=tuple(map(drawn, windows)))
+        for (name, limit), windows in accounts
     ]
 
 
-def listed(tracks: Sequence[Track]) -> list[tuple[Track, DrawnWindow]]:
+def _account(window: LimitWindow) -> str:
+    return f"{window.operation} of {window.user}, {window.tier}"
+
+
+def listed(tracks: Sequence[Track]) -> list[DrawnWindow]:
     """Return the windows for a table: all, or the first hundred that throttled or admitted too much."""
-    everything = [(track, window) for track in tracks for window in track.windows]
-    if len(everything) <= _MOST_LISTED:
-        return everything
-    return [each for each in everything if each[1].window.throttled or each[1].is_over][:_MOST_LISTED]
+    windows = [each for track in tracks for each in track.windows]
+    if len(windows) <= _MOST_LISTED:
+        return windows
+    return [each for each in windows if each.window.throttled or each.is_over][:_MOST_LISTED]
 
 
 def _waiting(window: LimitWindow) -> str:
@@ -94,33 +97,28 @@ def _waiting(window: LimitWindow) -> str:
     return "none was sent" if window.throttled else ""
 
 
-def window_table(windows: Sequence[tuple[Track, DrawnWindow]]) -> Table:
-    rows = []
-    for track, each in windows:
-        wait_s = each.window.longest_wait_s
-        told = (f"up to {wait_s:,} s" if wait_s else "not said") if each.waiting else ""
-        rows.append(
-            (
-                track.name,
-                f"{each.from_s} to {each.to_s}",
-                Toned(f"{each.window.admitted:,}", "bad") if each.is_over else f"{each.window.admitted:,}",
-                f"{track.limit:,}",
-                bar(each.filled / 100, "bad" if each.is_over else "note"),
-                f"{each.window.throttled:,}" if each.window.throttled else Toned("0", "plain"),
-                told,
-                Toned(each.waiting, "bad") if each.window.waits_broken else each.waiting,
-            )
-        )
-    return Table(
-        "Windows of rate limits",
-        (
-            Column("Operation and account", is_name=True),
-            Column("Seconds"),
-            *numbers("Admitted", "Limit"),
-            Column("Of the limit"),
-            *numbers("Throttled", "Told to wait"),
-            Column("After that wait"),
-        ),
-        rows,
-        shown=HTML,
-    )
+def window_table(windows: Sequence[DrawnWindow]) -> Table:
+    columns: Columns[DrawnWindow] = [
+        (Column("Operation and account", is_name=True), lambda each: _account(each.window)),
+        (Column("Seconds"), lambda each: f"{each.from_s} to {each.to_s}"),
+        (Column("Admitted", is_number=True), lambda each: _bad_if(each.is_over, f"{each.window.admitted:,}")),
+        (Column("Limit", is_number=True), lambda each: f"{each.window.limit:,}"),
+        (Column("Of the limit"), lambda each: bar(each.filled / 100, "bad" if each.is_over else "note")),
+        (Column("Throttled", is_number=True), _throttled),
+        (Column("Told to wait", is_number=True), _told_to_wait),
+        (Column("After that wait"), lambda each: _bad_if(each.window.waits_broken, each.waiting)),
+    ]
+    return table_of("Windows of rate limits", windows, columns, shown=HTML)
+
+
+def _bad_if(is_bad: object, text: str) -> Words:
+    return Toned(text, "bad") if is_bad else text
+
+
+def _throttled(drawn: DrawnWindow) -> Words:
+    return f"{drawn.window.throttled:,}" if drawn.window.throttled else Toned("0", "plain")
+
+
+def _told_to_wait(drawn: DrawnWindow) -> Words:
+    wait_s = drawn.window.longest_wait_s
+    return (f"up to {wait_s:,} s" if wait_s else "not said") if drawn.waiting else ""

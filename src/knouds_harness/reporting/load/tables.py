@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from knouds_harness.reporting.report import (
     ON_PAGES,
     Code,
     Column,
+    Columns,
     Link,
     Medium,
     Table,
@@ -34,8 +35,16 @@ from knouds_harness.reporting.report import (
     badge,
     bar,
     numbers,
+    table_of,
 )
-from knouds_harness.runs.load_results import CapacityPoint, Cycles, Invariant, LoadResults, Validity
+from knouds_harness.runs.load_results import (
+    CapacityPoint,
+    Cycles,
+    Invariant,
+    JudgedObjective,
+    LoadResults,
+    Validity,
+)
 from knouds_harness.runs.operation_load import TASK, OperationLoad, RequestStatus, Times, is_total, time_ms
 
 _MOST_ERRORS: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
@@ -55,36 +64,25 @@ _TONE_BY_STATE: Final[dict[str, Tone]] = {
 
 def objective_table(load: LoadResults) -> Table:
     """Each objective and its result, the missed ones first."""
-    rows = []
-    for each in sorted(load.objectives, key=lambda each: each.is_met):
-        observed, longest = each.observed or 0.0, max(each.observed or 0.0, each.bound)
-        is_drawn = observed and each.bound
-        rows.append(
-            (
-                badge("met", "good") if each.is_met else badge("missed", "bad"),
-                _name(each.operation),
-                short_name(each.measure),
-                observed_text(each),
-                figure_text(each.measure, each.bound),
-                bar(observed / longest, "good" if each.is_met else "bad", each.bound / longest)
-                if is_drawn
-                else "",
-                Code(each.fact),
-            )
-        )
-    return Table(
-        "Objectives",
-        (
-            Column("Result"),
-            Column("Operation", is_name=True),
-            Column("Measure"),
-            *numbers("Observed", "Bound"),
-            Column("Against the bound", shown=HTML),
-            Column("Promise"),
-        ),
-        rows,
-        shown=ON_PAGES,
-    )
+    columns: Columns[JudgedObjective] = [
+        (Column("Result"), lambda each: badge("met", "good") if each.is_met else badge("missed", "bad")),
+        (Column("Operation", is_name=True), lambda each: _name(each.operation)),
+        (Column("Measure"), lambda each: short_name(each.measure)),
+        (Column("Observed", is_number=True), observed_text),
+        (Column("Bound", is_number=True), lambda each: figure_text(each.measure, each.bound)),
+        (Column("Against the bound", shown=HTML), _against_the_bound),
+        (Column("Promise"), lambda each: Code(each.fact)),
+    ]
+    missed_first = sorted(load.objectives, key=lambda each: each.is_met)
+    return table_of("Objectives", missed_first, columns, shown=ON_PAGES)
+
+
+def _against_the_bound(objective: JudgedObjective) -> Words:
+    observed, bound = objective.observed, objective.bound
+    if not (observed and bound):
+        return ""
+    longest = max(observed, bound)
+    return bar(observed / longest, "good" if objective.is_met else "bad", bound / longest)
 
 
 def describe_delay(validity: Validity) -> str:
@@ -148,31 +146,19 @@ def traffic_table(load: LoadResults) -> Table:
 
 def point_table(points: Sequence[CapacityPoint]) -> Table:
     headings = dict.fromkeys(heading for each in points for heading in point_times(each))
-    return Table(
-        "Rates that were tried",
-        (
-            Column("Result"),
-            Column("Asked", is_number=True, is_name=True),
-            Column("Sent", is_number=True),
-            *numbers(*headings),
-            Column("Errors", is_number=True),
-            Column("Why"),
-        ),
-        [_point_cells(each, list(headings)) for each in points],
-        shown=ON_PAGES,
-    )
 
+    def time_under(heading: str) -> Callable[[CapacityPoint], Words]:
+        return lambda each: point_times(each).get(heading, "")
 
-def _point_cells(point: CapacityPoint, headings: Sequence[str]) -> Sequence[Words]:
-    times = point_times(point)
-    return (
-        badge(*verdict_on(point)),
-        f"{point.asked_per_s:,.5g}/s",
-        f"{point.achieved_per_s:,.1f}/s",
-        *(times.get(heading, "") for heading in headings),
-        figure_text("error_rate", point.error_rate),
-        point.reason,
-    )
+    columns: Columns[CapacityPoint] = [
+        (Column("Result"), lambda each: badge(*verdict_on(each))),
+        (Column("Asked", is_number=True, is_name=True), lambda each: f"{each.asked_per_s:,.5g}/s"),
+        (Column("Sent", is_number=True), lambda each: f"{each.achieved_per_s:,.1f}/s"),
+        *((Column(heading, is_number=True), time_under(heading)) for heading in headings),
+        (Column("Errors", is_number=True), lambda each: figure_text("error_rate", each.error_rate)),
+        (Column("Why"), lambda each: each.reason),
+    ]
+    return table_of("Rates that were tried", points, columns, shown=ON_PAGES)
 
 
 def operation_table(load: LoadResults) -> Table:
@@ -362,27 +348,15 @@ def poll_table(polls: Mapping[int, int]) -> Table:
 
 
 def promise_table(promises: Sequence[Invariant], label: str) -> Table:
-    return Table(
-        label,
-        (
-            Column("Result"),
-            Column("Promise", is_name=True),
-            Column("Fact"),
-            *numbers("Seen", "Broken"),
-            Column("Such as"),
-        ),
-        [
-            (
-                badge(STATE_LABELS[each.state], _TONE_BY_STATE[each.state]),
-                each.says,
-                Code(each.fact),
-                f"{each.seen:,}",
-                f"{each.broken:,}",
-                each.example or (f"needs {each.missing}" if each.missing else ""),
-            )
-            for each in promises
-        ],
-    )
+    columns: Columns[Invariant] = [
+        (Column("Result"), lambda each: badge(STATE_LABELS[each.state], _TONE_BY_STATE[each.state])),
+        (Column("Promise", is_name=True), lambda each: each.says),
+        (Column("Fact"), lambda each: Code(each.fact)),
+        (Column("Seen", is_number=True), lambda each: f"{each.seen:,}"),
+        (Column("Broken", is_number=True), lambda each: f"{each.broken:,}"),
+        (Column("Such as"), lambda each: each.example or (f"needs {each.missing}" if each.missing else "")),
+    ]
+    return table_of(label, promises, columns)
 
 
 def _totals(operations: Iterable[str]) -> list[int]:
