@@ -9,7 +9,7 @@ from knouds_harness.printable import counted
 from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, status_counts
 from knouds_harness.reporting.report import HTML, MARKDOWN, Block, Column, Figure, Section, Table, Text
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.run_file import Cell, RunPersona
+from knouds_harness.runs.run_file import Cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,63 +41,43 @@ class MatrixCell:
         return f"{self.row}, {self.operation}: {first.observed}, {fits}{more}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Matrix:
-    """The matrix of keys and operations.
-
-    Attributes:
-        rows: Cells by key and operation; the last row is of all keys that were made for the run.
-    """
-
-    operations: tuple[str, ...]
-    rows: Mapping[str, Mapping[str, MatrixCell]]
-    personas: Mapping[str, RunPersona]
-
-    @property
-    def cells(self) -> list[MatrixCell]:
-        return [cell for row in self.rows.values() for cell in row.values()]
-
-    @property
-    def left_out(self) -> list[str]:
-        """Keys of the profile that were not tried."""
-        return [name for name in self.personas if name not in self.rows]
+Matrix = Mapping[str, Mapping[str, MatrixCell]]
+"""Cells by key and operation; the last row is of all keys that were made for the run."""
 
 
 def matrix_of(record: RunRecord) -> Matrix:
     personas = record.setup.target.personas
     made = f"{len({each.persona for each in record.cells} - personas.keys())} keys made for this run"
-    tries: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+    tries: dict[str, dict[str, list[Cell]]] = {row: defaultdict(list) for row in (*personas, made)}
     for each in sorted(record.cells, key=lambda each: each.ok):
         tries[each.persona if each.persona in personas else made][each.operation].append(each)
-    rows = {
+    return {
         row: {
             operation: MatrixCell(operation=operation, row=row, tries=tuple(found))
-            for operation, found in tries[row].items()
+            for operation, found in by_operation.items()
         }
-        for row in (*personas, made)
-        if row in tries
+        for row, by_operation in tries.items()
+        if by_operation
     }
-    operations = (each for each in record.setup.operations if any(each in row for row in rows.values()))
-    return Matrix(operations=tuple(operations), rows=rows, personas=personas)
 
 
-def matrix_section(matrix: Matrix, linked: Collection[str]) -> Section:
-    if not matrix.rows:
-        blocks: list[Block] = [Text("No key was tried.", shown=HTML)]
-    else:
-        tries = sum(len(cell.tries) for cell in matrix.cells)
-        says = (
-            f"Each key of the target on each operation, {counted(tries, 'try', 'tries')} in all: what the "
-            "document says, and whether the server did it. A cell leads to its exchange."
-        )
-        left_out = (
-            f"The table has active keys that were tried; others of the profile: {', '.join(matrix.left_out)}."
-        )
-        blocks = [
-            Text(says, shown=HTML),
-            Figure("matrix.html.j2", values={"matrix": matrix, "linked": linked}),
-            *([Text(left_out, is_quiet=True, shown=HTML)] if matrix.left_out else []),
-        ]
+def matrix_section(record: RunRecord, matrix: Matrix, linked: Collection[str]) -> Section:
+    if not matrix:
+        return Section("matrix", "Who may do what", [Text("No key was tried.", shown=HTML)])
+    says = (
+        f"Each key of the target on each operation, {counted(len(record.cells), 'try', 'tries')} in all: "
+        "what the document says, and whether the server did it. A cell leads to its exchange."
+    )
+    personas = record.setup.target.personas
+    left_out = ", ".join(name for name in personas if name not in matrix)
+    tried = f"The table has active keys that were tried; others of the profile: {left_out}."
+    tried_on = [each for each in record.setup.operations if any(each in row for row in matrix.values())]
+    values = {"matrix": matrix, "operations": tried_on, "personas": personas, "linked": linked}
+    blocks: list[Block] = [
+        Text(says, shown=HTML),
+        Figure("matrix.html.j2", values=values),
+        *([Text(tried, is_quiet=True, shown=HTML)] if left_out else []),
+    ]
     return Section("matrix", "Who may do what", blocks)
 
 

@@ -103,7 +103,7 @@ def check_report(
         _findings(record, groups, findings),
         *([_change(change)] if change else []),
         *([_drift(drift, findings, known)] if drift else []),
-        matrix_section(matrix, linked),
+        matrix_section(record, matrix, linked),
         *([facts_section(rows, {group.name for group in groups}, linked)] if rows else []),
         *([_untested(record, rows, waiting, more=more)] if rows else []),
         _waivers(record),
@@ -165,7 +165,7 @@ def _evidence(record: RunRecord, drift: Sequence[fact_status.Drift]) -> ShownEvi
 
 def _behind_cells(record: RunRecord, matrix: Matrix, in_findings: Collection[str]) -> list[Exchange]:
     """Return the exchanges behind cells of the matrix that no finding shows."""
-    wanted = dict.fromkeys(cell.exchange_id or "" for cell in matrix.cells)
+    wanted = dict.fromkeys(cell.exchange_id or "" for row in matrix.values() for cell in row.values())
     exchanges = record.exchange_by_id
     shown = [exchanges[each] for each in wanted if each in exchanges and each not in in_findings]
     return shown[:_MOST_EVIDENCE_OF_CELLS]

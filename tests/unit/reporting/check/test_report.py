@@ -6,9 +6,10 @@ import pytest
 from run_records import TARGET, healthy, start
 
 from knouds_harness.reporting.check.fact_status import family_rows
-from knouds_harness.reporting.check.figures import matrix_of
+from knouds_harness.reporting.check.figures import matrix_of, matrix_section
 from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.markdown import markdown
+from knouds_harness.reporting.report import Figure
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.run_file import Cell, CheckTests
 from knouds_harness.targets.budget import Budget
@@ -30,9 +31,15 @@ def matrix_with(tmp_path):
                     )
                 )
             writer.finish("kept", 0)
-        return matrix_of(read_run(writer.folder))
+        record = read_run(writer.folder)
+        section = matrix_section(record, matrix_of(record), ())
+        return next(block.values for block in section.blocks if isinstance(block, Figure)), section
 
     return matrix_with
+
+
+def cells(shown):
+    return [cell for row in shown["matrix"].values() for cell in row.values()]
 
 
 @pytest.mark.parametrize(
@@ -45,15 +52,15 @@ def matrix_with(tmp_path):
     ],
 )
 def test_status_of_a_cell(matrix_with, tries, status):
-    matrix = matrix_with(*[("runModel", "bound-model", *each) for each in tries])
+    shown, _ = matrix_with(*[("runModel", "bound-model", *each) for each in tries])
 
-    assert [cell.status for cell in matrix.cells] == [status]
+    assert [cell.status for cell in cells(shown)] == [status]
 
 
 def test_cell_links_to_the_wrong_try(matrix_with):
-    matrix = matrix_with(("getWhoami", "full", "admitted", True), ("getWhoami", "full", "admitted", False))
+    shown, _ = matrix_with(("getWhoami", "full", "admitted", True), ("getWhoami", "full", "admitted", False))
 
-    [cell] = matrix.cells
+    [cell] = cells(shown)
     assert cell.exchange_id == "x-False"
     assert cell.words == "full, getWhoami: 200, should be admitted (and 1 more)"
 
@@ -61,21 +68,22 @@ def test_cell_links_to_the_wrong_try(matrix_with):
 def test_keys_minted_for_the_run_share_the_last_row(matrix_with):
     generated = [("getWhoami", f"minted-{number}", "admitted", True) for number in range(100)]
 
-    matrix = matrix_with(*generated, ("getWhoami", "none", "admitted", True))
+    shown, _ = matrix_with(*generated, ("getWhoami", "none", "admitted", True))
 
-    tries = {name: len(row["getWhoami"].tries) for name, row in matrix.rows.items()}
+    tries = {name: len(row["getWhoami"].tries) for name, row in shown["matrix"].items()}
     assert list(tries.items()) == [("none", 1), ("100 keys made for this run", 100)]
 
 
 def test_columns_follow_the_document_and_rows_the_profile(matrix_with):
-    matrix = matrix_with(("listUsage", "admin", "admitted", True), ("getWhoami", "full", "admitted", True))
+    shown, section = matrix_with(
+        ("listUsage", "admin", "admitted", True), ("getWhoami", "full", "admitted", True)
+    )
 
-    assert matrix.operations == ("getWhoami", "listUsage")
-    assert [(name, *row) for name, row in matrix.rows.items()] == [
-        ("full", "getWhoami"),
-        ("admin", "listUsage"),
-    ]
-    assert set(matrix.left_out) == set(TARGET.personas) - {"full", "admin"}
+    assert shown["operations"] == ["getWhoami", "listUsage"]
+    rows = [(name, *row) for name, row in shown["matrix"].items()]
+    assert rows == [("full", "getWhoami"), ("admin", "listUsage")]
+    left_out = [name for name in TARGET.personas if name not in ("full", "admin")]
+    assert section.blocks[-1].words.endswith(f"others of the profile: {', '.join(left_out)}.")
 
 
 def test_families_count_passed_failed_and_skipped(record_of):
