@@ -62,7 +62,7 @@ class RunWriter(RunCounts):
         self._note = ""
         self._findings: dict[str, Finding] = {}
         self._has_stale_findings = False
-        self._files = RunFolder(folder, on_lost=self._on_lost)
+        self._files = RunFolder(folder)
         with self._files.writing(EXCHANGES_FILE):
             self._exchanges = HarWriter(folder / EXCHANGES_FILE)
         self._files.append(FINDINGS_FILE, b"")
@@ -158,7 +158,7 @@ class RunWriter(RunCounts):
     @uninterrupted()
     def checkpoint(self) -> None:
         """Write what changes all the time: counts, findings seen again, how the run stands."""
-        if self._has_stale_findings:
+        if self._has_stale_findings or self._files.is_lost:  # half a line may be in the file
             lines = [finding_format().dump_json(finding) + b"\n" for finding in self._findings.values()]
             self._files.replace(FINDINGS_FILE, b"".join(lines))
             self._has_stale_findings = False
@@ -184,9 +184,6 @@ class RunWriter(RunCounts):
             endless=self.endless,
         )
 
-    def _on_lost(self) -> None:
-        self._has_stale_findings = True  # half a line may be in the file of findings
-
 
 RESERVE_FILE = "room-for-the-end"
 _RESERVE_BYTES = 490_000  # run.json of a whole run takes 350,000
@@ -194,17 +191,18 @@ _NOT_IN_A_FOLDER_NAME = re.compile(r"[^\w.-]+", re.ASCII)
 
 
 class RunFolder:
-    """Writes files of one folder.
+    """Writes files of one folder, with some room reserved for the end.
 
     If the disk is full, the first call that fails raises a RunRecordError; later ones fail silently, so that
     the run can still clean up.
+
+    Attributes:
+        is_lost: A file may have been written in part.
     """
 
-    def __init__(self, path: Path, *, on_lost: Callable[[], object]) -> None:
-        """Reserve some room for the end; ``on_lost`` is called when a file may have been written in part."""
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._on_lost = on_lost
-        self._is_lost = False
+        self.is_lost = False
         self._reserve = path / RESERVE_FILE
         with suppress(OSError):  # the run begins all the same, and may end without saying why
             replace_file(path, RESERVE_FILE, bytes(_RESERVE_BYTES))
@@ -223,10 +221,9 @@ class RunFolder:
         try:
             yield
         except OSError as error:
-            if self._is_lost:
+            if self.is_lost:
                 return
-            self._is_lost = True
-            self._on_lost()
+            self.is_lost = True
             self.give_up_reserve()
             raise RunRecordError(
                 f"{self.path / name}: cannot be written: {error.strerror}\n"

@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from knouds_harness.contract.document import steps_of, value_at
 from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, status_in
@@ -80,15 +81,15 @@ class EvidenceView:
 
 @dataclass(frozen=True, kw_only=True)
 class ShownEvidence:
-    """The exchanges behind the findings of a page.
-
-    Attributes:
-        by_fingerprint: Exchanges by finding, each with the place marked that the finding is about.
-        anchored: Fingerprints of the first finding that shows an exchange: links to the exchange lead there.
-    """
+    """The exchanges behind the findings of a page, each with the place marked that its finding is about."""
 
     by_fingerprint: Mapping[str, EvidenceView] = field(default_factory=dict)
-    anchored: Collection[str] = ()
+
+    @cached_property
+    def anchored(self) -> Collection[str]:
+        """Fingerprints of the first finding that shows an exchange: links to the exchange lead there."""
+        first_last = reversed(list(self.by_fingerprint.items()))
+        return {view.id: fingerprint for fingerprint, view in first_last}.values()
 
 
 def evidence_of(
@@ -189,35 +190,26 @@ def _json_lines(
     ``path`` leads from here to the place to mark: empty for all of this value, None for nothing in it; ``*``
     is any item of an array, and then the place is marked in each. ``after`` is a comma, if more follow.
     """
-    is_marked = path == []
-    if not isinstance(value, dict | list) or not value:
-        missing = _missing(path) if path and isinstance(value, dict | list) else ""
-        yield Line(
-            text=f"{indent}{before}{json.dumps(value, ensure_ascii=False)}{after}{missing}",
-            is_marked=is_marked or bool(missing),
-        )
-        return
-    members: list[tuple[str, str, JSON]] = (
-        [(name, f"{json.dumps(name, ensure_ascii=False)}: ", each) for name, each in value.items()]
-        if isinstance(value, dict)
-        else [(str(index), "", each) for index, each in enumerate(value)]
-    )
-    opening, closing = "{}" if isinstance(value, dict) else "[]"
-    missing = ""
-    is_any_item = isinstance(value, list) and path is not None and path[:1] == ["*"]
-    if path and not is_any_item and all(name != path[0] for name, _, _ in members):
-        missing = _missing(path)
-    yield Line(text=f"{indent}{before}{opening}{missing}", is_marked=is_marked or bool(missing))
+    members: list[tuple[str, str, JSON]] = []
+    opening, closing = f"{json.dumps(value, ensure_ascii=False)}{after}", ""
+    if isinstance(value, dict) and value:
+        members = [(name, f"{json.dumps(name, ensure_ascii=False)}: ", each) for name, each in value.items()]
+        opening, closing = "{", "}"
+    elif isinstance(value, list) and value:
+        members = [(str(index), "", each) for index, each in enumerate(value)]
+        opening, closing = "[", "]"
+    is_marked, next_ = path == [], path[0] if path else None
+    is_any_item = closing == "]" and next_ == "*"
+    is_there = is_any_item or any(name == next_ for name, _, _ in members)
+    lacks = next_ is not None and isinstance(value, dict | list) and not is_there
+    missing = f"   ← {next_} is missing" if lacks else ""
+    yield Line(text=f"{indent}{before}{opening}{missing}", is_marked=is_marked or lacks)
     for number, (name, label, each) in enumerate(members, start=1):
-        rest = path if is_marked else path[1:] if path and (is_any_item or path[0] == name) else None
-        yield from _json_lines(
-            each, rest, indent=f"{indent}  ", before=label, after="," if number < len(members) else ""
-        )
-    yield Line(text=f"{indent}{closing}{after}", is_marked=is_marked)
-
-
-def _missing(path: list[str]) -> str:
-    return f"   ← {path[0]} is missing"
+        rest = path if is_marked else path[1:] if path and (is_any_item or name == next_) else None
+        comma = "," if number < len(members) else ""
+        yield from _json_lines(each, rest, indent=f"{indent}  ", before=label, after=comma)
+    if members:
+        yield Line(text=f"{indent}{closing}{after}", is_marked=is_marked)
 
 
 def _cut(lines: Sequence[Line], *, most: int = _MOST_LINES) -> tuple[Line, ...]:

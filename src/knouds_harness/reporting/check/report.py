@@ -157,10 +157,7 @@ def _evidence(record: RunRecord, drift: Sequence[fact_status.Drift]) -> ShownEvi
         for each in shown
         if (exchange := exchanges.get(each.exchange_id or ""))
     }
-    first: dict[str, str] = {}
-    for fingerprint, view in views.items():
-        first.setdefault(view.id, fingerprint)
-    return ShownEvidence(by_fingerprint=views, anchored=frozenset(first.values()))
+    return ShownEvidence(by_fingerprint=views)
 
 
 def _behind_cells(record: RunRecord, matrix: Matrix, in_findings: Collection[str]) -> list[Exchange]:
