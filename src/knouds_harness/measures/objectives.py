@@ -310,19 +310,13 @@ def _nearest(name: str, measured: Sequence[OperationLoad | CustomMetric]) -> tup
 def _judged(
     objective: Objective, operation: str, measured: OperationLoad | CustomMetric | None
 ) -> JudgedObjective:
-    found = observed(objective.measure, measured) if measured else None
-    if found is None:
-        is_met = False
-    elif is_least(objective):
-        is_met = found >= objective.bound
-    else:
-        is_met = found <= objective.bound
+    found, bound = observed(objective.measure, measured) if measured else None, objective.bound
     return JudgedObjective(
         operation=operation,
         measure=objective.measure,
-        bound=objective.bound,
+        bound=bound,
         observed=found,
-        is_met=is_met,
+        is_met=found is not None and (found >= bound if is_least(objective) else found <= bound),
         fact=objective.fact,
         at_least=objective.at_least,
     )

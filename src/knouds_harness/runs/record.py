@@ -96,7 +96,8 @@ def read_run(folder: Path) -> RunRecord:
 def rewrite_outcome(folder: Path, outcome: RunOutcome, exit_code: int, *, note: str) -> None:
     """Change how the record of a run says that it ended; the run may have been killed."""
     stored = _read_run_file(folder)
-    _rewrite(folder, replace(stored, outcome=outcome, exit_code=int(exit_code), note=note))
+    changed = replace(stored, outcome=outcome, exit_code=int(exit_code), note=note)
+    write_stored(folder / RUN_FILE, run_file_format().dump_json(changed))
     (folder / RESERVE_FILE).unlink(missing_ok=True)
 
 
@@ -105,14 +106,15 @@ def rewrite_usage(folder: Path, usage: UsageShown) -> float:
     stored = _read_run_file(folder)
     cost_credits = max(stored.counts.cost_credits, usage.credits or 0.0)
     counts = replace(stored.counts, cost_credits=cost_credits, usage=usage)
-    _rewrite(folder, replace(stored, counts=counts))
+    write_stored(folder / RUN_FILE, run_file_format().dump_json(replace(stored, counts=counts)))
     return stored.setup.target.limits.credits
 
 
-def _rewrite(folder: Path, changed: RunFile) -> None:
-    path = folder / RUN_FILE
+def write_stored(path: Path, content: bytes) -> None:
+    """Replace a file, in a folder that is made if it is missing; raise ``RunRecordError`` if that fails."""
     try:
-        replace_file(folder, RUN_FILE, run_file_format().dump_json(changed))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path.parent, path.name, content)
     except OSError as error:
         raise RunRecordError(f"{path}: cannot be written: {error.strerror}") from error
 

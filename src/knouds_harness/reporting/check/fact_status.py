@@ -82,7 +82,7 @@ class FactRow:
 
     Attributes:
         status: The worst of all cases; verified if it held somewhere, and was broken nowhere.
-        is_selected: Whether the run is about it.
+        is_selected: The run is about it.
     """
 
     fact: Fact
@@ -219,11 +219,7 @@ def contradictions_of(record: RunRecord) -> tuple[Finding, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class WaiverRow:
-    """A waiver of the profile.
-
-    Attributes:
-        state: ``expired`` (it waives nothing any more), ``used``, ``unused``, or ``not selected``.
-    """
+    """A waiver: ``expired`` (it waives nothing any more), ``used``, ``unused`` or ``not selected``."""
 
     waiver: Waiver
     findings: tuple[Finding, ...]
@@ -297,27 +293,21 @@ def finding_groups(findings: Iterable[Finding], facts: Mapping[str, Fact] = _NO_
     by_fact: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_fact[finding.fact].append(finding)
-    place = {fact_id: index for index, fact_id in enumerate(facts)}
-    statuses = {fact_id: worst(map(status_of, found)) for fact_id, found in by_fact.items()}
-    contradicted = {
-        fact_id: any(each.is_contradicted for each in found) for fact_id, found in by_fact.items()
-    }
-    return [
-        FindingGroup(
+    places = {fact_id: index for index, fact_id in enumerate(facts)}
+    ranked = []
+    for fact_id, found in by_fact.items():
+        status, fact = worst(map(status_of, found)), facts.get(fact_id)
+        group = FindingGroup(
             name=fact_id,
-            label="undocumented"
-            if by_fact[fact_id][0].verdict is Verdict.ADDITIVE
-            else statuses[fact_id].label,
-            tone=statuses[fact_id].tone,
-            title=facts[fact_id].says if fact_id in facts else "",
-            about=_about(fact_id, facts.get(fact_id), by_fact[fact_id]),
-            findings=by_fact[fact_id],
+            label="undocumented" if found[0].verdict is Verdict.ADDITIVE else status.label,
+            tone=status.tone,
+            title=fact.says if fact else "",
+            about=_about(fact_id, fact, found),
+            findings=found,
         )
-        for fact_id in sorted(
-            by_fact,
-            key=lambda each: (statuses[each].rank, not contradicted[each], place.get(each, len(place))),
-        )
-    ]
+        is_contradicted = any(each.is_contradicted for each in found)
+        ranked.append((status.rank, not is_contradicted, places.get(fact_id, len(places)), group))
+    return [group for *_, group in sorted(ranked, key=lambda each: each[:-1])]
 
 
 def _about(fact_id: str, fact: Fact | None, findings: list[Finding]) -> list[Words]:

@@ -5,7 +5,7 @@ The baseline of a check is stored in the folder of the run, so its reports can b
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Final, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from knouds_harness.errors import RunRecordError, UsageError
-from knouds_harness.files import file_content, replace_file
+from knouds_harness.files import file_content
 from knouds_harness.reporting.comparison.check_comparison import (
     CheckComparison,
     CheckFigures,
@@ -23,11 +23,10 @@ from knouds_harness.reporting.comparison.check_comparison import (
 )
 from knouds_harness.reporting.comparison.load_figures import LoadFigures, load_figures
 from knouds_harness.runs.load_results import LOAD_KIND
-from knouds_harness.runs.record import RunRecord, read_run, read_stored
+from knouds_harness.runs.record import RunRecord, read_run, read_stored, write_stored
 
 BASELINE_FILE: Final = "baseline.json"
 FORMAT: Final = "knouds-harness baseline"
-FORMAT_VERSION: Final = 1
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -36,7 +35,7 @@ class Side:
     """Runs of one thing, all of load or one of conformance; also the contents of a kept summary."""
 
     format: Literal["knouds-harness baseline"] = FORMAT
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1] = 1
     name: str
     tool_version: str
     loads: tuple[LoadFigures, ...] = ()
@@ -118,12 +117,7 @@ def keep(name: str, side: Side, *, baselines: Path) -> Path:
             "  Use letters, digits, dots, dashes and underscores, such as spring-reads."
         )
     path = baselines / f"{name}.json"
-    kept = Side(name=name, tool_version=side.tool_version, loads=side.loads, checks=side.checks)
-    try:
-        baselines.mkdir(parents=True, exist_ok=True)
-        replace_file(baselines, path.name, side_format().dump_json(kept, indent=1) + b"\n")
-    except OSError as error:
-        raise RunRecordError(f"{path}: cannot be written: {error.strerror}") from error
+    write_stored(path, side_format().dump_json(replace(side, name=name), indent=1) + b"\n")
     return path
 
 
@@ -200,10 +194,7 @@ def set_baseline(folder: Path, baseline: Side) -> CheckComparison:
     if any(each.run == record.folder.resolve().name for each in baseline.runs):
         raise UsageError(f"--baseline {baseline.name}: contains this run itself\n  Name another.")
     content = _stored_format().dump_json(_StoredBaseline(baseline=baseline), indent=1)
-    try:
-        replace_file(folder, BASELINE_FILE, content + b"\n")
-    except OSError as error:
-        raise RunRecordError(f"{folder / BASELINE_FILE}: cannot be written: {error.strerror}") from error
+    write_stored(folder / BASELINE_FILE, content + b"\n")
     return _compared(record, baseline)
 
 

@@ -85,17 +85,15 @@ def _times(
 
     A point of several seconds has the highest percentile and maximum of them, and the median of the medians.
     """
-    columns: dict[str, dict[str, list[list[float]]]] = {}
-    for second in seconds:
-        if any(getattr(second, name) is None for name in SECOND_TIMES):
-            continue
-        if second.operation not in columns:
-            columns[second.operation] = {name: [[] for _ in range(points)] for name in SECOND_TIMES}
-        for name, column in columns[second.operation].items():
-            column[second.at_s // step_s].append(getattr(second, name))
-    ordered = [name for name in (ALL_OPERATIONS, *names) if name in columns] + sorted(
-        set(columns) - set(names)
+    columns: dict[str, dict[str, list[list[float]]]] = defaultdict(
+        lambda: {name: [[] for _ in range(points)] for name in SECOND_TIMES}
     )
+    for second in seconds:
+        if all(getattr(second, name) is not None for name in SECOND_TIMES):
+            for name, column in columns[second.operation].items():
+                column[second.at_s // step_s].append(getattr(second, name))
+    ordered = [name for name in (ALL_OPERATIONS, *names) if name in columns]
+    ordered += sorted(set(columns) - set(ordered))
     return {
         operation: {
             name: [_figure((median if name == "p50_ms" else max)(at)) if at else None for at in column]

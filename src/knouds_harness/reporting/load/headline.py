@@ -21,7 +21,6 @@ from knouds_harness.runs.load_results import (
 )
 from knouds_harness.runs.operation_load import (
     OUTSIDE,
-    OperationLoad,
     RequestStatus,
     describe_backlog,
     percentile_measure,
@@ -80,29 +79,19 @@ def nothing_measured(load: LoadResults) -> tuple[str, str] | None:
         first, *others = load.task_errors
         times = f"{counted(first.count, 'time')}{_and_more(len(others), 'exceptions')}"
         return "A task failed", f"{first.task} raised {first.error}, {times}"
-    if not load.never_ok and load.mostly_failed:
-        worst = max(load.mostly_failed, key=lambda each: each.requests)
-        return "Most requests failed", (
-            f"{worst.error_rate:.0%} of {worst.requests:,} requests of {worst.operation}: "
-            f"{_worst_error(worst)}{_and_more(len(load.mostly_failed) - 1, 'operations')}"
-        )
-    if not load.never_ok:
+    failing = load.never_ok or load.mostly_failed
+    if not failing:
         return None
-    worst = max(load.never_ok, key=lambda each: each.requests)
-    title = (
-        "No request succeeded"
-        if len(load.never_ok) == len(load.operations)
-        else "An operation never succeeded"
-    )
-    return title, (
-        f"not one of {worst.requests:,} requests of {worst.operation} succeeded: "
-        f"{_worst_error(worst)}{_and_more(len(load.never_ok) - 1, 'operations')}"
-    )
-
-
-def _worst_error(operation: OperationLoad) -> str:
-    error = next(iter(operation.errors), None)
-    return " ".join(filter(None, [str(error.status_code or ""), error.code])) if error else "errors"
+    worst = max(failing, key=lambda each: each.requests)
+    error = next(iter(worst.errors), None)
+    errors = " ".join(filter(None, [str(error.status_code or ""), error.code])) if error else "errors"
+    requests = f"{worst.requests:,} requests of {worst.operation}"
+    why = f"{errors}{_and_more(len(failing) - 1, 'operations')}"
+    if not load.never_ok:
+        return "Most requests failed", f"{worst.error_rate:.0%} of {requests}: {why}"
+    is_all = len(failing) == len(load.operations)
+    title = "No request succeeded" if is_all else "An operation never succeeded"
+    return title, f"not one of {requests} succeeded: {why}"
 
 
 def _verdict(load: LoadResults, figures: str) -> tuple[Tone, str, str]:
@@ -116,16 +105,14 @@ def _verdict(load: LoadResults, figures: str) -> tuple[Tone, str, str]:
             return "bad", title, f"{reason}. {figures}"
         case LoadVerdict.MISSED:
             sure = [each for each in missed if not each.doubt]
-            first, others = describe(sure[0]), _and_more(len(missed) - 1)
-            ended = next((each for each in load.note.splitlines() if first in each), first)
-            detail = f"{ended.rstrip('.')}{others}. {figures}"
-            return "bad", "Objectives missed", detail
+            first = describe(sure[0])
+            ended = next((each for each in load.note.splitlines() if first in each), first).rstrip(".")
+            return "bad", "Objectives missed", f"{ended}{_and_more(len(missed) - 1)}. {figures}"
         case LoadVerdict.INVALID:
-            doubted = describe(missed[0]) if missed else ""
-            detail = load.validity.reasons[0] if load.validity.reasons else doubted
+            reason = next(iter((*load.validity.reasons, *map(describe, missed))), "")
             is_target = {*load.validity.doubts} == {Doubt.SLOW_TARGET}
             title = "The target did not keep up" if is_target else "Not a valid measurement"
-            return "warn", title, f"{detail} {figures}"
+            return "warn", title, f"{reason} {figures}"
         case LoadVerdict.MEASURED:
             return "good", "Measured", f"{figures} {_NO_OBJECTIVES}"
         case LoadVerdict.MET:

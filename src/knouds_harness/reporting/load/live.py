@@ -52,22 +52,19 @@ class LiveView:
             self._live.update(view(progress, title=self._title), refresh=True)
             return
         for doubt in progress.doubts[self._told_doubts :]:
-            self._print(f"warning: {doubt}")
+            self.say(f"warning: {doubt}")
         self._told_doubts = len(progress.doubts)
         if progress.limits and not self._has_warned:
             self._has_warned = True
-            self._print(_warning(progress))
+            self.say(_warning(progress))
         if progress.at_s >= self._next_line_s:
             every_s = _LINE_EVERY_S if progress.at_s < _LATER_FROM_S else _LATER_EVERY_S
             self._next_line_s = progress.at_s + every_s - progress.at_s % every_s
             if progress.at_s >= 1:
-                self._print(line(progress))
+                self.say(line(progress))
 
     def say(self, sentence: str) -> None:
-        self._print(sentence)
-
-    def _print(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+        self._console.print(Text(sentence), soft_wrap=True)
 
 
 def line(progress: LoadProgress) -> str:
@@ -113,8 +110,11 @@ def _figures(progress: LoadProgress) -> Iterator[tuple[str, str | Text]]:
     yield "answers", _answers(progress)
     if progress.most_credits is not None:
         yield "credits", f"at most {progress.spent_credits:,.0f} of {progress.most_credits:,.0f}"
+    late_ms = progress.lateness_p99_ms
+    sending = "" if late_ms is None else f"sending {late_ms:.1f} ms, "
+    lag = f"lag p99: {sending}loop {progress.loop_lag_p99_ms:.1f} ms"
     dropped = f", {progress.dropped:,} tasks not sent" if progress.dropped else ""
-    yield "generator", f"CPU {progress.cpu_share:.0%} of a core, {_lag(progress)}{dropped}"
+    yield "generator", f"CPU {progress.cpu_share:.0%} of a core, {lag}{dropped}"
 
 
 def _warning(progress: LoadProgress) -> str:
@@ -149,10 +149,3 @@ def _answers(progress: LoadProgress) -> Text:
         if count or status == RequestStatus.OK:
             text.append(f"{', ' if text else ''}{count:,} {status}", style=_STYLE_BY_STATUS[status])
     return text
-
-
-def _lag(progress: LoadProgress) -> str:
-    loop = f"loop {progress.loop_lag_p99_ms:.1f} ms"
-    if progress.lateness_p99_ms is None:
-        return f"lag p99: {loop}"
-    return f"lag p99: sending {progress.lateness_p99_ms:.1f} ms, {loop}"
