@@ -118,7 +118,7 @@ def compare(*, runs: tuple[str, ...], baselines_folder: Path, runs_folder: Path,
         return
     comparison = _compare(read_side(before, baselines=baselines_folder), side, options, added=added)
     folder = options.output or (after[-1] if after[-1].is_dir() else None)
-    page = write_comparison(comparison, folder).html if folder else None
+    page = write_comparison(comparison, folder) if folder else None
     print_report(comparison_report(comparison), page, console=CommandConsole())
     sys.exit(comparison.exit_code)
 

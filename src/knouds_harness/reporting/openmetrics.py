@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any, Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.openmetrics.exposition import generate_latest
-from prometheus_client.registry import Collector, CollectorRegistry
 
 from knouds_harness.printable import printable
 from knouds_harness.reporting.check.fact_status import fact_rows, status_counts
@@ -62,8 +62,7 @@ def live_openmetrics(progress: LoadProgress | None, load: LoadResults | None) ->
 
 
 def _text(metrics: Iterable[Metric]) -> str:
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(metrics))
+    registry = SimpleNamespace(collect=lambda: metrics)
     text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]  # the library says no types
     return text.decode()
 
@@ -106,14 +105,6 @@ def _filled(family: CounterMetricFamily | GaugeMetricFamily, values: Values) -> 
     for labels, value in values.items():
         family.add_metric([*map(printable, labels)], value)  # text of a target, or of a damaged file
     return family
-
-
-class _Collected(Collector):
-    def __init__(self, metrics: Iterable[Metric]) -> None:
-        self._metrics = tuple(metrics)
-
-    def collect(self) -> Iterable[Metric]:
-        return self._metrics
 
 
 def _of_every_run(record: RunRecord) -> Iterable[Metric]:

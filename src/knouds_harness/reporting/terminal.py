@@ -32,40 +32,42 @@ def print_report(report: Report, page: Path | None, *, console: Console) -> None
     """Print a report; the report says how much of each part is shown."""
     headline = report.headline
     title = (printable(headline.title), f"bold {_STYLE_BY_TONE[headline.tone]}")
-    _print_sentence(RichText.assemble(title, f"  {printable(headline.detail)}"), console)
+    print_line(RichText.assemble(title, f"  {printable(headline.detail)}"), console=console)
     for note in report.notes:
         for line in plain(note).splitlines():
-            _print_sentence(RichText(f"  {printable(line)}"), console)
+            print_line(RichText(f"  {printable(line)}"), console=console)
     for section in report.on("terminal"):
         for block in section.on("terminal"):
-            print_block(block, console=console, more=f"in {report.file}", indent="  ")
+            _print_block(block, console, report.file)
     if report.about:
-        _print_sentence(RichText(f"  {printable(plain(report.about))}"), console)
+        print_line(RichText(f"  {printable(plain(report.about))}"), console=console)
     if page is not None:
         console.print(RichText.assemble("  report ", (str(page), "bold")), soft_wrap=True)
 
 
-def print_block(block: Block, *, console: Console, more: str = "", indent: str = "") -> None:
+def _print_block(block: Block, console: Console, file: str) -> None:
     if isinstance(block, Text):
-        _print_sentence(_rich(block.words, block.tone, indent="  "), console)
+        print_line(_rich(block.words, block.tone, indent="  "), console=console)
     elif isinstance(block, Items):
-        _print_items(block, console, more)
+        _print_items(block, console, file)
     elif isinstance(block, Table):
-        _print_table(block, console, more, indent)
+        _print_table(block, console, file)
     elif isinstance(block, Findings):
-        _print_findings(block, console, more)
+        _print_findings(block, console, file)
 
 
-def _print_items(items: Items, console: Console, more: str) -> None:
+def _print_items(items: Items, console: Console, file: str) -> None:
     most = items.most.get("terminal", len(items.lines))
     for words in items.lines[:most]:
-        label = f"  {items.label}: " if items.label else "  "
-        show = _print_sentence if items.is_whole else _print_cut
-        show(_rich(words, items.tone, indent=label), console)
-    _print_more(len(items.lines) - most, "", console, more)
+        line = _rich(words, items.tone, indent=f"  {items.label}: " if items.label else "  ")
+        if items.is_whole:
+            print_line(line, console=console)
+        else:
+            _print_cut(line, console)
+    _print_more(len(items.lines) - most, "", console, file)
 
 
-def _print_table(table: Table, console: Console, more: str, indent: str) -> None:
+def _print_table(table: Table, console: Console, file: str) -> None:
     """Print a table; a terminal that is too narrow for it gets fewer columns."""
     columns = table.columns_on("terminal")
     cells = [list(map(_rich, row)) for row in table.rows_on("terminal")]
@@ -85,15 +87,15 @@ def _print_table(table: Table, console: Console, more: str, indent: str) -> None
             break
         places = [at for at in places if columns[at].rank != highest]
     print_table(
-        [[RichText(indent) + row[places[0]], *(row[at] for at in places[1:])] for row in cells],
-        headings=[f"{indent}{headings[places[0]]}", *(headings[at] for at in places[1:])],
+        [[RichText("  ") + row[places[0]], *(row[at] for at in places[1:])] for row in cells],
+        headings=[f"  {headings[places[0]]}", *(headings[at] for at in places[1:])],
         right={number for number, at in enumerate(places) if columns[at].is_number},
         console=console,
     )
-    _print_more(len(table.rows) - len(cells), table.more, console, more)
+    _print_more(len(table.rows) - len(cells), table.more, console, file)
 
 
-def _print_findings(findings: Findings, console: Console, more: str) -> None:
+def _print_findings(findings: Findings, console: Console, file: str) -> None:
     """Print two lines for each fact: what it is about, and its first finding."""
     most = findings.most.get("terminal", len(findings.groups))
     for group in findings.groups[:most]:
@@ -105,14 +107,14 @@ def _print_findings(findings: Findings, console: Console, more: str) -> None:
         after = f"after {len(first.steps)} requests, " if first.steps else ""
         _print_cut(RichText(printable(f"    {after}{first.difference}"), style="dim"), console)
     if any(group.findings[0].steps for group in findings.groups[:most]):
-        _print_cut(RichText(f"  Scripts that send all of several requests again are {more}."), console)
-    _print_more(len(findings.groups) - most, "facts", console, more)
+        _print_cut(RichText(f"  Scripts that send all of several requests again are in {file}."), console)
+    _print_more(len(findings.groups) - most, "facts", console, file)
 
 
-def _print_more(count: int, what: str, console: Console, where: str) -> None:
+def _print_more(count: int, what: str, console: Console, file: str) -> None:
     if count > 0:
         things = f" {what.removesuffix('s') if count == 1 else what}" if what else ""
-        _print_cut(RichText(f"  … and {count:,} more{things}{where and f' {where}'}"), console)
+        _print_cut(RichText(f"  … and {count:,} more{things} in {file}"), console)
 
 
 def _rich(words: Words, tone: str = "plain", *, indent: str = "") -> RichText:
@@ -121,10 +123,6 @@ def _rich(words: Words, tone: str = "plain", *, indent: str = "") -> RichText:
         style = _STYLE_BY_TONE[piece.tone] if isinstance(piece, Toned) else ""
         text.append(printable(plain(piece), keep=""), style=style)
     return text
-
-
-def _print_sentence(text: RichText, console: Console) -> None:
-    print_line(text, console=console)
 
 
 def _print_cut(text: RichText, console: Console) -> None:

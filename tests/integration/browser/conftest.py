@@ -36,12 +36,12 @@ def _compared_loads(folder: Path) -> Path:
         for label, median_ms, seed in (("before", 100, 0), ("after", 150, 50))
     ]
     compared = compare_loads(*sides, tolerances=read_tolerances(None, "reads", []), objectives=None)
-    return write_comparison(compared, folder / "compared").html
+    return write_comparison(compared, folder / "compared")
 
 
 def _compared_checks(folder: Path) -> Path:
     before, after = (check_figures(read_run(write(folder / write.__name__))) for write in (healthy, broken))
-    return write_comparison(compare_checks(before, after), folder / "compared").html
+    return write_comparison(compare_checks(before, after), folder / "compared")
 
 
 WRITERS: dict[str, Callable[[Path], Path]] = {

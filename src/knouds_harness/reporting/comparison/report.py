@@ -1,7 +1,7 @@
 """The report of a comparison, and its files."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -63,31 +63,19 @@ _MOST_FINDINGS: Final = 20
 _PAGE: Final = "compare.html"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ComparisonPaths:
-    """The files of a comparison: for people, for a comment on a pull request, for programs."""
-
-    html: Path
-    markdown: Path
-    json: Path
-
-
-def write_comparison(comparison: Comparison, folder: Path) -> ComparisonPaths:
-    paths = ComparisonPaths(html=folder / _PAGE, markdown=folder / "compare.md", json=folder / "compare.json")
+def write_comparison(comparison: Comparison, folder: Path) -> Path:
+    """Write the page, a comment for a pull request, and JSON; return the path of the page."""
     report = comparison_report(comparison)
+    texts = {_PAGE: html(report), "compare.md": markdown(report), "compare.json": comparison_json(comparison)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, text in (
-            (paths.html, html(report)),
-            (paths.markdown, markdown(report)),
-            (paths.json, comparison_json(comparison)),
-        ):
-            replace_file(folder, path.name, text.encode(errors="backslashreplace"))
+        for name, text in texts.items():
+            replace_file(folder, name, text.encode(errors="backslashreplace"))
     except OSError as error:
         raise RunRecordError(
             f"{folder}: cannot be written to: {error.strerror}\n  Name another folder with --output."
         ) from error
-    return paths
+    return folder / _PAGE
 
 
 def comparison_report(comparison: Comparison) -> Report:
@@ -237,11 +225,12 @@ def _with_sentence(group: FindingGroup) -> FindingGroup:
 
 
 def _runs(comparison: Comparison) -> Section:
-    sides: tuple[Sequence[LoadFigures | CheckFigures], ...]
+    sides: list[tuple[str, LoadFigures | CheckFigures]]
     if isinstance(comparison, LoadComparison):
-        sides, last = (comparison.baseline, comparison.candidate), "Seed"
+        sides = [("baseline", run) for run in comparison.baseline]
+        sides += [("candidate", run) for run in comparison.candidate]
     else:
-        sides, last = ([comparison.baseline], [comparison.candidate]), "Contract"
+        sides = [("baseline", comparison.baseline), ("candidate", comparison.candidate)]
     rows = [
         (
             side,
@@ -250,9 +239,9 @@ def _runs(comparison: Comparison) -> Section:
             f"{run.started_at:%d %B %Y, %H:%M UTC}",
             str(run.plan.seed) if isinstance(run, LoadFigures) else run.document_version,
         )
-        for side, runs in zip(("baseline", "candidate"), sides, strict=True)
-        for run in runs
+        for side, run in sides
     ]
+    last = "Seed" if isinstance(comparison, LoadComparison) else "Contract"
     headings = ("Side", "Run", "Target", "Started", last)
     columns = [Column(each, is_name=each == "Run") for each in headings]
     return Section("runs", "Runs", [Table("Runs", columns, rows, shown=ON_PAGES)])

@@ -43,19 +43,13 @@ def row_line(row: MeasureRow) -> str:
     what = f"{row.operation} {measure_name(row)}"
     if row.change is None:
         return f"{what}: {row.reason}"
-    change = _times_as(row, row.change.estimate) or percent(row, row.change.estimate)
-    return (
-        f"{what} {figure(row, row.baseline)} → {figure(row, row.candidate)}, {change} ({interval_words(row)})"
-    )
-
-
-def _times_as(row: MeasureRow, number: float) -> str:
-    """Format a change to the double or half as a multiple; empty for a smaller one, or of a share."""
-    if row.measure in SHARES or -0.5 < number < 1:
-        return ""
-    more, less = ("high", "low") if row.measure in RATES else ("slow", "fast")
-    ratio, word = (1 + number, more) if number > 0 else (1 / (1 + number), less)
-    return f"{ratio:,.3g} times as {word}"
+    number, change = row.change.estimate, percent(row, row.change.estimate)
+    if row.measure not in SHARES and not -0.5 < number < 1:  # the half or the double
+        more, less = ("high", "low") if row.measure in RATES else ("slow", "fast")
+        ratio, word = (1 + number, more) if number > 0 else (1 / (1 + number), less)
+        change = f"{ratio:,.3g} times as {word}"
+    figures = f"{figure(row, row.baseline)} → {figure(row, row.candidate)}"
+    return f"{what} {figures}, {change} ({interval_words(row)})"
 
 
 def figure(row: MeasureRow, number: float | None) -> str:
@@ -138,35 +132,27 @@ def _check_headline(comparison: CheckComparison) -> Headline:
         f"{f', {len(comparison.not_looked_for)} not looked for' if comparison.not_looked_for else ''}."
         f"{f' What {comparison.choice} left out does not count as lost.' if comparison.choice else ''}"
     )
-    found, lost = comparison.regressions, lost_words(len(comparison.lost))
-    if found and not comparison.baseline.doubt:
-        things = "1 new finding fails" if len(found) == 1 else f"{len(found)} new findings fail"
-        also = f"; {lost}" if comparison.lost else ""
-        return Headline(tone="bad", title="Worse", detail=f"{things} the run{also}; {counts}")
-    if comparison.lost and not comparison.baseline.doubt:
-        return Headline(tone="bad", title="Less verified", detail=f"{lost}; {counts}")
+    if comparison.is_worse:
+        found, lost = len(comparison.regressions), len(comparison.lost)
+        new = [f"{counted(found, 'new finding fails', 'new findings fail')} the run"] if found else []
+        detail = "; ".join([*new, *([lost_words(lost)] if lost else []), counts])
+        return Headline(tone="bad", title="Worse" if found else "Less verified", detail=detail)
     if not comparison.is_valid:
         return Headline(tone="warn", title="Not a valid comparison", detail=comparison.notes[0])
     fixed = [each for each in comparison.gone if each.fingerprint in comparison.baseline.failing]
     if fixed:
-        return Headline(
-            tone="good",
-            title="Better",
-            detail=f"{counted(len(fixed), 'finding is', 'findings are')} gone that failed the run; {counts}",
-        )
+        gone = counted(len(fixed), "finding is", "findings are")
+        detail = f"{gone} gone that failed the run; {counts}"
+        return Headline(tone="good", title="Better", detail=detail)
     return Headline(tone="good", title="Same", detail=f"No new finding fails the run; {counts}")
-
-
-FORMAT: Final = "knouds-harness comparison"
-FORMAT_VERSION: Final = 1
 
 
 def comparison_json(comparison: Comparison) -> str:
     """Return a comparison as data; changes are shares, and intervals are pairs."""
     verdict = headline(comparison)
     contents = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format": "knouds-harness comparison",
+        "format_version": 1,
         "verdict": f"{verdict.title}: {verdict.detail}",
         "exit_code": int(comparison.exit_code),
         "notes": list(comparison.notes),

@@ -46,21 +46,21 @@ def checks(record_of):
 
 
 @pytest.fixture(scope="module")
-def paths(slower, tmp_path_factory):
+def page(slower, tmp_path_factory):
     return write_comparison(slower, tmp_path_factory.mktemp("out"))
 
 
-def test_files_have_the_same_verdict(paths):
-    stored = json.loads(paths.json.read_text(encoding="utf-8"))
+def test_files_have_the_same_verdict(page):
+    stored = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
 
     assert stored["verdict"].startswith("Worse: whoami p50")
     assert stored["exit_code"] == 1
-    assert paths.markdown.read_text(encoding="utf-8").startswith("## ❌ Worse: `reads`\n\nwhoami p50")
-    assert "<h1>Worse</h1>" in paths.html.read_text(encoding="utf-8")
+    assert page.with_suffix(".md").read_text(encoding="utf-8").startswith("## ❌ Worse: `reads`\n\nwhoami")
+    assert "<h1>Worse</h1>" in page.read_text(encoding="utf-8")
 
 
-def test_each_interval_is_in_json(paths):
-    stored = json.loads(paths.json.read_text(encoding="utf-8"))
+def test_each_interval_is_in_json(page):
+    stored = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
 
     [p50] = [each for each in stored["changes"] if each["measure"] == "p50_ms"]
     low, high = p50["interval"]
@@ -69,25 +69,23 @@ def test_each_interval_is_in_json(paths):
     assert p50["is_noise_seen"]
 
 
-@pytest.mark.parametrize("file", ["html", "markdown"])
-def test_names_are_escaped(tmp_path, file):
-    comparison = compared(tmp_path, name="<img src=x>")
+def test_names_are_escaped(tmp_path):
+    page = write_comparison(compared(tmp_path, name="<img src=x>"), tmp_path / "out")
 
-    text = getattr(write_comparison(comparison, tmp_path / "out"), file).read_text(encoding="utf-8")
-
-    assert "<img" not in re.sub(r"`[^`]*`", "", text)
+    assert "<img" not in page.read_text(encoding="utf-8")
+    assert "<img" not in re.sub(r"`[^`]*`", "", page.with_suffix(".md").read_text(encoding="utf-8"))
 
 
-def test_json_matches_its_schema(tmp_path, paths, checks):
+def test_json_matches_its_schema(tmp_path, page, checks):
     schema = Path(__file__).parents[4] / "docs" / "commands.schema.json"
     validator = jsonschema_rs.validator_for(json.loads(schema.read_text(encoding="utf-8")))
 
-    for path in (paths.json, write_comparison(checks, tmp_path / "out").json):
-        validator.validate(json.loads(path.read_text(encoding="utf-8")))
+    for each in (page, write_comparison(checks, tmp_path / "out")):
+        validator.validate(json.loads(each.with_suffix(".json").read_text(encoding="utf-8")))
 
 
 def test_page_of_checks_lists_new_findings(tmp_path, checks):
-    html = write_comparison(checks, tmp_path / "out").html.read_text(encoding="utf-8")
+    html = write_comparison(checks, tmp_path / "out").read_text(encoding="utf-8")
 
     assert all(each.fingerprint in html for each in checks.regressions)
     assert "capability.orthogonal" in html
@@ -133,8 +131,8 @@ def test_erratic_runs_claim_no_figure(tmp_path):
 
     assert erratic.verdict is ChangeVerdict.NO_EVIDENCE
     assert "too unlike each other" in " ".join(printed(comparison_report(erratic)).split())
-    paths = write_comparison(erratic, tmp_path / "compared")
-    for path in (paths.html, paths.markdown):
+    page = write_comparison(erratic, tmp_path / "compared")
+    for path in (page, page.with_suffix(".md")):
         assert "over 900 times" in path.read_text()
         assert not re.search(r"\d{4,}(\.\d)? ?%", path.read_text())
 
