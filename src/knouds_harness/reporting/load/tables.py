@@ -35,6 +35,7 @@ from knouds_harness.reporting.report import (
     badge,
     bar,
     numbers,
+    plain,
     table_of,
 )
 from knouds_harness.runs.load_results import (
@@ -113,8 +114,7 @@ def percentile_table(load: LoadResults) -> Table:
                 if times and (times.count or kind == "service")
             ]
     columns = (Column("Operation", is_name=True), Column("Time in ms"))
-    operations = [str(operation) for operation, *_ in rows]
-    return _figure_table("Percentiles", columns, SHOWN_TIMES, rows, operations=operations)
+    return _figure_table("Percentiles", columns, SHOWN_TIMES, rows)
 
 
 def phase_table(load: LoadResults) -> Table:
@@ -167,21 +167,16 @@ def operation_table(load: LoadResults) -> Table:
 
 def _operations_table(label: str, load: LoadResults, columns: Sequence[LoadColumn[OperationLoad]]) -> Table:
     rows = [(each.operation, *_cells(columns, each)) for each in rows_of(load)]
-    names = [each.operation for each in rows_of(load)]
-    return _figure_table(label, [Column("Operation", is_name=True)], columns, rows, operations=names)
+    return _figure_table(label, [Column("Operation", is_name=True)], columns, rows)
 
 
 def _figure_table(
-    label: str,
-    named: Sequence[Column],
-    columns: Sequence[LoadColumn[Any]],
-    rows: Sequence[Sequence[Words]],
-    *,
-    operations: Iterable[str] = (),
+    label: str, named: Sequence[Column], columns: Sequence[LoadColumn[Any]], rows: Sequence[Sequence[Words]]
 ) -> Table:
-    """A table for the page: names of each row, then its figures; the row of all operations is strong."""
+    """A table for the page: names of each row, then its figures; a row of all operations is strong."""
     headings = (Column(each.heading, is_number=True, rank=each.rank) for each in columns)
-    return Table(label, (*named, *headings), rows, strong=_totals(operations), shown=HTML)
+    totals = [number for number, (name, *_) in enumerate(rows) if is_total(plain(name))]
+    return Table(label, (*named, *headings), rows, strong=totals, shown=HTML)
 
 
 def _cells(
@@ -276,10 +271,8 @@ def phase_text_table(load: LoadResults) -> Table:
 def _text_table(
     load: LoadResults, heading: str, columns: Sequence[LoadColumn[Any]], cells: Sequence[Sequence[Words]]
 ) -> Table:
-    names = [each.operation for each in rows_of(load)]
-    rows = [(_name(name), *figures) for name, figures in zip(names, cells, strict=True)]
-    table = _figure_table(heading, [Column(heading, is_name=True)], columns, rows, operations=names)
-    return replace(table, shown=IN_TEXT)
+    rows = [(_name(each.operation), *figures) for each, figures in zip(rows_of(load), cells, strict=True)]
+    return replace(_figure_table(heading, [Column(heading, is_name=True)], columns, rows), shown=IN_TEXT)
 
 
 def _name(operation: str) -> Words:
@@ -357,10 +350,6 @@ def promise_table(promises: Sequence[Invariant], label: str) -> Table:
         (Column("Such as"), lambda each: each.example or (f"needs {each.missing}" if each.missing else "")),
     ]
     return table_of(label, promises, columns)
-
-
-def _totals(operations: Iterable[str]) -> list[int]:
-    return [number for number, operation in enumerate(operations) if is_total(operation)]
 
 
 def _cell(column: LoadColumn[Subject], subject: Subject, *, with_unit: bool) -> Words:
