@@ -181,7 +181,7 @@ def _csv_members(text: str) -> Iterator[tuple[int, Any]]:
         header = next(rows, [])
         columns = set(header)
         if header and ("" in columns or len(columns) < len(header) or not _KINDS.keys() & columns):
-            yield 1, "is no header\n  Write workflow or model, then a column for each input, each once."
+            yield 1, "is not a header\n  Write workflow or model, then a column for each input, each once."
             return
         for row in rows:
             if len(row) == len(header):
@@ -213,7 +213,7 @@ def _line(number: int, members: Any, target: Target) -> InputLine:  # noqa: ANN4
     kind, *others = [each for each in _KINDS if each in members] or [""]
     name, inputs, cost = members.get(kind), members.get("inputs"), members.get(_COST)
     if not kind or others or not isinstance(inputs, Mapping):
-        raise ValueError(f"is no object with a workflow or a model, and inputs\n  Write {_EXAMPLE}")
+        raise ValueError(f"is not an object with a workflow or a model, and inputs\n  Write {_EXAMPLE}")
     known = target.workflows if kind == "workflow" else target.models
     if not isinstance(name, str) or name not in known:
         raise ValueError(f"{UnknownName(kind, str(name), known)}\n  Or add it to {target.source}.")

@@ -215,7 +215,7 @@ def test_all_bad_lines_are_listed_at_once(tmp_path):
     assert "runs.jsonl:7: cost_credits: -1 is not a price" in problems
     assert "runs.jsonl:8: is not JSON: NaN" in problems
     for number in (3, 5, 9):
-        assert f"runs.jsonl:{number}: is no object with a workflow or a model, and inputs" in problems
+        assert f"runs.jsonl:{number}: is not an object with a workflow or a model, and inputs" in problems
 
 
 def test_many_bad_lines_are_summed_up(tmp_path):
@@ -232,8 +232,8 @@ def test_many_bad_lines_are_summed_up(tmp_path):
         ("runs.jsonl", [], "has no lines"),
         ("runs.csv", [], "has no lines"),
         ("runs.csv", ["workflow,prompt"], "has no lines"),
-        ("runs.csv", ["prompt", "owl"], "runs.csv:1: is no header"),
-        ("runs.csv", ["workflow,prompt,prompt", "portrait,a,b"], "runs.csv:1: is no header"),
+        ("runs.csv", ["prompt", "owl"], "runs.csv:1: is not a header"),
+        ("runs.csv", ["workflow,prompt,prompt", "portrait,a,b"], "runs.csv:1: is not a header"),
         ("runs.csv", ["workflow,prompt", "portrait"], "runs.csv:2: has 1 cells, and the header 2"),
     ],
 )
