@@ -8,8 +8,7 @@ from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import Call, body_of
 from knouds_harness.judging.checks import capabilities
 from knouds_harness.suite.generation.strategies import capability_sets
-from knouds_harness.suite.walk.key_values import key_value
-from knouds_harness.suite.walk.walk import Point, Walk
+from knouds_harness.suite.walk.walk import Point, Walk, key_value
 from knouds_harness.targets.needs import CONTROL, MAY_RUN, MAY_WRITE
 from knouds_harness.targets.needs.keys import AUTHOR_AND_LESSER, STAR_KEY
 from knouds_harness.targets.needs.runs import once
@@ -31,7 +30,7 @@ def test_any_set_of_capabilities_follows_the_rule(tester, test_data, data):
     held = data.draw(capability_sets(_universe(tester)))
     key = tester.minted(held, account=test_data.account_of(operation))
 
-    exchange = Walk(test_data, operation).send(Point(key_value(key.name, lambda _: key)))
+    exchange = Walk(test_data, operation).send(Point(key_value(key.name, key)))
 
     assert exchange is None or not tester.findings_about(exchange)
 

@@ -32,8 +32,7 @@ from knouds_harness.suite.walk.dimensions import (
     with_key,
     with_name,
 )
-from knouds_harness.suite.walk.key_values import recorded_outcomes
-from knouds_harness.suite.walk.walk import Point, Walk, values_of
+from knouds_harness.suite.walk.walk import Point, Walk, recorded_outcomes, values_of
 from knouds_harness.targets.needs import Need
 from knouds_harness.targets.needs.keys import (
     ANY_KEY,
@@ -53,7 +52,7 @@ from knouds_harness.targets.needs.workflows import (
     lesser_key,
 )
 
-SECURED = operations_for(secured=True, ids=None)
+SECURED = operations_for(secured=True)
 RUNS = operations_for(secured=True, ids=RUN_OPERATIONS)
 CREATE = operations_for(secured=True, ids=("createWorkflow",))
 OF_EVERY_REFUSAL = (
@@ -144,7 +143,7 @@ BY_KEYS = {
     [
         *(
             of_reasons(each, dimension)
-            for each in operations_for(secured=None, ids=None)
+            for each in operations_for()
             for dimension in (KEY, RESOURCE, BODY)
             if any(value.dimension == dimension for value in values_of(each))
         ),

@@ -1,7 +1,6 @@
 """What a request to one operation may vary in: its key, what it names, its body, and the form of a run.
 
-For each value it is known why the contract refuses it. What a key may do is a dimension as well, whose values
-are the keys of a profile (``key_values.py``).
+For each value it is known why the contract refuses it. What a key may do is one as well (``walk.py``).
 """
 
 from __future__ import annotations
@@ -49,7 +48,6 @@ class Draft:
     key: Secret | None = None
 
     def having(self, **changes: Any) -> Draft:  # noqa: ANN401 - each member of a call has its own type
-        """Return the draft with its call changed."""
         return replace(self, call=self.call.having(**changes))
 
 
@@ -149,10 +147,9 @@ def with_key(sent: _Sent, walk: Walk, draft: Draft) -> Draft | None:
 
 def _weakest_key(walk: Walk) -> Persona:
     """Return the key with the fewest capabilities that serve the operation, as a server's log may keep it."""
-    target = walk.tester.target
-    need = USUAL_KEYS.get(walk.operation.id, keys.ANY_KEY)
-    fitting = list(need.fitting(target)) or list(keys.ANY_KEY.fitting(target))
-    fitting = fitting or [walk.tester.need(keys.ANY_KEY)]  # without one, the test is skipped
+    walk.tester.need(keys.ANY_KEY)  # without one, the test is skipped
+    target, usual = walk.tester.target, USUAL_KEYS.get(walk.operation.id, keys.ANY_KEY)
+    fitting = list(usual.fitting(target)) or list(keys.ANY_KEY.fitting(target))
     return min(fitting, key=lambda key: (key.role == "admin", key.is_open, len(key.capabilities)))
 
 
@@ -193,7 +190,9 @@ def _resources(operation: Operation) -> Iterator[Value]:
         check=unknown,
         needs=of_usual_key,
         outcome=unknown_outcome,
-        change=partial(_by, need, effectless_call(operation)),
+        change=lambda walk, draft: replace(
+            draft, call=effectless_call(operation), persona=walk.tester.need(need) if need else None
+        ),
     )
     for outcome, check in _REFUSED.get(operation.id, ()):
         yield Value(
@@ -224,12 +223,7 @@ def _resources(operation: Operation) -> Iterator[Value]:
         )
 
 
-def _by(need: Need[Persona] | None, call: Call, walk: Walk, draft: Draft) -> Draft:
-    return replace(draft, call=call, persona=walk.tester.need(need) if need else None)
-
-
 def with_name(name: str, walk: Walk, draft: Draft) -> Draft:
-    """Run what has this name, which nothing can have."""
     values = dict.fromkeys(walk.operation.path_parameters, name)
     call = Call(path_values=values, json={"inputs": {}}, is_deliberate=True)
     return replace(draft, call=call, persona=walk.tester.need(USUAL_KEYS[walk.operation.id]))
