@@ -15,7 +15,7 @@ from example_targets import PORTRAIT, PRO, SmallProfile, write_profile
 from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode
 from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows
-from knouds_harness.suite.discovery.provable_facts import provable_facts
+from knouds_harness.suite.discovery.run_plan import provable_facts
 from knouds_harness.targets.profile import load_target
 from knouds_sandbox.serving import running_sandbox
 

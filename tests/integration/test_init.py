@@ -10,7 +10,7 @@ from raw_server import always, serving
 
 from knouds_harness.commands.cli import main
 from knouds_harness.contract.operations import Action
-from knouds_harness.suite.discovery.provable_facts import provable_facts
+from knouds_harness.suite.discovery.run_plan import provable_facts
 from knouds_harness.targets.profile import load_target
 
 PRO, BUSINESS = "STAGING_KEY_PRO", "STAGING_KEY_BUSINESS"

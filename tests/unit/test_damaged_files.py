@@ -25,7 +25,7 @@ from knouds_harness.measures.objectives import load_objectives
 from knouds_harness.reporting.comparison.load_comparison import read_tolerances
 from knouds_harness.reporting.comparison.sides import keep, read_side, set_baseline
 from knouds_harness.runs.record import read_run
-from knouds_harness.suite.discovery.provable_facts import proofs_by_fact
+from knouds_harness.suite.discovery.run_plan import proofs_by_fact
 from knouds_harness.suite.recorded.captured_traffic import read_captured
 from knouds_harness.targets.profile import load_target
 

@@ -85,7 +85,7 @@ def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, f
 def _ways(facts: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
     """Return what a profile must offer for each fact, in each way to show it, the shortest first."""
     try:
-        from knouds_harness.suite.discovery.provable_facts import ways_by_fact
+        from knouds_harness.suite.discovery.run_plan import ways_by_fact
     except ModuleNotFoundError:  # a light install has no pytest, which knows what tests need
         return dict.fromkeys(facts, ("known with pip install '.[check]' in the project's folder",))
     return ways_by_fact()

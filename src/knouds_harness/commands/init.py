@@ -246,7 +246,7 @@ def _ignore_runs() -> None:
 def _next_lines(name: str, target: Target, *, is_host_listed: bool) -> list[str]:
     """Say what a check can verify with the profile, what would let it verify more, and how to begin."""
     from knouds_harness.contract.document import shipped_document
-    from knouds_harness.suite.discovery.provable_facts import missing_by_need, provable_facts
+    from knouds_harness.suite.discovery.run_plan import missing_by_need, provable_facts
     from knouds_harness.targets.address import HOSTS_VARIABLE, entry_of, host_of, is_loopback
 
     verified, total = len(provable_facts(target)), len(shipped_document().facts)

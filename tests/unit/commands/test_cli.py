@@ -54,7 +54,7 @@ def test_start_imports_no_command(option):
             HEAVY,
         ),
         (
-            "from knouds_harness.suite.discovery import doctor, provable_facts",
+            "from knouds_harness.suite.discovery import doctor, run_plan",
             ["gevent", "jinja2", "locust", "schemathesis", "starlette", "uvicorn"],
         ),
     ],

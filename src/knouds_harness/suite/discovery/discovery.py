@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from typing import TypeVar
 
 from knouds_harness.contract.document import shipped_document
@@ -54,6 +53,7 @@ class Discovery:
     def __init__(self, client: Client, *, variables: Mapping[str, str]) -> None:
         self._client = client
         self._operations = shipped_document().operation_by_id
+        self._asked = [self._operations[each] for each in ASKED]
         self._variables = variables
         self._remarks: list[str] = []
         self._listed: dict[str, tuple[str, ...]] = {}
@@ -99,10 +99,12 @@ class Discovery:
                 if (listed := listed_capabilities(whoami)) is not None:
                     self._listed[name] = listed
             elif whoami.status == 401:  # the server does not say whose it is, so the user is made up
-                refused = FoundKey(
-                    name=name, variable=variable, user=name, tier=UNKNOWN_TIER, refusal=whoami.answer
+                refused = FoundKey(name=name, variable=variable, user=name, tier=UNKNOWN_TIER)
+                others.append(
+                    replace(refused, state="legacy")
+                    if is_legacy(whoami)
+                    else replace(refused, refusal=whoami.answer)
                 )
-                others.append(replace(refused, state="legacy", refusal="") if is_legacy(whoami) else refused)
             else:
                 raise TargetUnreachable(
                     f"{self._client.target.base_url}: whoami answered {whoami.answer} to the key of "
@@ -114,15 +116,15 @@ class Discovery:
     def _holdings(self, persona: str) -> dict[str, Holding]:
         """Return whether a key holds each capability in its general form."""
         return {
-            operation.alternatives[0]: holding_in(self._ask(operation, persona, effectless_call(operation)))
-            for operation in self._asked()
+            each.alternatives[0]: holding_in(self._ask(each, persona, effectless_call(each)))
+            for each in self._asked
         }
 
     def _note_unproven(self, holdings: Collection[Mapping[str, Holding]]) -> None:
         """Note capabilities that no key was denied, as the server may look for the resource first."""
         unproven = [
             capability
-            for operation in self._asked()
+            for operation in self._asked
             if operation.path_parameters
             and len(self._listed) < len(holdings)  # else whoami has said
             and any(each[capability := operation.alternatives[0]].is_held for each in holdings)
@@ -134,9 +136,6 @@ class Discovery:
                 "for the workflow, model or execution answers every key so. See the dashboard."
             )
 
-    def _asked(self) -> list[Operation]:
-        return [self._operations[each] for each in ASKED]
-
     def _key(
         self,
         name: str,
@@ -146,44 +145,31 @@ class Discovery:
         resources: tuple[Mapping[str, Workflow], Iterable[str]],
     ) -> FoundKey:
         workflows, models = resources
-        found = partial(
-            FoundKey,
-            name=name,
-            variable=self._variables[name],
-            user=user,
-            tier=account.tier,
-            role=account.role,
-        )
+        variable = self._variables[name]
+        found = FoundKey(name=name, variable=variable, user=user, tier=account.tier, role=account.role)
         listed = self._listed.get(name)
         if listed is not None and all(
             each.is_held in (None, meets(listed, capability)) for capability, each in holdings.items()
         ):
-            return found(capabilities=listed)
-        held = [capability for capability, each in holdings.items() if each.is_held]
-        unknown_capabilities = {
-            capability: each.why for capability, each in holdings.items() if each.is_held is None
-        }
-        if account.tier in WITHOUT_MODELS and account.role != "admin" and "model:run" in held:
-            held.remove("model:run")
-            unknown_capabilities["model:run"] = (
-                f"a {account.tier} account may not grant it, but it was not denied"
-            )
+            return replace(found, capabilities=listed)
+        shown = dict(holdings)
         own = [slug for slug, each in workflows.items() if each.owner == user]
         for operation_id, known in (("runWorkflow", own), ("runModel", sorted(models))):
             operation = self._operations[operation_id]
             if holdings[operation.alternatives[0]].is_held is False:
-                bound = self._bound_forms(name, operation, known[:MOST_BOUND_FORMS])
-                held += [form for form, each in bound.items() if each.is_held]
-                unknown_capabilities |= {
-                    form: each.why for form, each in bound.items() if each.is_held is None
-                }
+                shown |= self._bound_forms(name, operation, known[:MOST_BOUND_FORMS])
+        if account.tier in WITHOUT_MODELS and account.role != "admin" and shown["model:run"].is_held:
+            why = f"a {account.tier} account may not grant it, but it was not denied"
+            shown["model:run"] = Holding(is_held=None, why=why)
+        held = [form for form, each in shown.items() if each.is_held]
+        unknown = {form: each.why for form, each in shown.items() if each.is_held is None}
         if listed is None:
-            unknown_capabilities |= _NEVER_SHOWN
+            unknown |= _NEVER_SHOWN
         else:
             told = ", ".join(listed) or "none"
-            self._remarks.append(f"{self._variables[name]}: whoami lists {told}; requests show otherwise.")
+            self._remarks.append(f"{variable}: whoami lists {told}; requests show otherwise.")
             held += [each for each in _NEVER_SHOWN if meets(listed, each)]
-        return found(capabilities=tuple(held), unknown_capabilities=unknown_capabilities)
+        return replace(found, capabilities=tuple(held), unknown_capabilities=unknown)
 
     def _bound_forms(self, persona: str, operation: Operation, names: Iterable[str]) -> dict[str, Holding]:
         """Return whether a key that is denied the general form holds the form bound to each of these names.

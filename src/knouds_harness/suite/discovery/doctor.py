@@ -24,8 +24,7 @@ from knouds_harness.exchange.profile_check import ProfileCheck, check_profile, f
 from knouds_harness.exchange.webhooks import Receiver
 from knouds_harness.judging.checks import families, family_by_fact
 from knouds_harness.printable import counted
-from knouds_harness.suite.discovery.provable_facts import lacking_by_fact, missing_by_need
-from knouds_harness.suite.discovery.run_plan import possible_in
+from knouds_harness.suite.discovery.run_plan import lacking_by_fact, missing_by_need, possible_in
 from knouds_harness.suite.nights import lines_beyond
 from knouds_harness.suite.run_outcome import expected_facts, mistyped
 from knouds_harness.suite.running import collect_suite
@@ -89,8 +88,6 @@ class Diagnosis:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyFound:
-    """A key of the profile, and what whoami said about it."""
-
     name: str
     user: str = ""
     tier: str = ""
@@ -211,7 +208,6 @@ def _unread(client: Client) -> list[str]:
 
 
 def _print_untested(untested: Mapping[str, Sequence[str]], console: Console) -> None:
-    """Print what the profile lacks, with the families of the facts that need it."""
     lines = list(untested.items())
     if lines:
         says = "Facts not tested, what they need, and their families (--format json lists the ids):"

@@ -22,11 +22,6 @@ _LONGEST_INPUTS = 400  # characters: more make a profile hard to read, and omitt
 
 @dataclass(frozen=True, kw_only=True)
 class FoundAccount:
-    """The account of a key.
-
-    Source: docs, whoami.
-    """
-
     id: str
     tier: str
     role: Role
@@ -34,19 +29,13 @@ class FoundAccount:
 
 @dataclass(frozen=True, kw_only=True)
 class Holding:
-    """Whether a key holds a capability, by one response.
+    """Whether a key holds a capability, by one response."""
 
-    Attributes:
-        is_held: None if the response does not tell.
-        why: The response in words.
-    """
-
-    is_held: bool | None
+    is_held: bool | None  # None if the response does not tell
     why: str
 
 
 def account_in(whoami: Exchange) -> FoundAccount | None:
-    """Return the account that whoami describes; None if it describes none."""
     user = members_of(whoami.members.get("user")) if whoami.status == 200 else {}
     identity, tier = user.get("id"), user.get("tier")
     if not isinstance(identity, str | int) or not isinstance(tier, str) or not identity or not tier:
@@ -149,20 +138,19 @@ def priced_models(pricing: JSON) -> set[str]:
 
 
 def _name_in(item: JSON) -> JSON:
-    if isinstance(item, dict):
-        return next((item[member] for member in _NAMING_MEMBERS if _is_name(item.get(member))), None)
-    return item
+    if not isinstance(item, dict):
+        return item
+    return next((item[member] for member in _NAMING_MEMBERS if _is_name(item.get(member))), None)
 
 
 def most_credits_by_model(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return the highest cost of one direct run in usage, by model (docs, usage: ``api-slim``)."""
     most: dict[str, float] = {}
     for row in rows:
-        model_ids, credits_cost = row.get("modelIds"), amount_of(row.get("creditsCost"))
-        if row.get("workflowSlug") is None and isinstance(model_ids, list) and len(model_ids) == 1:
-            name = model_ids[0]
-            if _is_name(name) and credits_cost:
-                most[name] = max(most.get(name, 0.0), credits_cost)
+        cost = amount_of(row.get("creditsCost"))
+        match row.get("workflowSlug"), row.get("modelIds"):
+            case None, [name] if _is_name(name) and cost:
+                most[name] = max(most.get(name, 0.0), cost)
     return most
 
 

@@ -13,7 +13,7 @@ from knouds_harness.suite.discovery.doctor import (
     check_time_words,
     print_diagnosis,
 )
-from knouds_harness.suite.discovery.provable_facts import missing_by_need
+from knouds_harness.suite.discovery.run_plan import missing_by_need
 
 
 def printed(untested, *, width: int, is_terminal: bool, **others) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 from example_targets import make_target
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.suite.discovery.provable_facts import missing_by_need, provable_facts, ways_by_fact
+from knouds_harness.suite.discovery.run_plan import missing_by_need, provable_facts, ways_by_fact
 
 WAYS = ways_by_fact()
 WITHOUT_KEYS = replace(make_target(), personas={}, workflows={}, models={}, webhook=None, control=None)
