@@ -197,13 +197,14 @@ def _what_would_be_sent(
     to_keep: Collection[OutcomeName],
 ) -> Iterator[str]:
     from knouds_harness.suite.discovery.run_plan import record_plan
-    from knouds_harness.suite.recorded.outcomes import OutcomeSelection, all_outcomes, make_plan
+    from knouds_harness.suite.recorded.outcomes import all_outcomes, choose_outcomes, make_plan
     from knouds_harness.suite.running import collect_suite
     from knouds_harness.targets.builtin import open_target
 
-    selection = OutcomeSelection.of(all_outcomes(collect_suite()), recorded=to_keep, patterns=patterns)
+    outcomes = all_outcomes(collect_suite())
+    chosen, kept = choose_outcomes(outcomes, recorded=to_keep, patterns=patterns)
     with open_target(options.target, **options.of_sandbox) as target:
-        plan = make_plan(selection, target=target, price=lambda each: each.cost_credits)
+        plan = make_plan(chosen, kept, target=target, price=lambda each: each.cost_credits)
         yield from _plan_lines(plan, target, existing)
         yield from record_plan(target.spending(options.credits), plan)
 

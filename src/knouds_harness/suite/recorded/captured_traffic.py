@@ -40,48 +40,38 @@ class Captured:
     left_out: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Entry:
-    """An entry of the file.
-
-    Attributes:
-        operation: None also if this harness sent the request to none on purpose.
-        base_url: Address of the API, perhaps with a base path like ``/v1``; empty if it was not sent to it.
-    """
-
-    recorded: Recorded
-    operation: Operation | None = None
-    base_url: str = ""
-
-
 def read_captured(path: Path, *, base_url: str | None) -> Captured:
     """Read a HAR file, find the API's exchanges in it and redact them."""
     traffic = read_traffic(path)
     redactor = TrafficRedactor(traffic)
     asked = _checked(base_url)
-    entries = [_placed(each, asked) for each in traffic]
-    where = _one_base_url(entries, path) or asked or ""
+    placed = [_placed(each, asked) for each in traffic]
+    where = _one_base_url(placed, path) or asked or ""
     exchanges: list[Exchange] = []
     deliveries: list[Exchange] = []
     left_out = {reason: Counter[str]() for reason in ("other hosts", "unknown routes", "not judgeable")}
-    for entry in entries:
-        exchange, origin = entry.recorded.exchange, _origin(entry.recorded.exchange.url)
-        if entry.base_url and entry.base_url == where:
-            obstacle = entry.recorded.obstacle
+    for recorded, sent_to in placed:
+        exchange, origin = recorded.exchange, _origin(recorded.exchange.url)
+        if sent_to and sent_to == where:
+            obstacle, operation = recorded.obstacle, _operation_of(exchange)
             try:
-                exchanges += [] if obstacle else [_redacted(entry, redactor)]
+                if obstacle is None and operation is not None and not recorded.is_ours:
+                    exchanges.append(redactor.foreign(exchange, operation))
+                elif obstacle is None:
+                    exchanges.append(redactor.ours(exchange))
             except RecursionError:
                 obstacle = "body nested too deeply"
             left_out["not judgeable"].update([obstacle] if obstacle else [])
-        elif entry.base_url and exchange.is_delivery:
+        elif sent_to and exchange.is_delivery:
             deliveries.append(redactor.ours(exchange))
         elif origin == _origin(where):
-            left_out["unknown routes"][_route(exchange, redactor)] += 1
+            route = _LIKE_A_TOKEN.sub("…", redactor.text(exchange.request.path))
+            left_out["unknown routes"][f"{redactor.text(exchange.request.method)} {route}"] += 1
         else:
             left_out["other hosts"][origin] += 1
     remarks = _remarks(left_out, len(traffic))
     if not exchanges:
-        others = sorted({_placed(each, None).base_url for each in traffic} - {""})
+        others = sorted({_placed(each, None)[1] for each in traffic} - {""})
         if asked and others:
             like = first_few(others, _MOST_LISTED)
             remarks += f"\nRequests like the API's went to {like}: name one as --base-url."
@@ -89,19 +79,25 @@ def read_captured(path: Path, *, base_url: str | None) -> Captured:
     return Captured(
         base_url=where,
         exchanges=tuple(exchanges),
-        ours=frozenset(each.recorded.exchange.id for each in entries if each.recorded.is_ours),
+        ours=frozenset(each.exchange.id for each in traffic if each.is_ours),
         deliveries=tuple(deliveries),
         redactor=redactor,
         left_out=remarks,
     )
 
 
-def _placed(recorded: Recorded, base_url: str | None) -> _Entry:
-    """Find out where an entry was sent; with ``base_url``, only what is under it is of the API."""
+def _placed(recorded: Recorded, base_url: str | None) -> tuple[Recorded, str]:
+    """Return an entry that names its operation, and the address of the API that it was sent to.
+
+    The address may have a base path like ``/v1``; it is empty if the entry was not sent to the API. With
+    ``base_url``, only what is under it is of the API.
+    """
     exchange = recorded.exchange
-    if recorded.is_ours:
-        return _placed_ours(recorded, base_url)
     origin, path = _origin(exchange.url), exchange.request.path
+    if recorded.is_ours:  # it was sent to the API, and names its operation already
+        prefix, _, _ = exchange.url.removeprefix(origin).partition(path)
+        where = f"{origin}{prefix}" if path in exchange.url else origin
+        return recorded, where if base_url in (None, where) else ""
     if base_url is None:
         starts = [match.start() for match in _API.finditer(path)]
     else:
@@ -113,23 +109,14 @@ def _placed(recorded: Recorded, base_url: str | None) -> _Entry:
             request = replace(
                 exchange.request, path=path[start:], operation_id=operation.id, path_values=values
             )
-            return _Entry(
-                recorded=replace(recorded, exchange=replace(exchange, request=request)),
-                operation=operation,
-                base_url=f"{origin}{path[:start]}",
-            )
-    return _Entry(recorded=recorded)
+            named = replace(recorded, exchange=replace(exchange, request=request))
+            return named, f"{origin}{path[:start]}"
+    return recorded, ""
 
 
-def _placed_ours(recorded: Recorded, base_url: str | None) -> _Entry:
-    """Place an exchange of this harness: it was sent to the API, and its request names the operation."""
-    exchange = recorded.exchange
-    origin = _origin(exchange.url)
-    prefix, _, _ = exchange.url.removeprefix(origin).partition(exchange.request.path)
-    where = f"{origin}{prefix}" if exchange.request.path in exchange.url else origin
-    operation = shipped_document().operation_by_id.get(exchange.request.operation_id or "")
-    is_asked = base_url in (None, where)
-    return _Entry(recorded=recorded, operation=operation, base_url=where if is_asked else "")
+def _operation_of(exchange: Exchange) -> Operation | None:
+    """Return the operation of a request; None also of one that this harness sent to none on purpose."""
+    return shipped_document().operation_by_id.get(exchange.request.operation_id or "")
 
 
 def _origin(url: str) -> str:
@@ -148,10 +135,11 @@ def _checked(base_url: str | None) -> str | None:
     return f"{_origin(base_url)}{address.path.rstrip('/')}"
 
 
-def _one_base_url(entries: Sequence[_Entry], path: Path) -> str:
+def _one_base_url(placed: Sequence[tuple[Recorded, str]], path: Path) -> str:
     """Return where the API is; if several hosts look like it, refuse to guess."""
-    meant = [each for each in entries if each.operation]  # our own runs also hold deliveries to us
-    counts = Counter(each.base_url for each in meant or entries if each.base_url)
+    found = [(each.exchange, where) for each, where in placed if where]
+    meant = [where for exchange, where in found if _operation_of(exchange)]  # others may be deliveries to us
+    counts = Counter(meant or [where for _, where in found])
     if len(counts) > 1:
         listed = ", ".join(f"{where} ({count})" for where, count in counts.most_common(_MOST_LISTED))
         raise UsageError(
@@ -161,12 +149,6 @@ def _one_base_url(entries: Sequence[_Entry], path: Path) -> str:
     return next(iter(counts), "")
 
 
-def _redacted(entry: _Entry, redactor: TrafficRedactor) -> Exchange:
-    if entry.recorded.is_ours or entry.operation is None:
-        return redactor.ours(entry.recorded.exchange)
-    return redactor.foreign(entry.recorded.exchange, entry.operation)
-
-
 def _remarks(left_out: Mapping[str, Counter[str]], total: int) -> str:
     lines = [f"{why}: {counts.total()} ({_listed(counts)})" for why, counts in left_out.items() if counts]
     if not lines:
@@ -174,11 +156,6 @@ def _remarks(left_out: Mapping[str, Counter[str]], total: int) -> str:
     count = sum(counts.total() for counts in left_out.values())
     export = ["Export the HAR file with content."] if left_out["not judgeable"][NO_BODY] else []
     return "\n".join([f"{count} of {total} entries were not judged.", *lines, *export])
-
-
-def _route(exchange: Exchange, redactor: TrafficRedactor) -> str:
-    path = _LIKE_A_TOKEN.sub("…", redactor.text(exchange.request.path))
-    return f"{redactor.text(exchange.request.method)} {path}"
 
 
 def _listed(counts: Counter[str]) -> str:

@@ -76,38 +76,25 @@ def all_outcomes(items: Iterable[pytest.Item]) -> list[Outcome]:
     return list(outcomes.values())
 
 
-@dataclass(frozen=True, kw_only=True)
-class OutcomeSelection:
-    """What to record, regardless of the profile.
+def choose_outcomes(
+    outcomes: Sequence[Outcome], *, recorded: Collection[OutcomeName], patterns: Collection[str]
+) -> tuple[list[Outcome], list[Outcome]]:
+    """Choose outcomes by patterns of their names or file names, regardless of the profile.
 
-    Attributes:
-        kept: Outcomes that are already recorded, and not to be recorded again.
+    Returns what to record, and what to keep as it is already recorded; stories only as a whole.
     """
-
-    outcomes: tuple[Outcome, ...]
-    kept: tuple[Outcome, ...]
-
-    @classmethod
-    def of(
-        cls,
-        outcomes: Sequence[Outcome],
-        *,
-        recorded: Collection[OutcomeName] = (),
-        patterns: Collection[str] = (),
-    ) -> OutcomeSelection:
-        """Choose outcomes by patterns of their names or file names; stories only as a whole."""
-        by_name = {pattern: _FILE_NAME.sub(r"\1-\2", pattern) for pattern in patterns}
-        asked = {
-            pattern: [each for each in outcomes if fnmatchcase(str(each), name)]
-            for pattern, name in by_name.items()
-        }
-        for pattern, fitting in asked.items():
-            if not fitting:
-                raise UnknownName("outcome", pattern, map(str, outcomes))
-        chosen = list(chain.from_iterable(asked.values())) if patterns else outcomes
-        meant = _with_their_stories(outcomes, chosen)
-        fresh = _with_their_stories(meant, [each for each in meant if each.name not in recorded])
-        return cls(outcomes=tuple(fresh), kept=tuple(each for each in meant if each not in fresh))
+    by_name = {pattern: _FILE_NAME.sub(r"\1-\2", pattern) for pattern in patterns}
+    asked = {
+        pattern: [each for each in outcomes if fnmatchcase(str(each), name)]
+        for pattern, name in by_name.items()
+    }
+    for pattern, fitting in asked.items():
+        if not fitting:
+            raise UnknownName("outcome", pattern, map(str, outcomes))
+    chosen = list(chain.from_iterable(asked.values())) if patterns else outcomes
+    meant = _with_their_stories(outcomes, chosen)
+    fresh = _with_their_stories(meant, [each for each in meant if each.name not in recorded])
+    return fresh, [each for each in meant if each not in fresh]
 
 
 def _with_their_stories(outcomes: Sequence[Outcome], chosen: Sequence[Outcome]) -> list[Outcome]:
@@ -123,27 +110,27 @@ class Plan:
         impossible: What the profile lacks, and the outcomes that need it.
     """
 
-    outcomes: tuple[Outcome, ...]
-    kept: tuple[Outcome, ...]
+    outcomes: Sequence[Outcome]
+    kept: Sequence[Outcome]
     impossible: dict[str, list[Outcome]]
     runs: tuple[Workflow | Model, ...]
     most_credits: float
 
 
-def make_plan(selection: OutcomeSelection, *, target: Target, price: Price) -> Plan:
-    """Plan what a profile makes possible, and what that costs."""
-    chosen: list[Outcome] = []
+def make_plan(chosen: Iterable[Outcome], kept: Sequence[Outcome], *, target: Target, price: Price) -> Plan:
+    """Plan what a profile makes possible of the chosen outcomes, and what that costs."""
+    outcomes: list[Outcome] = []
     impossible: dict[str, list[Outcome]] = {}
-    for outcome in selection.outcomes:
+    for outcome in chosen:
         missing = missing_in(target, outcome.needs)
         for says in missing:
             impossible.setdefault(says, []).append(outcome)
         if not missing:
-            chosen.append(outcome)
-    spending = Spending.of(tests_of(chosen), target, price, limit_credits=inf)
+            outcomes.append(outcome)
+    spending = Spending.of(tests_of(outcomes), target, price, limit_credits=inf)
     return Plan(
-        outcomes=tuple(chosen),
-        kept=selection.kept,
+        outcomes=outcomes,
+        kept=kept,
         impossible=impossible,
         runs=spending.runs,
         most_credits=spending.cost_credits,

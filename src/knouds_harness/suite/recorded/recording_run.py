@@ -20,9 +20,9 @@ from knouds_harness.suite.plugin import ONE_BY_ONE, UNTESTED, opened_run
 from knouds_harness.suite.recorded.outcomes import (
     Outcome,
     OutcomeName,
-    OutcomeSelection,
     Plan,
     all_outcomes,
+    choose_outcomes,
     make_plan,
     tests_of,
 )
@@ -70,7 +70,7 @@ class RecordingRun(SessionErrors):
     answers: list[KeptAnswer] = field(default_factory=list)
     plan: Plan = field(init=False)
     run: ConformanceRun = field(init=False)
-    _selection: OutcomeSelection = field(init=False)
+    _chosen: tuple[list[Outcome], list[Outcome]] | None = None
     _redactor: RecordingRedactor = field(init=False)
     _refused: HarnessError | None = None
 
@@ -90,24 +90,23 @@ class RecordingRun(SessionErrors):
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Select the tests that show what is to be recorded."""
         config.stash[ONE_BY_ONE] = True
         self.outcomes = all_outcomes(items)
         with self._stopping():
-            self._selection = OutcomeSelection.of(
+            chosen, _ = self._chosen = choose_outcomes(
                 self.outcomes, recorded=self.recorded, patterns=self.patterns
             )
-        items[:] = tests_of(self._selection.outcomes)
+        items[:] = tests_of(chosen)
 
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Plan after the target was reached and before the first test."""
-        if not hasattr(self, "_selection"):
+        if self._chosen is None:
             return
         self.run = run = opened_run(session.config)
         run.lock.on_long_wait = partial(show_wait, self.console)
         self._redactor = RecordingRedactor(base_url=run.target.base_url, personas=run.target.personas)
         price = run.tester.pricing.worst_case if run.is_begun else lambda _: 0.0
-        self.plan = make_plan(self._selection, target=run.target, price=price)
+        self.plan = make_plan(*self._chosen, target=run.target, price=price)
         with self._stopping():
             self.agree(self.plan, run)
         self._progress.update(self._task, total=len(session.items))
@@ -215,21 +214,17 @@ class RecordingRun(SessionErrors):
     def judged(self) -> list[KeptAnswer]:
         """Have checks judge the recordings, and add the facts that each shows, or the promise it breaks."""
         recordings = [each.recording for each in self.answers if each.recording]
-        return [
-            self._judged(each, each.recording, recordings) if each.recording else each
-            for each in self.answers
-        ]
-
-    def _judged(self, kept: KeptAnswer, recording: Recording, others: list[Recording]) -> KeptAnswer:
-        judgement = judgement_of(
-            recording,
-            story=[each for each in others if recording.story and each.story == recording.story],
-            waivers=self.run.target.waivers,
-        )
-        broken = f"it breaks a promise: {judgement.breaches[0]}" if judgement.breaches else ""
-        return replace(
-            kept, recording=replace(recording, facts=judgement.facts), problem=kept.problem or broken
-        )
+        judged = []
+        for kept in self.answers:
+            if (recording := kept.recording) is None:
+                judged.append(kept)
+                continue
+            story = [each for each in recordings if each.story and each.story == recording.story]
+            judgement = judgement_of(recording, story=story, waivers=self.run.target.waivers)
+            broken = f"it breaks a promise: {judgement.breaches[0]}" if judgement.breaches else ""
+            shown = replace(recording, facts=judgement.facts)
+            judged.append(replace(kept, recording=shown, problem=kept.problem or broken))
+        return judged
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:

@@ -146,10 +146,13 @@ def _known(recording: Recording, story: Iterable[Recording]) -> dict[str, object
 
 
 def _state_of_key(recording: Recording) -> str:
-    refusing = {
-        f"authentication.{each}": each for each in ("revoked-key", "legacy-key", "unapproved-account")
-    }
-    return next((refusing[each].partition("-")[0] for each in recording.checks if each in refusing), "active")
+    refusing = {f"authentication.{each}" for each in ("revoked-key", "legacy-key", "unapproved-account")}
+    named = (
+        each.removeprefix("authentication.").partition("-")[0]
+        for each in recording.checks
+        if each in refusing
+    )
+    return next(named, "active")
 
 
 def _before(recording: Recording, others: Sequence[Recording]) -> Exchange | None:

@@ -7,7 +7,7 @@ from recorded import document, make_target, recordings
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import UnknownName
-from knouds_harness.suite.recorded.outcomes import OutcomeSelection, all_outcomes, make_plan
+from knouds_harness.suite.recorded.outcomes import all_outcomes, choose_outcomes, make_plan
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.targets.resources import Limits, Model, Workflow
 
@@ -42,8 +42,8 @@ def target():
 @pytest.fixture
 def plan(outcomes):
     def make(target, *, recorded=(), patterns=()):
-        selection = OutcomeSelection.of(outcomes, recorded=recorded, patterns=patterns)
-        return make_plan(selection, target=target, price=lambda each: each.cost_credits)
+        chosen, kept = choose_outcomes(outcomes, recorded=recorded, patterns=patterns)
+        return make_plan(chosen, kept, target=target, price=lambda each: each.cost_credits)
 
     return make
 
