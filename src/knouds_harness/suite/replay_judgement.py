@@ -61,8 +61,11 @@ def judge_again(
     claims = claims_of(finding.check, after, context)
     if claims is not None:
         return _claimed(finding, after, claims)
-    if isinstance(all_checks().get(finding.check), RuleCheck) and _is_explained(after, context):
-        return ReplayStatus.GONE, f"answered {after.answer}, for which there is a documented reason"
+    if isinstance(all_checks().get(finding.check), RuleCheck):
+        # What had to be answered may show nothing of the finding's fact.
+        shown = [claim.holds for _, claim in claims_by_rule(Case(exchange=after, context=context))]
+        if shown and all(shown):
+            return ReplayStatus.GONE, f"answered {after.answer}, for which there is a documented reason"
     return _compared(finding, before, after)
 
 
@@ -84,7 +87,15 @@ def _claimed(finding: Finding, after: Exchange, claims: Sequence[Claim]) -> tupl
         raise CannotTell(f"answered {after.answer}, about which its check says nothing")
     broken = [claim for claim in about if not claim.holds]
     for claim in broken:
-        if _place(finding, claim) == finding.fingerprint:
+        as_in_the_run = fingerprint(
+            check=finding.check,
+            fact=claim.fact,
+            operation=finding.operation,
+            where=claim.where,
+            status=finding.status,
+            code=finding.code,
+        )
+        if as_in_the_run == finding.fingerprint:
             return ReplayStatus.STANDS, claim.difference
     if broken:
         raise CannotTell(f"it is broken in another way: {broken[0].difference}")
@@ -93,12 +104,6 @@ def _claimed(finding: Finding, after: Exchange, claims: Sequence[Claim]) -> tupl
             f"answered {after.answer}, but {finding.status} in the run: {finding.where} is not there"
         )
     return ReplayStatus.GONE, f"answered {after.answer}"
-
-
-def _is_explained(exchange: Exchange, context: Context) -> bool:
-    """Return whether the answer had to be given, although it shows nothing of the finding's fact."""
-    shown = [claim.holds for _, claim in claims_by_rule(Case(exchange=exchange, context=context))]
-    return bool(shown) and all(shown)
 
 
 def _compared(finding: Finding, before: Exchange, after: Exchange) -> tuple[ReplayStatus, str]:
@@ -117,18 +122,6 @@ def _compared(finding: Finding, before: Exchange, after: Exchange) -> tuple[Repl
     if str(after.status) in re.findall(r"\b\d{3}\b", finding.expected):
         return ReplayStatus.GONE, f"answered {after.answer}"
     raise CannotTell(f"answered {after.answer}, which is neither what was observed nor clearly as expected")
-
-
-def _place(finding: Finding, claim: Claim) -> str:
-    """Return the fingerprint that the claim would have with the finding's status and code."""
-    return fingerprint(
-        check=finding.check,
-        fact=claim.fact,
-        operation=finding.operation,
-        where=claim.where,
-        status=finding.status,
-        code=finding.code,
-    )
 
 
 @dataclass(eq=False, kw_only=True)  # pytest hashes plugins
@@ -165,7 +158,6 @@ class RepeatedTests(SessionErrors):
         self.found = {item.nodeid for item in items}
 
     def pytest_runtest_teardown(self, item: pytest.Item) -> None:
-        """Note why a test was untested."""
         if UNTESTED in item.stash:
             self.skipped[item.nodeid] = str(item.stash[UNTESTED])
 

@@ -1,6 +1,6 @@
 """Replay a finding: send its request again, run its test, or compare target and profile again."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -42,7 +42,6 @@ from knouds_harness.suite.replay_judgement import (
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Persona
 from knouds_harness.targets.secrets import Secret
 
 _OF_SEVERAL_EXCHANGES: Final = frozenset({"rate_limits", "concurrency", "webhooks"})
@@ -84,7 +83,6 @@ class Replayer:
     runs: list[Path] = field(default_factory=list)
     charged_credits: float = 0.0
     _client: Client | None = None
-    _personas: Mapping[str, Persona] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._made = frozenset(_names_made(self.record))
@@ -134,20 +132,16 @@ class Replayer:
 
     def _repeated(self, tests: Collection[str]) -> RepeatedTests:
         setup = self.record.setup
-        options = {
-            "target": self.target_name,
-            "seed": setup.seed,
-            "examples": setup.examples,
-            "credits": self.left_credits,
-        }
-        if self.target_name == SANDBOX:
-            options |= self.options.of_sandbox(self.record.setup)
+        of_sandbox = self.options.of_sandbox(setup) if self.target_name == SANDBOX else {}
         repeated = RepeatedTests.repeat(
             tests,
             show=self.show,
-            **options,
+            target=self.target_name,
+            examples=setup.examples,
+            credits=self.left_credits,
             yes_production=self.options.yes_production,
             runs_folder=self.record.folder.absolute(),
+            **{"seed": setup.seed, **of_sandbox},
         )
         if repeated.run is not None and repeated.run.is_begun:
             writer = repeated.run.recorder.writer
@@ -175,19 +169,14 @@ class Replayer:
             if finding.check == PROFILE_CHECK:
                 return Replayed(finding, *self._profile_again(finding))
             before = self._evidence(finding)
-            after = self._sent_again(before)
-            context = Context(keys=self._personas, resources=self._known())
-            status, reason = judge_again(finding, before, after, context)
+            client = self._opened()
+            keys, target = client.personas, client.target
+            known = KnownResources(target.workflows, target.models, user_of=lambda key: keys[key].user)
+            after = self._sent_again(before, client)
+            status, reason = judge_again(finding, before, after, Context(keys=keys, resources=known))
         except CannotTell as reason_why:
             status, reason = ReplayStatus.OPEN, str(reason_why)
         return Replayed(finding=finding, status=status, reason=reason)
-
-    def _known(self) -> KnownResources:
-        """Return what the target's profile tells of what is there."""
-        target = self._opened().target
-        return KnownResources(
-            target.workflows, target.models, user_of=lambda persona: self._personas[persona].user
-        )
 
     def _profile_again(self, finding: Finding) -> tuple[ReplayStatus, str]:
         """Return whether the target still contradicts its profile in the same place."""
@@ -197,7 +186,8 @@ class Replayer:
                 return ReplayStatus.STANDS, f"{each.target_says}: {each.either}"
         asked = finding.operation, finding.persona
         for now in looked.exchanges:
-            if (now.request.operation_id, now.request.persona) == asked and _tells(now):
+            is_told = now.status is not None and now.status != 429 and now.status < 500
+            if is_told and (now.request.operation_id, now.request.persona) == asked:
                 return ReplayStatus.GONE, f"answered {now.answer}, which does not contradict the profile"
         raise CannotTell("the profile and the target were not compared there")
 
@@ -231,7 +221,6 @@ class Replayer:
             self._client = self.resources.enter_context(
                 Client(target=target, guard=guard, created=self._created_on(target))
             )
-            self._personas = self._client.personas
             first_contact(self._client)
         return self._client
 
@@ -245,8 +234,7 @@ class Replayer:
         path = self.record.folder / f"created-{token_hex(6)}.jsonl"
         return CreatedWorkflows(target=target, ledger=Ledger(write=partial(append, path)))
 
-    def _sent_again(self, before: Exchange) -> Exchange:
-        client = self._opened()
+    def _sent_again(self, before: Exchange, client: Client) -> Exchange:
         try:
             after = client.send(self._restored(before, client), key=self._key(before, client))
         except (GuardStop, NotSent) as refused:
@@ -269,7 +257,7 @@ class Replayer:
 
         Keys are restored in headers and in the query, where any other text with braces is encoded in the URL.
         """
-        request, body = before.request, _text_of(before.request)
+        request, body = before.request, (before.request.body or b"").decode("utf-8", "surrogateescape")
         if PLACEHOLDER.search(request.path) or PLACEHOLDER.search(body):
             raise CannotTell("it holds a secret's placeholder, or text of the target that looks like one")
         if request.persona is not None:
@@ -320,10 +308,6 @@ def _names_made(record: RunRecord) -> Iterator[str]:
             yield from (name for name in given if name and isinstance(name, str))
 
 
-def _text_of(request: Request) -> str:
-    return (request.body or b"").decode("utf-8", "surrogateescape")
-
-
 def _with_keys(text: str, client: Client) -> str:
     return PLACEHOLDER.sub(lambda found: _secret(found[1].removeprefix("key:"), client), text)
 
@@ -332,8 +316,3 @@ def _secret(persona: str, client: Client) -> str:
     if persona not in client.personas:
         raise CannotTell(f'key "{persona}" is not in the profile')
     return client.secret_of(persona).reveal()
-
-
-def _tells(exchange: Exchange) -> bool:
-    """Whether the response says something about the request: no 429, 5xx or missing response."""
-    return exchange.status is not None and exchange.status != 429 and exchange.status < 500
