@@ -3,97 +3,38 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import pytest
 from run_records import exchange
 
 from knouds_harness.suite.preceding_requests import PrecedingRequests, exchanges_in, is_comparing
 
 EXECUTION = "11111111-2222-4333-8444-555555555555"
+TEST, SEQUENCE = "a test begins", "a sequence begins"
 
 
-def submitted(number):
-    return exchange(number, "runModel", status=202, body={"executionId": EXECUTION, "status": "processing"})
+def submitted(number, execution_id=EXECUTION):
+    return exchange(
+        number, "runModel", status=202, body={"executionId": execution_id, "status": "processing"}
+    )
 
 
-def about(number, operation_id, execution_id=EXECUTION, status="processing"):
+def poll(number, execution_id=EXECUTION, status="processing", *, operation_id="getExecution"):
     shown = exchange(number, operation_id, body={"executionId": execution_id, "status": status})
     return replace(shown, request=replace(shown.request, path_values={"id": execution_id}))
 
 
-def noted(steps, *exchanges):
-    for each in exchanges:
-        steps.note(each)
-    return exchanges
+def cancel(number, execution_id=EXECUTION, status="cancel_requested"):
+    return poll(number, execution_id, status, operation_id="cancelExecution")
 
 
-def ids(exchanges):
-    return [each.id for each in exchanges]
+def created(number, slug):
+    return exchange(number, "createWorkflow", status=201, body={"slug": slug})
 
 
-def test_response_in_a_sequence_has_the_requests_before_it():
-    steps = PrecedingRequests()
-    noted(steps, exchange(1, "createWorkflow"))
-    steps.begin_sequence()
-    _, third, _ = noted(steps, *(exchange(number, "createWorkflow") for number in (2, 3, 4)))
-
-    assert ids(steps.of(third)) == ["x00002", "x00003"]
-
-
-def test_request_after_a_sequence_has_only_itself():
-    steps = PrecedingRequests()
-    steps.begin_sequence()
-    noted(steps, exchange(1, "createWorkflow"))
-    steps.begin_test()
-    (second,) = noted(steps, exchange(2, "createWorkflow"))
-
-    assert steps.of(second) == (second,)
-
-
-def test_poll_has_its_submit():
-    steps = PrecedingRequests()
-    sent = noted(
-        steps,
-        submitted(1),
-        exchange(2, "getWhoami"),
-        about(3, "getExecution", "another"),
-        about(4, "getExecution"),
-        about(5, "getExecution"),
-    )
-
-    assert ids(steps.of(sent[3])) == ["x00001", "x00004"]
-
-
-def test_cancel_has_its_submit_and_the_polls_after_it():
-    steps = PrecedingRequests()
-    sent = noted(steps, submitted(1), about(2, "cancelExecution"), about(3, "getExecution"))
-
-    assert ids(steps.of(sent[1])) == ["x00001", "x00002", "x00003"]
-
-
-def test_read_has_the_create_and_changes_of_its_resource():
-    """From any test; reads and refused writes are left out, as they changed nothing."""
-    steps = PrecedingRequests()
-    created = exchange(1, "createWorkflow", status=201, body={"slug": "fresh"})
-    noted(steps, created, on(2, "updateWorkflow", 200), on(3, "getWorkflow", 200), on(4, "moveWorkflow", 403))
-    steps.begin_test()
-    (last,) = noted(steps, on(5, "getWorkflow", 200))
-
-    assert ids(steps.of(last)) == ["x00001", "x00002", "x00005"]
-
-
-def on(number, operation_id, status):
-    shown = exchange(number, operation_id, status=status)
-    return replace(shown, request=replace(shown.request, path_values={"slug": "fresh"}))
-
-
-def test_request_with_a_minted_key_has_its_minting():
-    steps = PrecedingRequests()
-    opened = control(1, {"tier": "free"}, {"account": "account-1"})
-    minted = control(2, {"account": "account-1"}, {"name": "minted-1", "secret": "{{key:minted-1}}"})
-    noted(steps, opened, minted, control(3, {"account": "another"}, {"name": "minted-2"}))
-    steps.begin_test()
-    (asked,) = noted(steps, exchange(4, "getWhoami", persona="minted-1"))
-
-    assert ids(steps.of(asked)) == ["x00001", "x00002", "x00004"]
+def on(number, operation_id, slug="fresh", **options):
+    shown = exchange(number, operation_id, **options)
+    url = shown.url.replace("portrait", slug)
+    return replace(shown, url=url, request=replace(shown.request, path_values={"slug": slug}))
 
 
 def control(number, sent, body):
@@ -102,139 +43,177 @@ def control(number, sent, body):
     return replace(shown, request=request, sent_headers=(("x-sandbox-token", "{{control-token}}"),))
 
 
-def led_to(steps, exchange, **given):
-    sources = steps.sources(exchange, given)
-    return sources, ids(steps.of(exchange, sources=sources))
+def usage(number, *rows):
+    return exchange(number, "listUsage", body={"rows": list(rows)})
 
 
-def test_argument_that_no_response_holds_keeps_all_requests_of_the_test():
-    """Before and after it, and the one that it was compared with, even if another test sent that."""
-    steps = PrecedingRequests()
-    (earlier, _) = noted(steps, exchange(1, "getWhoami"), exchange(2, "getWhoami"))
-    steps.begin_test()
-    _, run, _ = noted(steps, *(exchange(number, "listUsage") for number in (3, 4, 5)))
+def noted(*sent):
+    """Return the steps after all this was sent, and the exchanges by number."""
+    steps, exchange_by_number = PrecedingRequests(), {}
+    for each in sent:
+        if each is TEST:
+            steps.begin_test()
+        elif each is SEQUENCE:
+            steps.begin_sequence()
+        else:
+            steps.note(each)
+            exchange_by_number[int(each.id.removeprefix("x"))] = each
+    return steps, exchange_by_number
 
-    sources, sent = led_to(steps, run, earlier=earlier, charged_credits=[8.0])
+
+def numbers(exchanges):
+    return [int(each.id.removeprefix("x")) for each in exchanges]
+
+
+POLLS = [
+    replace(exchange(number, "getExecution", body={"status": "processing"}), url=f"/{number % 2}")
+    for number in (*range(1, 11), *range(12, 22))
+]
+
+
+@pytest.mark.parametrize(
+    ("sent", "of", "led"),
+    [
+        pytest.param(
+            [created(1, "a"), SEQUENCE, created(2, "b"), created(3, "c"), created(4, "d")],
+            *(3, [2, 3]),
+            id="in a sequence, the requests before it",
+        ),
+        pytest.param(
+            [SEQUENCE, created(1, "a"), TEST, created(2, "b")], 2, [2], id="after a sequence, only itself"
+        ),
+        pytest.param(
+            [submitted(1), exchange(2, "getWhoami"), poll(3, "another"), poll(4), poll(5)],
+            *(4, [1, 4]),
+            id="of a poll, its submit",
+        ),
+        pytest.param(
+            [submitted(1), cancel(2), poll(3)], 2, [1, 2, 3], id="of a cancel, also the polls after it"
+        ),
+        pytest.param(  # from any test; reads and refused writes changed nothing
+            [
+                *(created(1, "fresh"), on(2, "updateWorkflow"), on(3, "getWorkflow")),
+                *(on(4, "moveWorkflow", status=403), TEST, on(5, "getWorkflow")),
+            ],
+            *(5, [1, 2, 5]),
+            id="of a read, the create and changes",
+        ),
+        pytest.param(
+            [
+                control(1, {"tier": "free"}, {"account": "account-1"}),
+                control(2, {"account": "account-1"}, {"name": "minted-1", "secret": "{{key:minted-1}}"}),
+                control(3, {"account": "another"}, {"name": "minted-2"}),
+                *(TEST, exchange(4, "getWhoami", persona="minted-1")),
+            ],
+            *(4, [1, 2, 4]),
+            id="of a minted key, its minting",
+        ),
+        pytest.param(
+            [
+                *(SEQUENCE, created(1, "a"), on(2, "getWorkflowSchema", "a"), on(3, "getWorkflow", "a")),
+                *(on(4, "updateWorkflow", "a", sent={}), on(5, "getWorkflow", "a")),
+            ],
+            *(5, [1, 3, 4, 5]),
+            id="no other reads",
+        ),
+        pytest.param(  # a cancel in between may change any of them
+            [
+                *(SEQUENCE, *POLLS[:10], exchange(11, "cancelExecution"), *POLLS[10:]),
+                exchange(22, "getExecution", body={"status": "cancelled"}),
+            ],
+            *(22, [1, 2, 9, 10, 11, 12, 13, 20, 21, 22]),
+            id="of repeated polls, the first and last of each execution",
+        ),
+    ],
+)
+def test_response_has_what_led_to_it(sent, of, led):
+    steps, exchange_by_number = noted(*sent)
+
+    assert numbers(steps.of(exchange_by_number[of])) == led
+
+
+ROWS = [{"id": 2, "creditsCost": 8}, {"id": 1, "creditsCost": 3}]
+THREE = [{"id": number} for number in range(3)]
+CHANGING = ["processing", "completed", "completed", "processing", "completed", "completed"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "of", "given", "parts", "led"),
+    [
+        pytest.param(
+            [
+                *(exchange(1, "runModel"), usage(2), created(3, "a"), exchange(4, "getWorkflow")),
+                *(exchange(5, "runModel"), exchange(6, "getWhoami")),
+            ],
+            *(5, {"single": exchange(1, "runModel")}, [(1, "")], [1, 3, 5]),
+            id="a response, and what acted",
+        ),
+        pytest.param(  # with its place in the page; the page before does not show it
+            [usage(1, ROWS[1]), exchange(2, "runModel", body={"cost": 17}), usage(3, *ROWS), usage(4)],
+            *(2, {"row": dict(ROWS[0])}, [(3, "/rows/0")], [2, 3]),
+            id="a row, and the page that shows it",
+        ),
+        pytest.param(
+            [usage(1, *THREE, {"id": 4}), usage(2, *THREE), usage(3, *THREE[:2]), usage(4, *THREE)],
+            *(3, {"before": THREE, "after": THREE, "offset": 1, "limit": 2}, [(4, "/rows")], [3, 4]),
+            id="a list, and one page that shows it whole",
+        ),
+        pytest.param(  # not the polls that show nothing that was compared, nor what is about other executions
+            [
+                *(submitted(1), submitted(2, "another"), poll(3), poll(4, status="completed")),
+                *(poll(5, status="completed"), cancel(6, "another"), cancel(7), poll(8, status="cancelled")),
+            ],
+            *(8, {"ending": "completed"}, [(4, "/status")], [1, 4, 7, 8]),
+            id="the end, and its submit and the cancel",
+        ),
+        pytest.param(  # in their order, as a status may come back; the submit shows the first one
+            [submitted(1), *(poll(number, status=status) for number, status in enumerate(CHANGING, 2))],
+            *(7, {"statuses": CHANGING}, [(1, "/status"), (3, "/status"), (5, "/status"), (6, "/status")]),
+            [1, 3, 5, 6, 7],
+            id="statuses, and one response for each change",
+        ),
+        pytest.param(
+            [submitted(1), poll(2), cancel(3), poll(4), poll(5, status="completed")],
+            *(3, {"after": ["processing", "completed"]}, [(4, "/status"), (5, "/status")], [1, 3, 4, 5]),
+            id="a status after a cancel, and a later poll",
+        ),
+    ],
+)
+def test_compared_response_has_what_it_was_compared_with(sent, of, given, parts, led):
+    steps, exchange_by_number = noted(*sent)
+    judged = exchange_by_number[of]
+
+    sources = steps.sources(judged, given)
+
+    assert [(*numbers([each]), place) for each, place in sources.parts] == parts
+    assert sources.is_complete
+    assert numbers(steps.of(judged, sources=sources)) == led
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ({"earlier": exchange(1, "getWhoami"), "charged_credits": [8.0]}, ""),
+        ({"earlier": exchange(1, "getWhoami"), "statuses": ["failed"]}, ""),
+        ({"earlier": exchange(1, "getWhoami")}, "header X-RateLimit-Remaining"),
+    ],
+    ids=["a value that no response holds", "a status that none shows", "a header"],
+)
+def test_what_rests_on_more_than_was_found_has_all_requests_of_the_test(given, where):
+    """Before and after it, and the one that it was compared with, even if another test sent that.
+
+    What a header tells, such as what is left of a window, may be changed by reads.
+    """
+    steps, exchange_by_number = noted(
+        *(exchange(1, "getWhoami"), exchange(2, "getWhoami"), TEST, usage(3), usage(4, {}), usage(5))
+    )
+    judged = exchange_by_number[4]
+
+    sources = steps.sources(judged, given, where=where)
 
     assert not sources.is_complete
-    assert sent == ["x00001", "x00003", "x00004", "x00005"]
-    assert ids(steps.of(run)) == ["x00004"]
-
-
-def test_compared_response_has_what_it_was_compared_with_and_what_acted():
-    steps = PrecedingRequests()
-    single, _, created, _, run, _ = noted(
-        steps,
-        exchange(1, "runModel"),
-        exchange(2, "listUsage"),
-        exchange(3, "createWorkflow", status=201, body={"slug": "a"}),
-        exchange(4, "getWorkflow"),
-        exchange(5, "runModel"),
-        exchange(6, "getWhoami"),
-    )
-
-    assert led_to(steps, run, single=single)[1] == ids([single, created, run])
-
-
-def test_header_rests_on_all_requests_of_the_test():
-    """What it tells, such as what is left of a window, may be changed by reads."""
-    steps = PrecedingRequests()
-    first, _, last = sent = noted(
-        steps, *(at_slug(number, "getWorkflow", str(number)) for number in (1, 2, 3))
-    )
-    sources = steps.sources(last, {"earlier": first}, where="header X-RateLimit-Remaining")
-
-    assert ids(steps.of(last, sources=sources)) == ids(sent)
-
-
-def test_row_of_a_run_brings_the_page_that_shows_it():
-    """With its place in the page; the page before does not show it."""
-    rows = [{"id": 2, "creditsCost": 8}, {"id": 1, "creditsCost": 3}]
-    steps = PrecedingRequests()
-    _, run, page, _ = noted(
-        steps,
-        exchange(1, "listUsage", body={"rows": rows[1:]}),
-        exchange(2, "runModel", body={"cost": 17}),
-        exchange(3, "listUsage", body={"rows": rows}),
-        exchange(4, "listUsage", body={"rows": []}),
-    )
-
-    sources, sent = led_to(steps, run, row=dict(rows[0]))
-
-    assert sources.parts == [(page, "/rows/0")]
-    assert sent == ["x00002", "x00003"]
-
-
-def test_list_of_usage_brings_one_page_that_shows_it_whole():
-    rows = [{"id": number} for number in range(3)]
-    steps = PrecedingRequests()
-    *_, page, _ = noted(
-        steps,
-        exchange(1, "listUsage", body={"rows": [*rows, {"id": 4}]}),
-        exchange(2, "listUsage", body={"rows": rows}),
-        exchange(3, "listUsage", body={"rows": rows[:2]}),
-        exchange(4, "listUsage", body={"rows": rows}),
-    )
-
-    sources, sent = led_to(steps, page, before=rows, after=rows, offset=1, limit=2)
-
-    assert [(each.id, place) for each, place in sources.parts] == [("x00004", "/rows")]
-    assert sent == ["x00003", "x00004"]
-
-
-def test_poll_after_a_cancel_has_the_submit_the_end_and_the_cancel():
-    """Not the polls that show nothing that was compared, nor what is about other executions."""
-    another = exchange(2, "runModel", status=202, body={"executionId": "another"})
-    steps = PrecedingRequests()
-    *_, last = noted(
-        steps,
-        submitted(1),
-        another,
-        about(3, "getExecution"),
-        about(4, "getExecution", status="completed"),
-        about(5, "getExecution", status="completed"),
-        about(6, "cancelExecution", "another"),
-        about(7, "cancelExecution"),
-        about(8, "getExecution", status="cancelled"),
-    )
-
-    sources, sent = led_to(steps, last, ending="completed")
-
-    assert [(each.id, place) for each, place in sources.parts] == [("x00004", "/status")]
-    assert sent == ["x00001", "x00004", "x00007", "x00008"]
-
-
-def test_statuses_of_an_execution_bring_one_response_for_each_change():
-    """In their order, as a status may come back; the submit shows the first one."""
-    statuses = ["processing", "completed", "completed", "processing", "completed", "completed"]
-    steps = PrecedingRequests()
-    *_, last = noted(
-        steps,
-        submitted(1),
-        *(about(number, "getExecution", status=status) for number, status in enumerate(statuses, 2)),
-    )
-
-    assert led_to(steps, last, statuses=statuses)[1] == ["x00001", "x00003", "x00005", "x00006", "x00007"]
-    assert not led_to(steps, last, statuses=["failed"])[0].is_complete
-
-
-def test_status_after_a_cancel_is_that_of_a_later_poll():
-    steps = PrecedingRequests()
-    *_, cancel, _, _ = noted(
-        steps,
-        submitted(1),
-        about(2, "getExecution"),
-        about(3, "cancelExecution", status="cancel_requested"),
-        about(4, "getExecution"),
-        about(5, "getExecution", status="completed"),
-    )
-
-    assert led_to(steps, cancel, after=["processing", "completed"])[1] == [
-        "x00001",
-        "x00003",
-        "x00004",
-        "x00005",
-    ]
+    assert numbers(steps.of(judged, sources=sources)) == [1, 3, 4, 5]
+    assert numbers(steps.of(judged)) == [4]
 
 
 def test_arguments_of_a_check_show_whether_it_compares():
@@ -247,57 +226,12 @@ def test_arguments_of_a_check_show_whether_it_compares():
 
 
 def test_requests_of_other_threads_are_left_out():
-    steps = PrecedingRequests()
-    steps.begin_sequence()
-    noted(steps, exchange(1, "getWhoami"))
+    steps, _ = noted(SEQUENCE, exchange(1, "getWhoami"))
     last = exchange(2, "getWhoami")
 
     def elsewhere():
-        noted(steps, last)
-        return ids(steps.of(last))
+        steps.note(last)
+        return numbers(steps.of(last))
 
     with ThreadPoolExecutor(1) as threads:
-        assert threads.submit(elsewhere).result() == ["x00002"]
-
-
-def at_slug(number, operation_id, slug, **options):
-    shown = exchange(number, operation_id, **options)
-    return replace(shown, url=shown.url.replace("portrait", slug))
-
-
-def test_other_reads_are_left_out():
-    sent = [
-        exchange(1, "createWorkflow", status=201, body={"slug": "a"}),
-        at_slug(2, "getWorkflowSchema", "a"),
-        at_slug(3, "getWorkflow", "a", body={"slug": "a"}),
-        at_slug(4, "updateWorkflow", "a", sent={}),
-        at_slug(5, "getWorkflow", "a", body={"slug": "a"}),
-    ]
-    steps = PrecedingRequests()
-    steps.begin_sequence()
-    noted(steps, *sent)
-
-    assert ids(steps.of(sent[-1])) == ["x00001", "x00003", "x00004", "x00005"]
-
-
-def test_repeated_polls_of_several_executions_are_left_out():
-    """The first and last of each execution are kept; a cancel in between may change any of them."""
-    polls = [
-        replace(exchange(number, "getExecution", body={"status": "processing"}), url=f"/{number % 2}")
-        for number in (*range(1, 11), *range(12, 22))
-    ]
-    cancel, end = exchange(11, "cancelExecution"), exchange(22, "getExecution", body={"status": "cancelled"})
-    steps = PrecedingRequests()
-    steps.begin_sequence()
-    noted(steps, *polls[:10], cancel, *polls[10:], end)
-
-    numbers = [int(each.removeprefix("x")) for each in ids(steps.of(end))]
-    assert numbers == [1, 2, 9, 10, 11, 12, 13, 20, 21, 22]
-
-
-def test_all_reads_are_kept_if_not_all_sources_are_found():
-    sent = [exchange(1, "getWhoami", body={"user": {}}), exchange(2, "listUsage", body={"rows": []})]
-    steps = PrecedingRequests()
-    noted(steps, *sent)
-
-    assert led_to(steps, sent[-1], total=7)[1] == ids(sent)
+        assert threads.submit(elsewhere).result() == [2]
