@@ -50,7 +50,6 @@ def test_async_run_of_an_unpolled_model_is_refused(tester, test_data, target):
             need,
             id=kind.__name__.lower(),
             marks=[
-                pytest.mark.needs(need),
                 pytest.mark.records(f"run{kind.__name__}-provider-failed"),
                 pytest.mark.spends.with_args(once(need)),
             ],

@@ -39,13 +39,10 @@ pytestmark = pytest.mark.waits
 
 
 def statuses_after_cancel(trace):
-    """What polls showed after the first cancel."""
     return statuses_in(trace.exchanges[trace.cancelled_at + 1 :])
 
 
 def recorded(story, *names, needs=()):
-    """Have outcomes of one story recorded."""
-
     def mark(function):
         for name in names:
             function = pytest.mark.records(name, needs=needs, is_named=True, story=story)(function)

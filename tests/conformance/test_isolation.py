@@ -52,7 +52,6 @@ in_both_directions = pytest.mark.parametrize("order", [1, -1], ids=["stranger-on
 
 
 def tried(tester, operation, intruder, name, value):
-    """What an operation answers of a resource that is somebody else's."""
     call = Call(path_values={name: value}, json=BODIES.get(operation.id, NO_BODY))
     return tester.send(operation.id, None if operation.is_public else intruder, call)
 
@@ -63,7 +62,7 @@ def tried(tester, operation, intruder, name, value):
     "operation",
     [
         pytest.param(each, id=each.id, marks=[pytest.mark.shows(fact) for fact in REFUSED[each.id].facts])
-        for each in operations_for(secured=None, ids=REFUSED)
+        for each in operations_for(ids=REFUSED)
     ],
 )
 @pytest.mark.proves(*dict.fromkeys(REFUSED.values()), workflows.untouched)
@@ -88,7 +87,6 @@ def test_private_workflow_is_refused_to_others_and_stays_as_it_was(tester, test_
             need,
             id=f"{operation_id}-{order}",
             marks=[
-                pytest.mark.needs(need),
                 pytest.mark.spends.with_args(once(need)),
                 pytest.mark.records(f"{operation_id}-foreign", needs=(need,), is_named=True),
             ],

@@ -29,13 +29,7 @@ def test_inputs_may_hold_any_json_value(tester, test_data):
         tester.judge(envelopes.no_server_error, exchange)
 
 
-@pytest.mark.parametrize(
-    "need",
-    [
-        pytest.param(need, id=name, marks=pytest.mark.needs(need))
-        for name, need in (("workflow", WORKFLOW_CALL), ("model", MODEL_CALL))
-    ],
-)
+@pytest.mark.parametrize("need", [WORKFLOW_CALL, MODEL_CALL], ids=["workflow", "model"])
 def test_refused_inputs_of_any_value(tester, need):
     """Inputs that are a list are refused, whatever JSON value it holds."""
     key, resource = tester.need(need)

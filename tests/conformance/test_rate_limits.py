@@ -44,7 +44,6 @@ MOST_REMAINING = 2_000  # an account that is told of more than this may well hav
 
 
 def run(test_data, workflow, persona):
-    """Run, and take a 429 for an answer."""
     return test_data.run(workflow, persona, is_throttling_expected=True)
 
 
@@ -55,11 +54,7 @@ def open_window(tester):
 
 
 def fill(test_data, workflow, persona, times):
-    """Run so often, some at a time.
-
-    Returns:
-        As of ``first_refused``.
-    """
+    """Run so often, some at a time; returns as ``first_refused`` does."""
     first = run(test_data, workflow, persona)
     if first.status == 429:
         raise Untested("a run that is admitted: the first one of a window was refused for its rate")
@@ -124,7 +119,6 @@ def test_window_ends_within_a_minute(tester, test_data):
             tier,
             id=tier,
             marks=[
-                pytest.mark.needs(need),
                 pytest.mark.shows(f"tier.rate-limit-{tier}"),
                 pytest.mark.spends.with_args(limited_runs(1, need)),
                 *marks,

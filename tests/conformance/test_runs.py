@@ -50,7 +50,6 @@ def of_both_kinds(workflow, model, *, times, records=None):
                 need,
                 id=kind,
                 marks=[
-                    pytest.mark.needs(need),
                     *([pytest.mark.spends.with_args(once(*[need] * times))] if times else []),
                     *([pytest.mark.records(f"run{kind.title()}-{records}", 200)] if records else []),
                 ],

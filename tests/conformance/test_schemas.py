@@ -30,6 +30,11 @@ from knouds_harness.targets.needs.workflows import (
 )
 
 FIRST = {"getWorkflow": "getWorkflow-document", "getWorkflowSchema": "getWorkflowSchema-fields"}
+DESCRIBED = {
+    **dict.fromkeys(("createWorkflow", "updateWorkflow", "moveWorkflow"), AUTHOR),
+    "listUsage": ANY_KEY,
+}
+"""Operations whose requests a schema describes, with the key that they are sent with."""
 
 
 def shows_success(*operation_ids, needs, also=()):
@@ -43,7 +48,6 @@ def shows_success(*operation_ids, needs, also=()):
 
 
 def shows(*checks):
-    """Mark a test whose answers show the documented shapes."""
     return pytest.mark.proves(*checks, schemas.body, schemas.headers, schemas.status_is_documented)
 
 
@@ -301,18 +305,7 @@ def test_usage_models_has_one_of_its_assumed_shapes(tester):
 @pytest.mark.independent
 @pytest.mark.thorough
 @shows(schemas.body)
-@pytest.mark.parametrize(
-    ("operation_id", "need"),
-    [
-        pytest.param(operation_id, need, id=operation_id, marks=pytest.mark.needs(need))
-        for operation_id, need in (
-            ("createWorkflow", AUTHOR),
-            ("updateWorkflow", AUTHOR),
-            ("moveWorkflow", AUTHOR),
-            ("listUsage", ANY_KEY),
-        )
-    ],
-)
+@pytest.mark.parametrize(("operation_id", "need"), DESCRIBED.items(), ids=DESCRIBED)
 @given(data=st.data())
 def test_valid_request_is_answered_in_shape(tester, test_data, operation_id, need, data):
     """Whatever the schema of a request admits, the answer has the documented shape."""

@@ -41,7 +41,7 @@ def refused(operation):
             id=f"{operation.id}-{value.name}",
             marks=[pytest.mark.needs(*value.needs), pytest.mark.shows(fact)],
         )
-        for operation in operations_for(secured=True, ids=None)
+        for operation in operations_for(secured=True)
         for value, fact in refused(operation)
     ],
 )

@@ -49,12 +49,10 @@ RECONCILED = 10  # what goes wrong with one run in ten shows
 
 
 def request_ids(rows):
-    """By which request each row came about."""
     return {row.get("requestId") for row in rows}
 
 
 def has_more_than(known):
-    """Whether rows hold another than those of these requests."""
     return lambda rows: bool(request_ids(rows) - known)
 
 
@@ -73,7 +71,6 @@ def fill_history(tester, test_data, *, most=MORE_THAN_A_PAGE):
 
 
 def runs_of(target, user):
-    """Runs that an account may have: of a model, of a workflow, and of what fails."""
     found = [
         next((each for each in need.fitting(target) if each.key.user == user), None)
         for need in (MODEL_RUN, FAILING_RUN, WORKFLOW_RUN)
@@ -304,7 +301,6 @@ def test_total_is_the_number_of_all_rows(tester, query):
             is_async,
             id=name,
             marks=[
-                pytest.mark.needs(need),
                 pytest.mark.shows("usage.run-has-a-row"),
                 *([pytest.mark.shows("usage.slim-has-no-workflow")] if "model" in name else []),
                 pytest.mark.spends.with_args(once(need)),
@@ -330,7 +326,6 @@ def test_each_run_has_a_usage_row(tester, test_data, need, is_async):
 
 
 def judge_row_of(tester, test_data, owner, resource, *, is_async):
-    """Run, and have the row judged that comes of it."""
     known = request_ids(read_rows(tester, owner))
     run = test_data.run(resource, owner, is_async=is_async)
     body = run.json_or_none()

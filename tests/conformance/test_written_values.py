@@ -55,7 +55,6 @@ MARK = "harnessMark"
 
 
 def with_data(node, values):
-    """The node with more in its data."""
     return {**node, "data": {**members_of(node.get("data")), **values}}
 
 

@@ -38,7 +38,6 @@ class Nights:
     def with_night(
         self, today: date, *, paid: Collection[str], verified: Collection[str], broken: Collection[str]
     ) -> "Nights":
-        """Return these nights and the one that has just ended."""
         remembered = {
             fact: tuple(each for each in dates if each > today - _REMEMBERED)
             for fact, dates in self.failed.items()
@@ -89,7 +88,6 @@ class Nights:
 
 
 def lines_beyond(beyond: Mapping[str, float]) -> Iterator[str]:
-    """Say which facts cost more than a night's credits, and how much."""
     for cost in sorted(set(beyond.values())):
         facts = sorted(fact for fact in beyond if beyond[fact] == cost)
         yield f"needs {cost:,.10g} credits in one night: {', '.join(facts)}"
@@ -110,7 +108,6 @@ def read_nights(path: Path | None) -> Nights:
 
 
 def write_nights(path: Path, nights: Nights) -> None:
-    """Write the file of ``--rotate``."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path.parent, path.name, _format().dump_json(nights, indent=1) + b"\n")

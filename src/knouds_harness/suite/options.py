@@ -81,7 +81,6 @@ class RunOptions:
 
     @property
     def of_sandbox(self) -> SandboxOptions:
-        """How the built-in sandbox is to be started."""
         return {"seed": self.seed, "faults": self.faults, "legal": self.legal, "between": self.between}
 
     @property

@@ -49,7 +49,6 @@ pytest_plugins = ["knouds_harness.suite.fixtures", "knouds_harness.suite.printed
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of ``knouds-harness check``."""
     group = parser.getgroup("knouds-harness", "conformance to the Knouds REST API")
     add_runner_options(RunOptions, group.addoption)
 
@@ -102,32 +101,13 @@ def _exit(error: HarnessError) -> NoReturn:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Parametrize ``operation`` over the document."""
     marker = metafunc.definition.get_closest_marker("operations")
     if marker and "operation" in metafunc.fixturenames:
-        shown, recorded = marker.kwargs.get("shows", {}), marker.kwargs.get("records", {})
-        metafunc.parametrize(
-            "operation",
-            [
-                pytest.param(
-                    each,
-                    id=each.id,
-                    marks=[
-                        *(pytest.mark.shows(fact) for fact in shown.get(each.id, ())),
-                        *(
-                            [pytest.mark.records(f"{each.id}-{recorded[each.id]}")]
-                            if each.id in recorded
-                            else []
-                        ),
-                    ],
-                )
-                for each in operations_for(secured=marker.kwargs.get("secured"), ids=marker.kwargs.get("ids"))
-            ],
-        )
+        operations = operations_for(**marker.kwargs)
+        metafunc.parametrize("operation", operations, ids=[each.id for each in operations])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests that --family, --operation, --fact and --quick select."""
     options = options_of(config)
     of_tests = mark_user_tests(items)
     try:
@@ -241,7 +221,6 @@ def _record_untested(item: pytest.Item, facts: Iterable[str], untested: Untested
 
 
 def missing_for(item: pytest.Item) -> Untested | None:
-    """Return what a conformance test lacks, and why; None if it can run."""
     run = opened_run(item.config)
     if item.nodeid in run.spending.unpaid:
         return Untested(more_credits(run.profile), "profile")
@@ -256,13 +235,11 @@ def _first_unmet(run: ConformanceRun, needs: Iterable[Need[object]]) -> Untested
 
 
 def fills_early(config: pytest.Config) -> bool:
-    """Return whether a rate-limit window is filled in real time, which then begins early."""
     return config.stash[_SCHEDULE].fills_early if _SCHEDULE in config.stash else False
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Call the body of a conformance test when its schedule says so."""
     if not checks_of(pyfuncitem) or is_user_test(pyfuncitem):
         return None
     pyfuncitem.config.stash[_SCHEDULE].call(pyfuncitem)
@@ -302,15 +279,7 @@ def pytest_runtest_makereport(
                     record_kept(item, run.recorder)
             return report
         if isinstance(error, Untested):
-            run.note_untested(item.nodeid, error)
-            is_answers = error.cause == "answers"  # otherwise nothing was sent, and more may be missing
-            facts = {
-                fact: needs
-                for fact, needs in facts_of(item).items()
-                if not (is_answers and _first_unmet(run, needs))
-            }
-            _record_untested(item, facts, error)
-            _record_test(item, run, "skipped")
+            _settle_untested(item, run, error)
             _skip(item, report, f"untested: needs {error}")
         elif (reason := _reason_to_stop(error)) is not None:
             run.stop("stopped", reason)
@@ -323,6 +292,16 @@ def pytest_runtest_makereport(
             if not isinstance(error, pytest.fail.Exception):
                 run.harness_errors.append(item.nodeid)
     return report
+
+
+def _settle_untested(item: pytest.Item, run: ConformanceRun, untested: Untested) -> None:
+    if untested.is_unpaid and item.nodeid in run.spending.paid:
+        run.cut.append(item.nodeid)
+    is_answers = untested.cause == "answers"  # otherwise nothing was sent, and more may be missing
+    facts = facts_of(item).items()
+    lacking = [fact for fact, needs in facts if not (is_answers and _first_unmet(run, needs))]
+    _record_untested(item, lacking, untested)
+    _record_test(item, run, "skipped")
 
 
 def _settle_user_test(

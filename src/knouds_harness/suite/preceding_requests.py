@@ -37,7 +37,6 @@ def is_comparing(family: str, given: Mapping[str, object]) -> bool:
 
 
 def exchanges_in(given: Mapping[str, object]) -> list[Exchange]:
-    """Return the exchanges among a check's arguments."""
     return [
         each
         for value in given.values()
@@ -212,7 +211,6 @@ def _place(exchange: Exchange) -> tuple[int, str]:
 
 
 def _given_by(exchange: Exchange) -> Iterator[str]:
-    """Yield the names of what the exchange created."""
     body = body_of(exchange)
     if exchange.request.action is not Action.READ:
         for member in _GIVEN_BY_CONTROL if exchange.is_control else _GIVEN:
@@ -262,17 +260,13 @@ def _essential(
         if each.request.action is not Action.READ:
             latest.clear()
             alike.append([each])
-        elif question in latest and _answer_of(latest[question][0]) == _answer_of(each):
-            latest[question].append(each)
+        elif (same := latest.get(question)) and (same[0].status, same[0].body) == (each.status, each.body):
+            same.append(each)
         else:
             latest[question] = [each]
             alike.append(latest[question])
     kept = {each.id for run in alike for each in (run[0], run[-1])} | {shown_by.id}
     return tuple(each for each in acting if each.id in kept)
-
-
-def _answer_of(exchange: Exchange) -> object:
-    return exchange.status, exchange.body
 
 
 class RunsSoFar:

@@ -29,7 +29,6 @@ class NeverEndingRuns:
     """Follows each execution from its submit through its polls, to find those that never end."""
 
     def __init__(self, target: Target) -> None:
-        """Take each resource's deadline from the target's profile."""
         self._target = target
         self._submits: dict[str, tuple[str, datetime]] = {}
         self._overdue: dict[str, None] = {}
@@ -40,7 +39,9 @@ class NeverEndingRuns:
         if request.operation_id in RUN_OPERATIONS and request.persona:
             execution_id = body.get("executionId")
             if isinstance(execution_id, str):
-                due_at = exchange.started_at + timedelta(seconds=self._deadline_s(exchange))
+                resource = resource_named(request.path, self._target)
+                deadline_s = (resource.deadline_s if resource else None) or DEADLINE_S
+                due_at = exchange.started_at + timedelta(seconds=deadline_s)
                 self._submits[execution_id] = request.persona, due_at
         elif request.operation_id == "getExecution" and request.path_values.get("id", "") in self._submits:
             persona, due_at = self._submits[request.path_values["id"]]
@@ -57,10 +58,6 @@ class NeverEndingRuns:
     def _account_of(self, persona: str) -> str:
         key = self._target.personas.get(persona)
         return key.user if key else persona
-
-    def _deadline_s(self, submit: Exchange) -> float:
-        resource = resource_named(submit.request.path, self._target)
-        return (resource.deadline_s if resource else None) or DEADLINE_S
 
 
 @dataclass(kw_only=True)

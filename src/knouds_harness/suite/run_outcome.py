@@ -32,7 +32,7 @@ _MOST_MISSING: Final = 5
 
 
 def decided(run: ConformanceRun, *, was_interrupted: bool) -> tuple[str, ExitCode, list[str]]:
-    """Return the outcome, the exit code, and lines that say why."""
+    """Return a run's outcome and exit code, and lines that say why."""
     if was_interrupted:
         return "interrupted", ExitCode.INTERRUPTED, []
     cut, own_errors, writer = _cut_short(run), _user_errors(run), run.recorder.writer
@@ -160,17 +160,15 @@ def _mistyped_in_waivers(target: Target) -> Iterator[Problem]:
 
 def mistyped(target: Target) -> Iterator[str]:
     """Say which capabilities and owners are unknown and near to a known one: both are open sets."""
-    capabilities = known_capabilities()
-    users = {key.user for key in target.personas.values()}
-    named = [
-        *(
-            (f"keys.{key.name}.capabilities", each, capabilities)
-            for key in target.personas.values()
-            for each in sorted(key.capabilities)
-        ),
-        *((f"workflows.{each.slug}.owner", each.owner, users) for each in target.workflows.values()),
+    capabilities, keys = known_capabilities(), target.personas.values()
+    users = {key.user for key in keys}
+    held = [
+        (f"keys.{key.name}.capabilities", each, capabilities)
+        for key in keys
+        for each in sorted(key.capabilities)
     ]
-    for where, name, known in named:
+    owners = [(f"workflows.{each.slug}.owner", each.owner, users) for each in target.workflows.values()]
+    for where, name, known in (*held, *owners):
         meant = suggestion(name, known, likeness=LIKELY_MISTYPED)
         if meant and name not in known and name.count(":") < 2:  # not workflow:SLUG:run
             yield f'{where}: "{name}" is not known. {meant}'
@@ -204,10 +202,11 @@ def shortfall(
     if least is not None and count < least:
         so_far = f"{count} of {counted(len(asked), 'fact')} verified"
         lines.append(f"{so_far}; --min-verified {text} asks for {least}. Missing:")
-        lines += [
-            f"  {family} ({len(facts)}): {first_few(facts, _MOST_NAMED)}"
-            for family, facts in _by_family(unverified)
-        ]
+        by_family: dict[str, list[str]] = defaultdict(list)
+        for fact in unverified:
+            by_family[family_by_fact().get(fact, "no check")].append(fact)
+        for family, facts in sorted(by_family.items(), key=lambda item: -len(item[1])):
+            lines.append(f"  {family} ({len(facts)}): {first_few(facts, _MOST_NAMED)}")
     missing = [fact for fact in unverified if fact in expected]
     if missing:
         named = "fact that [expect] in the profile names was", "facts that [expect] in the profile names were"
@@ -221,10 +220,3 @@ def shortfall(
         if len(missing) > _MOST_EXPECTED:
             lines.append(f"  and {len(missing) - _MOST_EXPECTED} more")
     return lines
-
-
-def _by_family(facts: Iterable[str]) -> list[tuple[str, list[str]]]:
-    by_family: dict[str, list[str]] = defaultdict(list)
-    for fact in facts:
-        by_family[family_by_fact().get(fact, "no check")].append(fact)
-    return sorted(by_family.items(), key=lambda item: -len(item[1]))

@@ -56,9 +56,7 @@ class SessionErrors:
         self.was_interrupted = excinfo.type in (KeyboardInterrupt, OutputClosed)
 
 
-def run_suite(
-    options: Sequence[str], *, console: Console, only_failures: bool = False
-) -> tuple[int, Path | None]:
+def run_suite(options: Sequence[str], *, console: Console, only_failures: bool) -> tuple[int, Path | None]:
     """Run the conformance suite in this process; returns the exit code, and the folder of a record."""
     watcher = _Watcher(console=console, only_failures=only_failures)
     with watcher.progress:
@@ -94,16 +92,11 @@ def run_pytest(options: Sequence[str], plugin: SessionErrors) -> int:
     )
     folder = suite_path()
     own = [
-        "-c",
-        str(folder / "suite.ini"),
-        "--rootdir",
-        str(folder),
-        "-p",
-        "knouds_harness.suite.plugin",
-        "-p",
-        "no:terminal",
-        "-p",
-        "no:unraisableexception",  # the command has a hook of its own, so that no Ctrl-C is lost
+        f"--config-file={folder / 'suite.ini'}",
+        f"--rootdir={folder}",
+        *("-p", "knouds_harness.suite.plugin"),
+        *("-p", "no:terminal"),
+        *("-p", "no:unraisableexception"),  # the command has a hook of its own, so that no Ctrl-C is lost
         "--capture=sys",  # nothing writes to file descriptors, and replacing them costs 4 % of a check
     ]
     try:
@@ -121,10 +114,7 @@ def run_pytest(options: Sequence[str], plugin: SessionErrors) -> int:
 
 
 def _keep_little_memory() -> None:
-    """Have glibc return the memory of long bodies at once, and share free memory between threads.
-
-    By default it keeps most of it, split up between threads.
-    """
+    """Have glibc return the memory of long bodies at once, and not keep free memory for each thread."""
     with suppress(AttributeError, OSError, TypeError):  # not glibc
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LONG_BYTES)
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
@@ -146,8 +136,6 @@ class _Collector(SessionErrors):
 
 @dataclass(eq=False, kw_only=True)
 class _Watcher(SessionErrors):
-    """A pytest plugin that shows progress, and each finding as soon as it is found."""
-
     console: Console
     only_failures: bool = False
     run: ConformanceRun | None = None
@@ -176,23 +164,21 @@ class _Watcher(SessionErrors):
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._config = session.config
         gc.freeze()  # all current objects stay, so full collections need not visit them
-        for item in session.items:
-            checks = checks_of(item)
-            if checks:
-                self._family_by_test[item.nodeid] = checks[0].family
+        self._family_by_test = {
+            item.nodeid: checks[0].family for item in session.items if (checks := checks_of(item))
+        }
         self._left_by_family.update(self._family_by_test.values())
         self.progress.update(self._task, total=len(session.items))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Show the current family; before the first test, say what is checked, and what is known of it."""
         if not self._has_begun:
             self._has_begun = True
             self._announce()
         self.progress.update(self._task, description=self._family_by_test.get(nodeid, ""))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Show a finding at once, and each family when it is done."""
-        ended = self._ended_by_family[self._family_by_test.get(report.nodeid, "")]
+        family = self._family_by_test.get(report.nodeid, "")
+        ended = self._ended_by_family[family]
         if report.when == "call" or not report.passed:
             ended[report.outcome] += 1
         if report.failed:
@@ -201,16 +187,10 @@ class _Watcher(SessionErrors):
             self.console.print(report.longreprtext, markup=False, highlight=False, soft_wrap=True)
         if report.when == "teardown":
             self.progress.advance(self._task)
-            self._count_down(self._family_by_test.get(report.nodeid, ""))
-
-    def _count_down(self, family: str) -> None:
-        self._left_by_family[family] -= 1
-        if self._left_by_family[family] == 0:
-            ended = self._ended_by_family[family]
-            if self.only_failures and not ended["failed"]:
-                return
-            others = "".join(f", {ended[each]} {each}" for each in ("failed", "skipped") if ended[each])
-            self.console.print(f"  {family:<16} {ended['passed']:>4} passed{others}", highlight=False)
+            self._left_by_family[family] -= 1
+            if self._left_by_family[family] == 0 and (ended["failed"] or not self.only_failures):
+                others = "".join(f", {ended[each]} {each}" for each in ("failed", "skipped") if ended[each])
+                self.console.print(f"  {family:<16} {ended['passed']:>4} passed{others}", highlight=False)
 
     def _announce(self) -> None:
         """Print the target, what is odd about its profile, where it contradicts that, and what takes long."""

@@ -75,7 +75,7 @@ class SuiteSchedule:
         places = (
             (marker("fills_window"), 6 if early else 14),
             (marker("limited"), _BEFORE_FILLING if early else 13 if needs_all else 11),
-            (self._is_paid_last(item), _PAID_LAST),
+            (self._pays_last and is_paid_for(item), _PAID_LAST),
             (marker("runs") and early, _BEFORE_FILLING),  # with few runs, which fit into the first window
             (marker("waits"), 5),
             (independent and checks_of(item)[0].family == "usage", _READS_USAGE),
@@ -84,9 +84,6 @@ class SuiteSchedule:
             (about_runs, 7 if marker("at_once") else _COUNTS_RUNS),
         )
         return next((place for applies, place in places if applies), 3)
-
-    def _is_paid_last(self, item: pytest.Item) -> bool:
-        return self._pays_last and is_paid_for(item)
 
     def call(self, item: pytest.Function) -> None:
         """Call the body of a test; if it has already begun beside others, wait until it ends."""
@@ -121,10 +118,9 @@ class SuiteSchedule:
         """Return whether a test runs with the account whose window is filled, and so should run little."""
         if not self.fills_early or not item.get_closest_marker("independent"):
             return False
-        found = [need.find(self._run.target) for need in needs_of(item) if _asks_for_runs(need)]
-        keys = [getattr(each, "key", each) for each in found]
         account = self._run.tester.need(FILLABLE_WINDOW).user
-        return any(getattr(key, "user", None) == account for key in keys)
+        found = [need.find(self._run.target) for need in needs_of(item) if _asks_for_runs(need)]
+        return any(getattr(getattr(each, "key", each), "user", None) == account for each in found)
 
     def _begin_early(self) -> None:
         """Begin what runs beside all other tests: what waits, and on a distant target what is independent.
@@ -132,8 +128,8 @@ class SuiteSchedule:
         If a window is filled in real time, it takes runs that have to be made anyway until it is nearly full.
         Then the test that fills it has it alone: other runs of the account wait for the next one.
         """
-        begun = [item for item in self._items if not self._is_paid_last(item)]
         independent = sorted(self._at(_INDEPENDENT), key=_requests_in_a_row, reverse=True)
+        begun = [item for item in self._items if not (self._pays_last and is_paid_for(item))]
         # Tests about usage come first, as they keep others from running what they run.
         waiting = sorted(
             (item for item in begun if item.get_closest_marker("waits")),

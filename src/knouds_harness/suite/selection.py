@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -21,7 +21,7 @@ from knouds_harness.judging.engine import checks_of_every_answer
 from knouds_harness.judging.user_checks import USER, UserChecks
 from knouds_harness.suite.nights import Nights
 from knouds_harness.suite.options import RunOptions
-from knouds_harness.suite.support.execution_traces import SHARED_EXECUTIONS, Shared
+from knouds_harness.suite.support.execution_traces import SHARED_EXECUTIONS, Shared, is_any_a_workflow
 from knouds_harness.suite.support.test_data import EXECUTION
 from knouds_harness.suite.support.webhook_executions import SHARED_DELIVERIES
 from knouds_harness.targets.needs import Need, may
@@ -31,7 +31,7 @@ from knouds_harness.targets.resources import Model, Workflow
 
 MARKERS: Final = {
     "proves(*checks)": "the checks that the test drives, its own first",
-    "needs(*needs)": "what the profile must offer, besides what the test's own check needs",
+    "needs(*needs)": "what the profile must offer, besides its own check's needs and its parameter `need`",
     "shows(fact, *needs)": "of its checks' facts, the test shows only these, if the needs are met",
     "succeeds(*operation_ids)": "these operations succeed in the test, so that it shows their shapes",
     "spends(runs)": "what the test runs and pays for: runs(target)",
@@ -46,7 +46,7 @@ MARKERS: Final = {
     "at_once": "sends requests that are to meet on the target, so no other test sends any",
     "in_a_row(requests)": "sends about so many, each after the other: the longest begins first beside others",
     "sequence": "all requests that the test sent before belong to the evidence of its findings",
-    "operations(secured=None, ids=None, shows={}, records={})": "parametrize `operation` over the document",
+    "operations(secured=None, ids=None)": "parametrize `operation` over the document",
     "records(outcome, *statuses, **more)": "an OPERATION-OUTCOME that `record` keeps; more as in `Outcome`",
     "user_test": "set by the plugin on a user's own tests that use its fixtures",
 }
@@ -57,8 +57,7 @@ _SHARED: Final = {"executions": SHARED_EXECUTIONS, "deliveries": SHARED_DELIVERI
 _OF_SUCCESSES: Final = (schemas.body, schemas.headers, schemas.status_is_documented)
 
 
-def operations_for(*, secured: bool | None, ids: Collection[str] | None) -> list[Operation]:
-    """Return the operations that a test is parametrized with, by its marker's arguments."""
+def operations_for(*, secured: bool | None = None, ids: Collection[str] | None = None) -> list[Operation]:
     return [
         each
         for each in shipped_document().operations
@@ -72,9 +71,13 @@ def checks_of(item: pytest.Item) -> tuple[Check[...], ...]:
     return marker.args if marker else ()
 
 
-def operation_of(item: pytest.Item) -> Operation | None:
+def _parameter(item: pytest.Item, name: str) -> Any:  # noqa: ANN401 - whatever the test is parametrized with
     callspec = getattr(item, "callspec", None)
-    operation = callspec.params.get("operation") if callspec else None
+    return callspec.params.get(name) if callspec else None
+
+
+def operation_of(item: pytest.Item) -> Operation | None:
+    operation = _parameter(item, "operation")
     return operation if isinstance(operation, Operation) else None
 
 
@@ -86,9 +89,8 @@ def operations_of(item: pytest.Item) -> frozenset[str]:
     """
     if operation := operation_of(item):
         return frozenset({operation.id})
-    callspec = getattr(item, "callspec", None)
-    if callspec and "operation_id" in callspec.params:
-        return frozenset({callspec.params["operation_id"]})
+    if operation_id := _parameter(item, "operation_id"):
+        return frozenset({operation_id})
     if succeeding := [each for marker in item.iter_markers("succeeds") for each in marker.args]:
         return frozenset(succeeding)
     own = own_facts_of(item)
@@ -112,9 +114,11 @@ def _promised() -> Mapping[str, frozenset[str]]:
 
 
 def needs_of(item: pytest.Item) -> tuple[Need[object], ...]:
-    operation = operation_of(item)
+    """Return what a test needs: its own check, its parameter ``need``, its markers and its operation."""
+    operation, parameter = operation_of(item), _parameter(item, "need")
     return (
         *(need for check in checks_of(item)[:1] for need in check.needs),
+        *((parameter,) if parameter else ()),
         *(need for marker in item.iter_markers("needs") for need in marker.args),
         *((may(operation.action),) if operation else ()),
     )
@@ -167,14 +171,14 @@ class Selection:
     of_file: UserChecks = field(default_factory=UserChecks)
 
     def __post_init__(self) -> None:
-        _require_known("family", self.options.families, lambda: (*all_families(), USER))
+        document, own = shipped_document(), self.of_tests.joined(self.of_file).facts
+        _require_known("family", self.options.families, (*all_families(), USER))
         if USER in self.options.families and not self.of_tests.checks:
             raise UsageError(
                 f"--family {USER}: there is no test of your own\n  Run yours with pytest: docs/extending.md."
             )
-        _require_known("operation", self.options.operations, lambda: shipped_document().operation_by_id)
-        own = self.of_tests.joined(self.of_file).facts
-        _require_known("fact", self.options.facts, lambda: {**shipped_document().facts, **own})
+        _require_known("operation", self.options.operations, document.operation_by_id)
+        _require_known("fact", self.options.facts, {**document.facts, **own})
 
     @property
     def asked(self) -> str:
@@ -208,10 +212,10 @@ class Selection:
         return facts.union(*(each.intersection(check.facts) for each in promised for check in of_shapes))
 
 
-def _require_known(kind: str, names: Iterable[str], known: Callable[[], Collection[str]]) -> None:
+def _require_known(kind: str, names: Iterable[str], known: Collection[str]) -> None:
     for name in names:
-        if name not in known():
-            raise UnknownName(kind, name, known())
+        if name not in known:
+            raise UnknownName(kind, name, known)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,9 +253,12 @@ class Spending:
         By earlier ``nights``, what was not verified for longest comes first. The rest of the credits pays for
         more of what tests share.
         """
+        if Action.RUN not in target.limits.allow:
+            return cls()
         parts = {item.nodeid: made for item in items if (made := _runs_of(item, target))}
         sharers = Counter(name for made in parts.values() for name in made)
-        runs_by_name = {name: runs for item in items for name, runs in _more_of(item, target).items()}
+        shareable = dict(part for item in items for part in _shared_with(item).items())
+        runs_by_name = {name: runs for name, runs_of in shareable.items() if (runs := runs_of(target))}
         runs_by_name |= {name: runs for made in parts.values() for name, runs in made.items()}
         costs = {name: sum(price(run) or 0.0 for run in runs) for name, runs in runs_by_name.items()}
         bought: dict[str, float] = {}
@@ -290,32 +297,22 @@ def shown_by_any_answer() -> frozenset[str]:
 
 
 def is_paid_for(item: pytest.Item) -> bool:
-    """Return whether a test is charged for what it runs, alone or with others."""
     return any(item.get_closest_marker(marker) for marker in ("spends", "shares"))
 
 
 def _runs_of(item: pytest.Item, target: Target) -> dict[str, list[Workflow | Model]]:
     """Return what a test runs: by its id what it runs itself, by another name what tests share."""
-    if Action.RUN not in target.limits.allow:
-        return {}
     operation = operation_of(item)
     runs = {item.nodeid: [run for marker in item.iter_markers("spends") for run in marker.args[0](target)]}
     if operation and operation.path_parameters == ("id",):
         runs[EXECUTION] = once(ASYNC_RUN)(target)
     shared = _shared_with(item)
+    same = {"of_workflow": "of_any"} if is_any_a_workflow(target) else {}
     for marker in item.iter_markers("shares"):
         unless = marker.kwargs.get("unless")
         if unless is None or unless.find(target) is None:
-            runs.update(part for name in marker.args for part in shared[name](target).items())
+            runs |= {name: shared[name](target) for name in (same.get(each, each) for each in marker.args)}
     return {name: each for name, each in runs.items() if each}
-
-
-def _more_of(item: pytest.Item, target: Target) -> dict[str, list[Workflow | Model]]:
-    """Return all that a test may share with others, by part."""
-    if Action.RUN not in target.limits.allow:
-        return {}
-    parts = [part for runs in _shared_with(item).values() for part in runs(target).items()]
-    return {part: runs for part, runs in parts if runs}
 
 
 def _shared_with(item: pytest.Item) -> Mapping[str, Shared]:

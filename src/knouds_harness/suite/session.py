@@ -41,7 +41,6 @@ from knouds_harness.suite.support.execution_traces import Executions
 from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.support.webhook_executions import DeliveredExecutions
 from knouds_harness.suite.tester import Tester
-from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.needs.keys import active_keys
@@ -181,12 +180,11 @@ class ConformanceRun:
 
     @cached_property
     def test_data(self) -> TestData:
-        """Resources to act on, deleted when the run ends."""
         return TestData(self.tester, unpaid=self.spending.unpaid_parts)
 
     @property
     def personas(self) -> list[Persona]:
-        """The active keys of accounts that may use keys."""
+        """The active keys of accounts that may use keys, in the profile's order."""
         working = active_keys(self.target)
         return [persona for persona in self.target.personas.values() if persona in working]
 
@@ -196,7 +194,6 @@ class ConformanceRun:
 
     @cached_property
     def deliveries(self) -> DeliveredExecutions:
-        """Executions of keys with a webhook, and their deliveries."""
         return DeliveredExecutions(self.tester, self.executions, self.receiver)
 
     @cached_property
@@ -206,11 +203,6 @@ class ConformanceRun:
         if listen is None or mints_webhooks(self.target):
             return self.resources.enter_context(Receiver())
         return self.resources.enter_context(Receiver(*listen))
-
-    def note_untested(self, test: str, untested: Untested) -> None:
-        """Note a test that was skipped, if the credits were to suffice for it."""
-        if untested.is_unpaid and test in self.spending.paid:
-            self.cut.append(test)
 
     def stop(self, outcome: str, error: HarnessError) -> None:
         self.outcome, self.exit_code, self.note = outcome, error.exit_code, str(error)
@@ -222,7 +214,10 @@ class ConformanceRun:
             self._conclude_costs()
         self.recorder.begin_test()
         self.tester.judge_first_contacts()
-        self._note_endless()
+        keys = self.tester.endless.personas
+        users = {self.client.persona(key).user for key in keys}
+        of_accounts = [each.name for each in self.client.personas.values() if each.user in users]
+        self.recorder.writer.note_endless(keys, of_accounts=of_accounts)
         self.recorder.record_drift()
         if self.outcome is None:
             self.outcome, self.exit_code, lines = decided(self, was_interrupted=was_interrupted)
@@ -236,11 +231,10 @@ class ConformanceRun:
 
     def _conclude_costs(self) -> None:
         """Compare what was charged with the limit: a run that cost more never passes."""
-        budget = self.client.guard.budget
+        budget, writer = self.client.guard.budget, self.recorder.writer
         with suppress(HarnessError):
             shown = self.client.note_charges()
-            writer, counted = self.recorder.writer, budget.spent_credits
-            note_usage(writer, self.profile, shown, counted_credits=counted)
+            note_usage(writer, self.profile, shown, counted_credits=budget.spent_credits)
         if budget.overcharge is not None:
             self.stop("stopped", GuardStop(budget.overcharge))
 
@@ -275,21 +269,11 @@ class ConformanceRun:
             )
             self.left = (f"{LEFT_BEHIND} ({command} tries again):", *lines)
 
-    def _note_endless(self) -> None:
-        keys, all_keys = self.tester.endless.personas, self.client.personas.values()
-        users = {self.client.persona(key).user for key in keys}
-        of_accounts = [each.name for each in all_keys if each.user in users]
-        self.recorder.writer.note_endless(keys, of_accounts=of_accounts)
-
     def _setup(self) -> RunSetup:
-        setup = run_setup(
-            self.profile,
-            seed=self.options.seed,
-            checks=[each.recorded for each in {**all_checks(), **self.user_checks.checks}.values()],
-        )
+        checks = {**all_checks(), **self.user_checks.checks}.values()
         facts, selected = self.document.facts, self.selected
         return replace(
-            setup,
+            run_setup(self.profile, seed=self.options.seed, checks=[each.recorded for each in checks]),
             facts=facts,
             selected=None if selected is None else tuple(fact for fact in facts if fact in selected),
             strict=self.options.strict,

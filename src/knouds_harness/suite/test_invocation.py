@@ -58,15 +58,11 @@ def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: 
             raise pytest.fail.Exception("\n".join(said), pytrace=False) from None  # even if an error ended it
     own = own_facts_of(item)
     if own and recorder.shown.claimed.isdisjoint(own):
-        raise _nothing_shown(item, recorder.shown.last)
-
-
-def _nothing_shown(item: pytest.Item, last: str | None) -> Untested:
-    if last is None and item.get_closest_marker("shares"):
-        return Untested("a run that shows it: those of this check did not")
-    if last is None:
-        return Untested("a key or resource in the profile that shows it", "profile")
-    return Untested(f"a response that shows it: {last}")
+        if recorder.shown.last is not None:
+            raise Untested(f"a response that shows it: {recorder.shown.last}")
+        if item.get_closest_marker("shares"):
+            raise Untested("a run that shows it: those of this check did not")
+        raise Untested("a key or resource in the profile that shows it", "profile")
 
 
 @contextmanager
@@ -87,24 +83,21 @@ def user_body(item: pytest.Function, recorder: FindingRecorder) -> Iterator[None
 
 
 def _said_of_findings(item: pytest.Item, recorder: FindingRecorder) -> list[str]:
+    """Say what the test shows: the first findings of each fact at length, the others in a line."""
     own = next((each.id for each in checks_of(item)[:1] if each not in checks_of_every_answer()), None)
-    shown, first = recorder.shown, _first_of_each_fact(recorder.findings)
+    by_fact: dict[str, list[str]] = defaultdict(list)
+    for mark, finding in recorder.findings.items():
+        by_fact[finding.fact].append(mark)
+    first = {mark for marks in by_fact.values() for mark in marks[:_MOST_AT_LENGTH]}
+    new = recorder.shown.new
     return [
         _describe(recorder.findings[mark], recorder.answered.get(mark, ""), recorder.writer.folder)
-        if mark in shown.new & first
-        else f"{'also' if mark in shown.new else 'again'}: {_headline(finding)}: {finding.who}: "
+        if mark in new & first
+        else f"{'also' if mark in new else 'again'}: {_headline(finding)}: {finding.who}: "
         f"{finding.difference}"
-        for mark, finding in shown.failing.items()
-        if finding.check == own or mark in shown.new
+        for mark, finding in recorder.shown.failing.items()
+        if finding.check == own or mark in new
     ]
-
-
-def _first_of_each_fact(findings: Mapping[str, Finding]) -> set[str]:
-    """Return the fingerprints of a few findings of each fact, which are told at length."""
-    by_fact: dict[str, list[str]] = defaultdict(list)
-    for mark, finding in findings.items():
-        by_fact[finding.fact].append(mark)
-    return {mark for marks in by_fact.values() for mark in marks[:_MOST_AT_LENGTH]}
 
 
 def _describe(finding: Finding, answered: str, folder: Path) -> str:
@@ -146,7 +139,6 @@ def mark_user_tests(items: Iterable[pytest.Item]) -> UserChecks:
 
 
 def is_user_test(item: pytest.Item) -> bool:
-    """Return whether a test is the user's and takes part in the run."""
     return item.get_closest_marker(_MARK) is not None
 
 
@@ -178,17 +170,14 @@ def record_failure(
 
 
 def _check_of(fact: Fact) -> Check[[]]:
+    begins_as_name = fact.says[1:2].isupper()
+    says = fact.says if begins_as_name else fact.says[:1].lower() + fact.says[1:]
+
     def judge(_exchange: Exchange) -> Iterator[Claim]:
-        yield Claim(_after_expected(fact.says), "the test passed", holds=True, fact=fact.id)
+        yield Claim(f"that {says}".rstrip("."), "the test passed", holds=True, fact=fact.id)
 
     judge.__doc__ = fact.says
     return Check(id=fact.id, facts=(fact.id,), judge=judge)
-
-
-def _after_expected(sentence: str) -> str:
-    """Turn a sentence into what follows the word "expected"."""
-    begins_as_name = sentence[1:2].isupper()
-    return f"that {sentence if begins_as_name else sentence[:1].lower() + sentence[1:]}".rstrip(".")
 
 
 def _id_of(item: pytest.Item) -> str:

@@ -21,12 +21,10 @@ class Untested(BaseException):  # Hypothesis takes an Exception for a failure, a
 
     @property
     def is_unpaid(self) -> bool:
-        """Whether credits are missing."""
         return self.missing.startswith((MORE_CREDITS, "credits for "))
 
 
 def more_credits(target: Target) -> str:
-    """Say what is missing if a run could cost more credits than are left."""
     return f"{MORE_CREDITS} the {target.limits.credits:,.10g} that {target.limits.credits_by} allows"
 
 

@@ -69,23 +69,13 @@ def _another(key: str, place: int) -> str:
 
 @st.composite
 def altered_keys(draw: st.DrawFn, secret: Secret) -> Secret:
-    """A key with its case changed, shortened, lengthened, or with one character replaced."""
+    """A key altered in one of the ways above, cut somewhere, or with another character or case somewhere."""
     key = secret.reveal()
     place = draw(st.integers(0, len(key) - 1))
     other = draw(st.sampled_from(key[len(KEY_PREFIX) :] or _KEY_CHARACTERS))
-    altered = draw(
-        st.sampled_from(
-            [
-                key.swapcase(),
-                key.upper(),
-                key.lower(),
-                key[: place + 1] if place < len(key) - 1 else key[:-1],
-                key + other,
-                key[:place] + key[place].swapcase() + key[place + 1 :],
-                key[:place] + other + key[place + 1 :],
-            ]
-        )
-    )
+    cut, before, after = key[: place + 1], key[:place], key[place + 1 :]
+    anywhere = [cut, before + key[place].swapcase() + after, before + other + after]
+    altered = draw(st.sampled_from([*key_alterations(key).values(), *anywhere]))
     return Secret(altered if altered != key else key + other, "key:altered")
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Final
 
 from knouds_harness.exchange.evidence import JSON, KEY_HEADER, KEY_HERE, Exchange, Pairs, Request
@@ -65,33 +64,31 @@ def _as_text(request: Request) -> Request:
     return replace(request, headers=(*headers, ("content-type", "text/plain")))
 
 
-SPELLINGS: Final[Mapping[str, Respell]] = MappingProxyType(
-    {
-        "slash at the end": _path("{}/".format),
-        "slash doubled": _path(lambda path: path.replace("/api/", "/api//", 1)),
-        "slash doubled at the start": _path("/{}".format),
-        "dot segment": _path(lambda path: path.replace("/api/", "/api/./", 1)),
-        "parent segment": _path(lambda path: path.replace("/api/", "/api/health/../", 1)),
-        "encoded letter": _path(_percent_encoded),
-        "upper case": _path(_upper_case),
-        "suffix": _path("{}.json".format),
-        "path parameter": _path("{};a=b".format),
-        "public prefix": _path(lambda path: path.replace("/api/", "/api/pricing/public/../../", 1)),
-        "HEAD": lambda request: replace(request, method="HEAD") if request.method == "GET" else request,
-        "X-HTTP-Method-Override": _overriding("x-http-method-override"),
-        "X-HTTP-Method": _overriding("x-http-method"),
-        "_method": _overriding_in_query,
-        "X-Original-URL": lambda request: _with(("x-original-url", request.path))(
-            replace(request, path="/api/health")
-        ),
-        "from this host": _with(("x-forwarded-for", "127.0.0.1"), ("x-real-ip", "127.0.0.1")),
-        "as a preflight": _with(
-            ("origin", "https://knouds.ai"), ("access-control-request-method", "GET"), method="OPTIONS"
-        ),
-        "body of a read": _with_body,
-        "other content type": _as_text,
-    }
-)
+SPELLINGS: Final[Mapping[str, Respell]] = {
+    "slash at the end": _path("{}/".format),
+    "slash doubled": _path(lambda path: path.replace("/api/", "/api//", 1)),
+    "slash doubled at the start": _path("/{}".format),
+    "dot segment": _path(lambda path: path.replace("/api/", "/api/./", 1)),
+    "parent segment": _path(lambda path: path.replace("/api/", "/api/health/../", 1)),
+    "encoded letter": _path(_percent_encoded),
+    "upper case": _path(_upper_case),
+    "suffix": _path("{}.json".format),
+    "path parameter": _path("{};a=b".format),
+    "public prefix": _path(lambda path: path.replace("/api/", "/api/pricing/public/../../", 1)),
+    "HEAD": lambda request: replace(request, method="HEAD") if request.method == "GET" else request,
+    "X-HTTP-Method-Override": _overriding("x-http-method-override"),
+    "X-HTTP-Method": _overriding("x-http-method"),
+    "_method": _overriding_in_query,
+    "X-Original-URL": lambda request: _with(("x-original-url", request.path))(
+        replace(request, path="/api/health")
+    ),
+    "from this host": _with(("x-forwarded-for", "127.0.0.1"), ("x-real-ip", "127.0.0.1")),
+    "as a preflight": _with(
+        ("origin", "https://knouds.ai"), ("access-control-request-method", "GET"), method="OPTIONS"
+    ),
+    "body of a read": _with_body,
+    "other content type": _as_text,
+}
 """By name. A spelling that does not change a request does not apply to it."""
 
 
@@ -119,32 +116,29 @@ def _having(name: str, *values: str) -> _Change:
     return change
 
 
-DIMENSIONS: Final[Mapping[str, Mapping[str, _Change]]] = MappingProxyType(
-    {
-        "Accept": {
-            "*/*": _having("accept", "*/*"),
-            "with parameters": _having("accept", "application/json;q=0.9, */*;q=0.1"),
-            "twice": _having("accept", "application/json", "text/plain;q=0.5"),
-        },
-        "Accept-Encoding": {
-            each: _having("accept-encoding", each)
-            for each in ("gzip", "gzip, deflate, br", "br;q=1.0, *;q=0.1")
-        },
-        "User-Agent": {
-            each: _having("user-agent", each)
-            for each in (
-                "curl/8.5.0",
-                "python-requests/2.32.3",
-                "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
-            )
-        },
-        "order": {
-            "reversed": lambda headers: headers[::-1],
-            "rotated": lambda headers: (*headers[1:], *headers[:1]),
-        },
-        "header names": {"in capitals": _named(str.upper), "capitalised": _named(str.title)},
-    }
-)
+DIMENSIONS: Final[Mapping[str, Mapping[str, _Change]]] = {
+    "Accept": {
+        "*/*": _having("accept", "*/*"),
+        "with parameters": _having("accept", "application/json;q=0.9, */*;q=0.1"),
+        "twice": _having("accept", "application/json", "text/plain;q=0.5"),
+    },
+    "Accept-Encoding": {
+        each: _having("accept-encoding", each) for each in ("gzip", "gzip, deflate, br", "br;q=1.0, *;q=0.1")
+    },
+    "User-Agent": {
+        each: _having("user-agent", each)
+        for each in (
+            "curl/8.5.0",
+            "python-requests/2.32.3",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+        )
+    },
+    "order": {
+        "reversed": lambda headers: headers[::-1],
+        "rotated": lambda headers: (*headers[1:], *headers[:1]),
+    },
+    "header names": {"in capitals": _named(str.upper), "capitalised": _named(str.title)},
+}
 """The variations of each dimension; they are applied in this order."""
 
 
@@ -170,35 +164,31 @@ def in_form(request: Request, form: HeaderForm) -> Request:
     return replace(request, headers=headers)
 
 
-TEXTS: Final = MappingProxyType(
-    {
-        "empty": "",
-        "long": "x" * _LONG,
-        "NUL": r"a\u0000b",
-        "control characters": r"\u0001\u001f\u007f\u0085",
-        "half of a surrogate pair": r"a\ud800b",
-        "the other half": r"\udc00",
-        "beyond the first plane": r"\ud83d\ude00",
-        "no characters": r"\uffff\ufeff\u202e",
-    }
-)
+TEXTS: Final[Mapping[str, str]] = {
+    "empty": "",
+    "long": "x" * _LONG,
+    "NUL": r"a\u0000b",
+    "control characters": r"\u0001\u001f\u007f\u0085",
+    "half of a surrogate pair": r"a\ud800b",
+    "the other half": r"\udc00",
+    "beyond the first plane": r"\ud83d\ude00",
+    "no characters": r"\uffff\ufeff\u202e",
+}
 """Strings as written in JSON, without quotes."""
 
-_OTHERS: Final = MappingProxyType(
-    {
-        "beyond 2^53": "9007199254740993",
-        "beyond 64 bits": "-123456789012345678901234567890",
-        "minus zero": "-0",
-        "minus zero with a fraction": "-0.0",
-        "least above zero": "5e-324",
-        "less than that": "1e-400",
-        "repeated names": '{"a": 1, "a": "2", "a": null}',
-        "names of prototypes": '{"__proto__": {"a": 1}, "constructor": {"prototype": null}, "": 1}',
-        "beyond all doubles": "1e400",
-        "nested deeply": "[" * _DEEP + "]" * _DEEP,
-    }
-)
-VALUES: Final = MappingProxyType({**{name: f'"{text}"' for name, text in TEXTS.items()}, **_OTHERS})
+_OTHERS: Final = {
+    "beyond 2^53": "9007199254740993",
+    "beyond 64 bits": "-123456789012345678901234567890",
+    "minus zero": "-0",
+    "minus zero with a fraction": "-0.0",
+    "least above zero": "5e-324",
+    "less than that": "1e-400",
+    "repeated names": '{"a": 1, "a": "2", "a": null}',
+    "names of prototypes": '{"__proto__": {"a": 1}, "constructor": {"prototype": null}, "": 1}',
+    "beyond all doubles": "1e400",
+    "nested deeply": "[" * _DEEP + "]" * _DEEP,
+}
+VALUES: Final[Mapping[str, str]] = {**{name: f'"{text}"' for name, text in TEXTS.items()}, **_OTHERS}
 """Values as written in JSON."""
 
 _LIKELY_REFUSED: Final = frozenset({"long", "beyond all doubles", "nested deeply"})

@@ -60,14 +60,9 @@ _CHANGES = st.fixed_dictionaries(
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceStep:
-    """One step of a sequence.
-
-    Attributes:
-        arguments: By name; a workflow is given by the number of the step that created it.
-    """
-
     rule: str
     arguments: Mapping[str, Any]
+    """By name; a workflow is given by the number of the step that created it."""
     number: int
 
 
@@ -97,10 +92,8 @@ class SequenceSetup:
 def reader_for(tester: Tester, owner: Persona) -> Persona | None:
     """Return a key of the owner's account that may read but not write workflows; minted if none is known."""
     for persona in tester.target.personas.values():
-        is_reading = persona.holds("workflow:read")
-        is_writing = persona.holds("workflow:write")
         is_meant = persona.user == owner.user and persona.state == "active" and not persona.is_open
-        if is_meant and is_reading and not is_writing:
+        if is_meant and persona.holds("workflow:read") and not persona.holds("workflow:write"):
             return persona
     return tester.minted({"workflow:read"}, account=owner.user) if tester.mint is not None else None
 
@@ -183,7 +176,6 @@ class SeveralKeys(RuleBasedStateMachine):
     @rule(slug=slugs, changes=_CHANGES)
     @_step
     def update(self, slug: str, changes: dict[str, JSON]) -> None:
-        """Update any subset of the members."""
         owner = self.owner_of(slug)
         written = dict(changes)
         if "name" in written:
@@ -234,7 +226,6 @@ class SeveralKeys(RuleBasedStateMachine):
     @rule(slug=slugs, does=st.sampled_from(["update", "move", "delete"]))
     @_step
     def intrude(self, slug: str, does: str) -> None:
-        """The other user tries to write."""
         intruder = self.other_than(slug)
         if intruder is None:
             return
@@ -244,7 +235,6 @@ class SeveralKeys(RuleBasedStateMachine):
     @rule(slug=slugs, does=st.sampled_from(["update", "move", "delete"]))
     @_step
     def write_with_reading_key(self, slug: str, does: str) -> None:
-        """The owner tries to write with a key that may only read."""
         owner, reader = self.owner_of(slug), self.readers[self.owner_of(slug).user]
         if reader is owner:
             return
@@ -268,7 +258,6 @@ class SeveralKeys(RuleBasedStateMachine):
     @rule(slug=consumes(slugs))
     @_step
     def delete(self, slug: str) -> None:
-        """Delete a workflow: it is gone for every user and operation."""
         owner = self.owner_of(slug)
         is_free_to_run = self.is_free_to_run(slug)
         exchange = self.test_data.delete(owner, slug)
@@ -298,17 +287,13 @@ class SeveralKeys(RuleBasedStateMachine):
         return self.users[self.model[slug].owner]
 
     def other_than(self, slug: str) -> Persona | None:
-        """Return the user who does not own the workflow, if there is a second user."""
         return next((each for each in self.users.values() if each != self.owner_of(slug)), None)
 
     def is_free_to_run(self, slug: str) -> bool:
         """Return whether the owner may run the workflow, and nothing in it can cost credits."""
-        is_allowed = MAY_RUN.missing(self.tester.target) is None
-        return (
-            is_allowed
-            and self.owner_of(slug).holds("workflow:run")
-            and not self.model[slug].members.get("nodes")
-        )
+        if MAY_RUN.missing(self.tester.target) is not None or self.model[slug].members.get("nodes"):
+            return False
+        return self.owner_of(slug).holds("workflow:run")
 
     def tried(self, writer: Persona, slug: str, does: str) -> Exchange:
         """Send a write that has to be refused, and return the exchange."""
@@ -316,7 +301,7 @@ class SeveralKeys(RuleBasedStateMachine):
             return write(self.tester, writer, slug, {"description": "written by somebody else"})
         if does == "move":
             return move(self.tester, writer, slug, None)
-        return self.tester.send("deleteWorkflow", writer, Call(path_values={"slug": slug}))
+        return self.tester.send(*to_workflow("deleteWorkflow", writer, slug))
 
     def look_at(self, slug: str, check: Check[...], parameter: str) -> None:
         """Compare a workflow, its schema and its owner's list with the model, as they are now."""
@@ -325,7 +310,11 @@ class SeveralKeys(RuleBasedStateMachine):
         if self.is_sought(check, workflows.slug_stays, workflows.creator):
             asked["document"] = to_workflow("getWorkflow", owner, slug)
         if self.is_sought(workflows.schema_describes, envelopes.private_public_schema, schemas.public_schema):
-            asked["schema"] = self.schema_of(slug)
+            asked["schema"] = (
+                to_workflow("getWorkflowSchema", self.readers[owner.user], slug)
+                if kept.is_public is None  # publicPlayground was not written
+                else to_workflow("getPublicWorkflowSchema", None, slug)
+            )
         if self.is_sought(workflows.listed):
             asked["list"] = self.list_of(owner)
         shown = dict(zip(asked, self.tester.send_at_once([*asked.values()], is_repeated=True), strict=True))
@@ -340,13 +329,6 @@ class SeveralKeys(RuleBasedStateMachine):
             self.judge_schema(slug, exchange)
         if exchange := shown.get("list"):
             self.judge_list(owner, exchange)
-
-    def schema_of(self, slug: str) -> Sending:
-        """Ask for a workflow's schema: the public one if publicPlayground was written."""
-        kept = self.model[slug]
-        if kept.is_public is None:
-            return to_workflow("getWorkflowSchema", self.readers[kept.owner], slug)
-        return to_workflow("getPublicWorkflowSchema", None, slug)
 
     def judge_schema(self, slug: str, exchange: Exchange) -> None:
         kept = self.model[slug]

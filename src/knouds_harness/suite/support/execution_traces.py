@@ -48,7 +48,6 @@ class ExecutionTrace:
 
     @property
     def run(self) -> KeyAndResource[Workflow | Model]:
-        """What was run, and a key of the account that ran it."""
         return KeyAndResource(self.reader, self.resource)
 
     @property
@@ -92,14 +91,13 @@ def is_cancel(exchange: Exchange) -> bool:
     return exchange.request.operation_id == "cancelExecution"
 
 
-Shared = Callable[[Target], Mapping[str, list[Workflow | Model]]]
-"""Return what is run for something that tests share, by the part of the credits that pays for it."""
+Shared = Callable[[Target], list[Workflow | Model]]
+"""Return what is run for a part of what tests share."""
 
 
-def _of_workflow(target: Target) -> dict[str, list[Workflow | Model]]:
-    """Return the run of a workflow: that of any resource, if it is one."""
-    is_same = ASYNC_WORKFLOW_RUN.find(target) == ASYNC_RUN.find(target)
-    return {"of_any" if is_same else "of_workflow": once(ASYNC_WORKFLOW_RUN)(target)}
+def is_any_a_workflow(target: Target) -> bool:
+    """Return whether the run of a workflow is the same as that of any resource."""
+    return ASYNC_WORKFLOW_RUN.find(target) == ASYNC_RUN.find(target)
 
 
 def _sample(target: Target) -> list[Workflow | Model]:
@@ -107,11 +105,11 @@ def _sample(target: Target) -> list[Workflow | Model]:
 
 
 SHARED_EXECUTIONS: Final[Mapping[str, Shared]] = {
-    "of_any": lambda target: {"of_any": once(ASYNC_RUN)(target)},
-    "of_workflow": _of_workflow,
-    "of_failing": lambda target: {"of_failing": once(FAILING_ASYNC_RUN)(target)},
-    "sample": lambda target: {"sample": _sample(target)},
-    "samples": lambda target: {"sample": _sample(target), "samples": _sample(target) * (SAMPLES - 1)},
+    "of_any": once(ASYNC_RUN),
+    "of_workflow": lambda target: [] if is_any_a_workflow(target) else once(ASYNC_WORKFLOW_RUN)(target),
+    "of_failing": once(FAILING_ASYNC_RUN),
+    "sample": _sample,
+    "samples": lambda target: _sample(target) * (SAMPLES - 1),  # those besides it
 }
 """What is run for the executions that tests share, in parts that are paid for apart."""
 
@@ -141,7 +139,6 @@ class Executions:
 
     @shared_once
     def of_failing(self) -> ExecutionTrace:
-        """A run that fails, just submitted."""
         self.test_data.require_paid("of_failing")
         return self.submit(self.tester.need(FAILING_ASYNC_RUN))
 
@@ -177,7 +174,6 @@ class Executions:
 
     @shared_once
     def cancelled_samples(self) -> list[ExecutionTrace]:
-        """The samples that were cancelled, polled to their end."""
         self.tester.need(CANCELLED_RUN)
         return [self.to_end(trace) for trace in self.samples]
 
@@ -196,15 +192,13 @@ class Executions:
         All are submitted and polled once before the first is polled to its end.
         """
         traces = [self.polled(self.of_any)] if self._has("of_any", ASYNC_RUN) else []
-        is_another = "of_workflow" in _of_workflow(self.tester.target)
-        if is_another and self._has("of_workflow", ASYNC_WORKFLOW_RUN):
+        if not is_any_a_workflow(self.tester.target) and self._has("of_workflow", ASYNC_WORKFLOW_RUN):
             traces.append(self.polled(self.of_workflow))
         if self._has("of_failing", FAILING_ASYNC_RUN):
             traces.append(self.polled(self.of_failing))
         return [self.to_end(trace) for trace in traces]
 
     def _has(self, part: str, need: Need[Any]) -> bool:
-        """Whether the profile has what a part of the shared executions needs, and the credits pay for it."""
         return need.missing(self.tester.target) is None and self.test_data.is_paid(part)
 
     @property
@@ -241,9 +235,7 @@ class Executions:
     ) -> ExecutionTrace:
         """Submit a run with the profile's inputs; if that gives no execution, the test is untested.
 
-        Args:
-            found: What to run, and the key that polls the execution.
-            submitter: Another key of the account, to submit with.
+        The key of ``found`` polls the execution; ``submitter`` is another one of the account.
         """
         submitted = self.test_data.run(found.resource, submitter or found.key, is_async=True)
         self.test_data.execution_id_of(submitted)

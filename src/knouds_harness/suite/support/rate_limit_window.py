@@ -61,7 +61,11 @@ class RateLimitWindow:
                 raise Untested("headers that say when a window ends")
             self.tester.wait(self._until_next_s(first))
             first = self.run()
-        raise Untested(f"a window that no other client uses: the first run of one was told {_told(first)}")
+        told = rate_limits.window_headers_of(first)
+        raise Untested(
+            "a window that no other client uses: the first run of one was told "
+            f"{told.remaining} of {told.limit} left"
+        )
 
     def fill(self, first: Exchange, times: int) -> list[Exchange]:
         """Make ``times`` more runs that must be admitted, the first dozen one by one, the others at once.
@@ -118,8 +122,7 @@ class RateLimitWindow:
         here = sum(rate_limits.is_same_window(each, run) for each in all_own)
         self.tester.judge(rate_limits.remaining_counts, run, admitted=here, is_alone=False)
         is_wrong = counted < here  # as was just claimed; then the own runs alone can be counted
-        if is_wrong:
-            counted = here
+        counted = max(counted, here)
         if counted == 1:
             return counted if left > _FRESH_S else None
         own = [each for each in all_own if _is_since(each, run)]
@@ -175,8 +178,3 @@ def _is_since(exchange: Exchange, run: Exchange) -> bool:
     """Whether the response came after the begin of the window that a run was told of."""
     end = rate_limits.window_headers_of(run).reset_unix_s
     return end is not None and _answered_unix_s(exchange) >= end - WINDOW_S - 1
-
-
-def _told(exchange: Exchange) -> str:
-    headers = rate_limits.window_headers_of(exchange)
-    return f"{headers.remaining} of {headers.limit} left"

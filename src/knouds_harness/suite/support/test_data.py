@@ -55,7 +55,6 @@ class TestData:
         self._submitted: list[tuple[Exchange, Persona, float | None]] = []
 
     def is_paid(self, part: str) -> bool:
-        """Return whether the credits suffice for a part of what tests share."""
         return part not in self._unpaid
 
     def require_paid(self, part: str) -> None:
@@ -111,7 +110,6 @@ class TestData:
         return known or Workflow(slug=self.scratch_slug, owner=self.tester.need(AUTHOR).user)
 
     def workflow_for(self, operation: Operation, owner: Persona) -> str:
-        """Return a workflow of an account on which others may try one operation."""
         return self._shared.get(f"{operation.id} of {owner.user}", lambda: self.make_workflow(owner))
 
     @property
@@ -223,10 +221,8 @@ class TestData:
     ) -> Exchange:
         """Run a workflow or model with the inputs of the profile; it may cost what the profile says.
 
-        With ``is_refused``, the target is expected to refuse it, free of charge.
-
-        Raises:
-            Untested: The run failed, although it should succeed by the profile.
+        With ``is_refused``, the target is expected to refuse it, free of charge. If another run fails that
+        should succeed by the profile, the test is untested.
         """
         operation_id, persona, call = self.running(resource, persona, is_async=is_async)
         if is_refused:
@@ -257,11 +253,7 @@ class TestData:
         return answers
 
     def require_success(self, exchange: Exchange, resource: Workflow | Model, persona: Persona) -> None:
-        """Skip the test if a run was refused or failed that should succeed by the profile; ignores a 429.
-
-        Raises:
-            Untested: The run should have succeeded.
-        """
+        """Skip the test if a run was refused or failed that should succeed by the profile; ignores a 429."""
         is_to_succeed = is_runnable(resource) and may_run(persona, resource)
         if exchange.is_success or exchange.status == 429 or not is_to_succeed:
             return
@@ -278,7 +270,6 @@ class TestData:
     def running(
         self, resource: Workflow | Model, persona: Persona, *, is_async: bool = False
     ) -> tuple[str, Persona, Call]:
-        """Return the request that runs a workflow or model with the inputs of the profile."""
         call = Call(
             path_values=resource.path_values,
             query=(("async", "true"),) if is_async else (),

@@ -20,7 +20,6 @@ _WATCHED_S = 10.0
 
 
 def page_of(persona: Persona, **query: str | int) -> tuple[str, Persona, Call]:
-    """Return the request of a page of usage."""
     parameters = tuple((name, str(value)) for name, value in query.items())
     return "listUsage", persona, Call(query=parameters)
 
@@ -80,20 +79,18 @@ def row_once_settled(tester: Tester, run: Run, choose: Callable[[list[Row]], Row
 
 
 def _page_of(tester: Tester, run: Run) -> Exchange:
-    """Read the usage that an account has of a workflow or model."""
     key, resource = run
     query = {"workflowSlug": resource.slug} if isinstance(resource, Workflow) else {"modelId": resource.name}
     return read_page(tester, key, **query, limit=MAX_LIMIT)
 
 
 def rows_that_came(before: Sequence[Row], after: Sequence[Row], resource: Workflow | Model) -> list[Row]:
-    """Return the new rows of a workflow or model between two reads of usage."""
     known = {repr(row.get("id")) for row in before}
     return [row for row in after if repr(row.get("id")) not in known and _is_about(row, resource)]
 
 
 def row_that_came(before: list[Row], after: list[Row], resource: Workflow | Model) -> Row | None:
-    """Return the only new row of a workflow or model between two reads; None if there is not exactly one."""
+    """Return the only new row of a workflow or model; None if there is not exactly one."""
     new = rows_that_came(before, after, resource)
     return new[0] if len(new) == 1 else None
 

@@ -35,7 +35,6 @@ class WebhookKey:
     Attributes:
         path: The path where only its deliveries arrive; None if keys share an address.
         own: What it runs, and a key of its account that polls the executions.
-        execution_ids: The executions that were submitted with it.
     """
 
     path: str | None
@@ -47,8 +46,8 @@ class WebhookKey:
     def holds(self, delivery: Delivery) -> bool:
         """Return whether a delivery belongs to this mailbox.
 
-        A shared address also gets deliveries of other clients' executions, and unrelated requests. So a
-        delivery counts only if it names an execution of this mailbox, or names none but is correctly signed.
+        A shared address also gets what is not ours: there, a delivery has to name an execution of this
+        mailbox, or to name none and be correctly signed.
         """
         if self.path is not None:
             return delivery.path == self.path
@@ -57,7 +56,6 @@ class WebhookKey:
         return delivery.execution_id in self.execution_ids
 
     def has_signed(self, delivery: Delivery) -> bool:
-        """Return whether a delivery, of any execution, has the signature of this key's webhook."""
         values = [value for name, value in delivery.headers if name.lower() == HEADER.lower()]
         signature = Signature.read(", ".join(values))
         return signature is not None and signature.covers(delivery.body, secret=self.webhook.secret.reveal())
@@ -120,11 +118,11 @@ def _bystanders(target: Target) -> list[Workflow | Model]:
 
 
 SHARED_DELIVERIES: Final[Mapping[str, Shared]] = {
-    "last_delivered": lambda target: {"last_delivered": once(webhooks.RECEIVING)(target)},
-    "more_delivered": lambda target: {"more_delivered": _before_last(target)},
-    "refused": lambda target: {"refused": _refused(target)},
-    "not_receiving": lambda target: {"not_receiving": once(webhooks.NOT_RECEIVING)(target)},
-    "bystanders": lambda target: {"bystanders": _bystanders(target)},
+    "last_delivered": once(webhooks.RECEIVING),
+    "more_delivered": _before_last,
+    "refused": _refused,
+    "not_receiving": once(webhooks.NOT_RECEIVING),
+    "bystanders": _bystanders,
 }
 """What is run for the deliveries that tests share, in parts that are paid for apart."""
 
@@ -276,11 +274,9 @@ class DeliveredExecutions:
         return [self._keep(each, of[0]) for each, of in signed_by if of]
 
     def naming(self, trace: ExecutionTrace) -> list[Delivery]:
-        """Return the deliveries that name an execution, to any mailbox."""
         return [each for each in self.receiver.deliveries if each.execution_id == trace.execution_id]
 
     def of(self, trace: ExecutionTrace, mailbox: WebhookKey) -> list[Received]:
-        """Return the deliveries to a mailbox that name an execution."""
         return [each for each in self.to(mailbox) if each.execution_id == trace.execution_id]
 
     def of_text(self, workflow: Workflow, text: str) -> tuple[ExecutionTrace, list[Received]]:
@@ -313,21 +309,17 @@ class DeliveredExecutions:
     def _mailbox(self, path: str, found: Receiving) -> WebhookKey:
         key, resource, reader = found
         own = KeyAndResource(reader, resource)
-        if mints_webhooks(self.tester.target):
-            return self._minted_mailbox(path, own, _RUN if path == "/closed" else _RUN | {_RECEIVE})
-        webhook = self.tester.target.webhook_of(key)
-        assert webhook is not None  # noqa: S101 - for the type checker: the needs ask for it
-        return WebhookKey(path=None, webhook=webhook, persona=key, own=own)
-
-    def _minted_mailbox(
-        self, path: str, own: KeyAndResource[Workflow | Model], capabilities: frozenset[str]
-    ) -> WebhookKey:
+        if not mints_webhooks(self.tester.target):
+            of_profile = self.tester.target.webhook_of(key)
+            assert of_profile is not None  # noqa: S101 - for the type checker: the needs ask for it
+            return WebhookKey(path=None, webhook=of_profile, persona=key, own=own)
         webhook = Webhook(
             url=self.receiver.url(path),
             secret=Secret(f"whsec_{secrets.token_urlsafe(24)}", f"webhook{path.replace('/', '-')}"),
             deadline_s=_MINTED_DEADLINE_S,
         )
-        persona = self.tester.minted(capabilities, account=own.key.user, webhook=webhook)
+        held = _RUN if path == "/closed" else _RUN | {_RECEIVE}
+        persona = self.tester.minted(held, account=reader.user, webhook=webhook)
         return WebhookKey(path=path, webhook=webhook, persona=persona, own=own)
 
     def _keep(self, delivery: Delivery, mailbox: WebhookKey) -> Received:

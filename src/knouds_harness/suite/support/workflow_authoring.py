@@ -49,7 +49,6 @@ def filed(tester: Tester, test_data: TestData, owner: Persona, *, is_public: boo
 
 
 def to_workflow(operation_id: str, persona: Persona | None, slug: str, body: JSON = NO_BODY) -> Sending:
-    """Return a request to one workflow."""
     return operation_id, persona, Call(path_values={"slug": slug}, json=body)
 
 
@@ -59,16 +58,16 @@ def read(tester: Tester, reader: Persona | None, slug: str, operation_id: str = 
 
 
 def write(tester: Tester, writer: Persona, slug: str, changes: JSON) -> Exchange:
-    return tester.send("updateWorkflow", writer, Call(path_values={"slug": slug}, json=changes))
+    return tester.send(*to_workflow("updateWorkflow", writer, slug, changes))
 
 
 def move(tester: Tester, writer: Persona, slug: str, folder_id: JSON) -> Exchange:
-    return tester.send("moveWorkflow", writer, Call(path_values={"slug": slug}, json={"folderId": folder_id}))
+    return tester.send(*to_workflow("moveWorkflow", writer, slug, {"folderId": folder_id}))
 
 
 def run_free(tester: Tester, runner: Persona, slug: str) -> Exchange:
     """Run a workflow without nodes, which costs nothing."""
-    return tester.send("runWorkflow", runner, Call(path_values={"slug": slug}, json={"inputs": {}}))
+    return tester.send(*to_workflow("runWorkflow", runner, slug, {"inputs": {}}))
 
 
 def attempts(tester: Tester, intruder: Persona, slug: str) -> Iterator[Exchange]:
@@ -76,7 +75,7 @@ def attempts(tester: Tester, intruder: Persona, slug: str) -> Iterator[Exchange]
     yield write(tester, intruder, slug, {"description": "written by somebody else", "tags": ["theirs"]})
     yield write(tester, intruder, slug, {"publicPlayground": True})
     yield move(tester, intruder, slug, None)
-    yield tester.send("deleteWorkflow", intruder, Call(path_values={"slug": slug}))
+    yield tester.send(*to_workflow("deleteWorkflow", intruder, slug))
 
 
 def known_graph(tester: Tester) -> dict[str, JSON]:
@@ -85,7 +84,6 @@ def known_graph(tester: Tester) -> dict[str, JSON]:
 
 
 def graph_of(tester: Tester, reader: Persona, workflow: Workflow) -> dict[str, JSON]:
-    """Return nodes, edges and viewport of one workflow."""
     members = read(tester, reader, workflow.slug).members
     if not all(member in members for member in GRAPH_MEMBERS):
         raise Untested("a workflow whose nodes can be read")
@@ -99,14 +97,12 @@ def own_graphs(shown: JSON) -> Iterator[dict[str, JSON]]:
     repeated edges comes before a plain one.
     """
     handles = next(iter(objects_in(members_of(shown).get("edges"))), {})
-    templates = [
-        node for node in objects_in(members_of(shown).get("nodes")) if isinstance(node.get("type"), str)
-    ]
-    for known in (templates, [{"type": each} for each in DOCUMENTED_TYPES]):
-        if known:
-            middle = [known[len(known) // 2]] * (_NODES - len(known))
-            yield _graph_of([*known, *middle], handles, is_plain=False)
-            yield _graph_of([*known, *middle], handles, is_plain=True)
+    nodes = objects_in(members_of(shown).get("nodes"))
+    templates = [node for node in nodes if isinstance(node.get("type"), str)]
+    for known in filter(None, (templates, [{"type": each} for each in DOCUMENTED_TYPES])):
+        middle = [known[len(known) // 2]] * (_NODES - len(known))
+        yield _graph_of([*known, *middle], handles, is_plain=False)
+        yield _graph_of([*known, *middle], handles, is_plain=True)
 
 
 def _graph_of(
