@@ -251,7 +251,7 @@ class Spending:
         """Divide the credits among tests that the profile makes possible: what many share comes first.
 
         By earlier ``nights``, what was not verified for longest comes first. The rest of the credits pays for
-        more of what tests share.
+        more of what the tests share that are paid.
         """
         if Action.RUN not in target.limits.allow:
             return cls()
@@ -268,13 +268,15 @@ class Spending:
             share = sum(costs[name] / sharers[name] for name in parts.get(test, ()))
             return *nights.turn_of(test, facts_of(item)), share
 
-        in_turn = [parts[each.nodeid] for each in sorted(items, key=turn) if each.nodeid in parts]
-        shared = sorted(costs.keys() - parts.keys(), key=costs.__getitem__)
-        for names in (*in_turn, *([name] for name in shared)):
-            all_of = bought | {name: costs[name] for name in names}
+        for item in sorted(items, key=turn):
+            all_of = bought | {name: costs[name] for name in parts.get(item.nodeid, ())}
             if sum(all_of.values()) <= limit_credits:
                 bought = all_of
         paid = frozenset(test for test, made in parts.items() if made.keys() <= bought.keys())
+        of_paid = {name for item in items if item.nodeid in paid for name in _shared_with(item)}
+        for name in sorted((of_paid & costs.keys()) - bought.keys(), key=costs.__getitem__):
+            if sum(bought.values(), costs[name]) <= limit_credits:
+                bought[name] = costs[name]
         least: dict[str, float] = {}
         for item in items:
             cost = sum(costs[name] for name in parts.get(item.nodeid, ()))
