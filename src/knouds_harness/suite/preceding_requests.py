@@ -93,6 +93,11 @@ class PrecedingRequests:
                 about.append(exchange)
 
     @property
+    def executions(self) -> list[list[Exchange]]:
+        """What was sent about each execution, its submit first."""
+        return [about for about in self._by_name.values() if about[0].request.operation_id in RUN_OPERATIONS]
+
+    @property
     def last_of_test(self) -> Exchange | None:
         """The last exchange of the running test; if it has sent nothing, the last one before it."""
         own = (each for each in reversed(self._running.sent) if not each.is_control)

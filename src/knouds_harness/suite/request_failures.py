@@ -1,15 +1,15 @@
 """What never ends, was refused with a 429, or got no response."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
-from knouds_harness.contract.operations import IN_FLIGHT, RUN_OPERATIONS
+from knouds_harness.contract.operations import IN_FLIGHT
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.evidence import Exchange, Request, body_of, status_in
+from knouds_harness.exchange.evidence import Exchange, Request, status_in
 from knouds_harness.exchange.pricing import resource_named
 from knouds_harness.exchange.profile_check import HEALTH
 from knouds_harness.suite.untested import Untested
@@ -25,39 +25,24 @@ _MOST_FAILURES_IN_A_ROW = 5
 _MOST_FAILURES_OF_ONE = 10
 
 
-class NeverEndingRuns:
-    """Follows each execution from its submit through its polls, to find those that never end."""
+def never_ending(executions: Iterable[Sequence[Exchange]], target: Target) -> tuple[str, ...]:
+    """Return the keys with an overdue execution, if no execution of their account was seen to end.
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._submits: dict[str, tuple[str, datetime]] = {}
-        self._overdue: dict[str, None] = {}
-        self._ended: set[str] = set()
-
-    def note(self, exchange: Exchange) -> None:
-        request, body = exchange.request, body_of(exchange)
-        if request.operation_id in RUN_OPERATIONS and request.persona:
-            execution_id = body.get("executionId")
-            if isinstance(execution_id, str):
-                resource = resource_named(request.path, self._target)
-                deadline_s = (resource.deadline_s if resource else None) or DEADLINE_S
-                due_at = exchange.started_at + timedelta(seconds=deadline_s)
-                self._submits[execution_id] = request.persona, due_at
-        elif request.operation_id == "getExecution" and request.path_values.get("id", "") in self._submits:
-            persona, due_at = self._submits[request.path_values["id"]]
-            if status_in(exchange) in _OWN_ENDS:
-                self._ended.add(self._account_of(persona))
-            elif status_in(exchange) in IN_FLIGHT and exchange.started_at >= due_at:
-                self._overdue[persona] = None
-
-    @property
-    def personas(self) -> tuple[str, ...]:
-        """The keys with an overdue execution, if no execution of their account was seen to end."""
-        return tuple(key for key in self._overdue if self._account_of(key) not in self._ended)
-
-    def _account_of(self, persona: str) -> str:
-        key = self._target.personas.get(persona)
-        return key.user if key else persona
+    Of each execution, ``executions`` has the submit, and what was sent about it afterwards.
+    """
+    account_by_key: dict[str, str] = {}
+    ended: set[str] = set()
+    for submit, *later in executions:
+        name, resource = submit.request.persona or "", resource_named(submit.request.path, target)
+        account = target.personas[name].user if name in target.personas else name
+        deadline_s = (resource.deadline_s if resource else None) or DEADLINE_S
+        due_at = submit.started_at + timedelta(seconds=deadline_s)
+        for poll in (each for each in later if each.request.operation_id == "getExecution"):
+            if status_in(poll) in _OWN_ENDS:
+                ended.add(account)
+            elif status_in(poll) in IN_FLIGHT and poll.started_at >= due_at:
+                account_by_key[name] = account
+    return tuple(key for key, account in account_by_key.items() if account not in ended)
 
 
 @dataclass(kw_only=True)

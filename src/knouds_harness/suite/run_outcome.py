@@ -105,7 +105,7 @@ def _unproven(run: ConformanceRun) -> list[str]:
         waiver.fact == ENDS_IN_TIME and not waiver.is_expired(run.recorder.today)
         for waiver in run.recorder.waivers
     )
-    if run.tester.endless.personas and not is_accepted:
+    if run.never_ending and not is_accepted:
         lines.append(
             "In the profile, raise deadline_s of what was run, or accept that no execution ends: "
             f'[[waivers]] with fact = "{ENDS_IN_TIME}".'

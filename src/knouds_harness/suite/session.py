@@ -35,6 +35,7 @@ from knouds_harness.suite.concurrent_tests import RunLock
 from knouds_harness.suite.nights import Nights, read_nights, write_nights
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.recorder import FindingRecorder
+from knouds_harness.suite.request_failures import never_ending
 from knouds_harness.suite.run_outcome import decided, expected_facts, least_verified
 from knouds_harness.suite.selection import Spending
 from knouds_harness.suite.support.execution_traces import Executions
@@ -61,10 +62,8 @@ class ConformanceRun:
         profile: The target as its profile describes it.
         target: The profile without what the target contradicts; equal to it before ``begin``.
         selected: The facts that the selected tests are about; None for all.
-        spending: What the credits pay for.
         cut: Ids of the tests that they were to suffice for, and did not.
         ended: Ids of the tests that have ended; in a run that was stopped, not of all.
-        nights: Those before this one, by ``--rotate``.
         left: Lines that say what could not be deleted; empty if everything was.
         is_distant: Responses take so long that independent tests should run side by side.
     """
@@ -149,6 +148,11 @@ class ConformanceRun:
         """The facts that the run is about."""
         return frozenset(self.document.facts) if self.selected is None else self.selected
 
+    @property
+    def never_ending(self) -> tuple[str, ...]:
+        """The keys whose executions do not end."""
+        return never_ending(self.recorder.steps.executions, self.profile)
+
     @cached_property
     def client(self) -> Client:
         guard = Guard(self.profile, yes_production=self.options.yes_production)
@@ -214,7 +218,7 @@ class ConformanceRun:
             self._conclude_costs()
         self.recorder.begin_test()
         self.tester.judge_first_contacts()
-        keys = self.tester.endless.personas
+        keys = self.never_ending
         users = {self.client.persona(key).user for key in keys}
         of_accounts = [each.name for each in self.client.personas.values() if each.user in users]
         self.recorder.writer.note_endless(keys, of_accounts=of_accounts)

@@ -27,7 +27,7 @@ from knouds_harness.runs.findings import Finding
 from knouds_harness.suite.concurrent_tests import Reservations, RunLock
 from knouds_harness.suite.preceding_requests import RunsSoFar, exchanges_in, is_comparing
 from knouds_harness.suite.recorder import FindingRecorder, Received
-from knouds_harness.suite.request_failures import FailureLimit, NeverEndingRuns, RateLimitRetry, place_of
+from knouds_harness.suite.request_failures import FailureLimit, RateLimitRetry, place_of
 from knouds_harness.suite.untested import Untested, more_credits, untested_for
 from knouds_harness.targets.needs import CONTROL, Need, may
 from knouds_harness.targets.profile import Target
@@ -85,7 +85,6 @@ class Tester:
         self.sent = 0
         self.reservations = Reservations(self.idle)
         self.runs = RunsSoFar(user_of=lambda persona: client.persona(persona).user)
-        self.endless = NeverEndingRuns(client.target)
         self.resources = KnownResources(
             self.target.workflows, self.target.models, user_of=lambda persona: client.persona(persona).user
         )
@@ -364,7 +363,6 @@ class Tester:
 
     def _note(self, exchange: Exchange) -> None:
         self.sent += 1
-        self.endless.note(exchange)
         self.resources.note(exchange)
         kept = self._kept_bodies.kept(exchange)
         self.recorder.steps.note(kept)

@@ -8,7 +8,8 @@ from example_targets import make_target
 from exchanges import exchange
 
 from knouds_harness.exchange.evidence import Request
-from knouds_harness.suite.request_failures import NeverEndingRuns
+from knouds_harness.suite.preceding_requests import PrecedingRequests
+from knouds_harness.suite.request_failures import never_ending
 from knouds_harness.targets.resources import Model
 
 START = datetime(2026, 11, 26, tzinfo=UTC)
@@ -51,8 +52,8 @@ LATE = poll("processing", 31)
 )
 def test_key_whose_runs_never_end_is_named(polls, is_endless):
     """If another run of its account ends, the checks judge the one that did not."""
-    endless = NeverEndingRuns(TARGET)
+    steps = PrecedingRequests()
     for each in (submit("e-1"), *polls):
-        endless.note(each)
+        steps.note(each)
 
-    assert endless.personas == (("full",) if is_endless else ())
+    assert never_ending(steps.executions, TARGET) == (("full",) if is_endless else ())
