@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import socket
 from collections.abc import Collection
 from contextlib import suppress
@@ -17,7 +18,7 @@ from knouds_harness.errors import ExitCode, TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.profile_check import first_contact
 from knouds_harness.locations import builtin_targets_path
-from knouds_harness.targets.profile import Target
+from knouds_harness.targets.profile import Target, load_target
 from knouds_harness.targets.resources import Limits, Persona
 from knouds_harness.targets.secrets import Secret
 from knouds_sandbox.serving import RunningSandbox
@@ -67,6 +68,14 @@ def why_unreachable(target: Target) -> str:
         first_contact(client)
     assert caught.value.exit_code == ExitCode.UNREACHABLE
     return str(caught.value)
+
+
+def sandbox_target() -> Target:
+    """Return the built-in target with made-up secrets, at an address where nothing listens."""
+    profile = builtin_targets_path() / "sandbox.toml"
+    variables = re.findall(r"KNOUDS_SANDBOX_\w+", profile.read_text(encoding="utf-8"))
+    environ = {name: f"secret-of-{name}".ljust(43, "x") for name in variables}
+    return load_target(str(profile), environ=environ | {"KNOUDS_SANDBOX_URL": "http://127.0.0.1:1"})
 
 
 def free_port() -> int:

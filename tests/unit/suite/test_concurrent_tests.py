@@ -19,19 +19,16 @@ WITHIN_S = 10
 
 
 def named(*names):
-    """Return stand-ins for pytest items."""
     return [SimpleNamespace(nodeid=name) for name in names]
 
 
 def elsewhere(ask):
-    """Return what a function returns in another thread."""
     with ThreadPoolExecutor(1) as other:
         return other.submit(ask).result(WITHIN_S)
 
 
 @pytest.fixture
 def lock():
-    """A lock that no thread holds."""
     return RunLock()
 
 
@@ -225,7 +222,6 @@ class Things:
 
     @shared_once
     def thing(self):
-        """Make something that takes a while, in which others may have the lock."""
         self.times += 1
         with self.lock.released():
             self.may_end.wait(WITHIN_S)
@@ -277,7 +273,6 @@ class Running:
 
 @pytest.fixture
 def running(lock):
-    """Threads that have no key yet."""
     threads = Running(lock)
     yield threads
     threads.let_go()

@@ -73,7 +73,6 @@ def recorder_of(writer):
 
 
 def first_finding(writer):
-    """Return the record of an ended run, and the first of its findings."""
     record = read_run(writer.folder)
     return record, record.findings[0]
 

@@ -12,7 +12,6 @@ ADMITTED = recording("runWorkflow-200-next-window").exchange
 
 
 def throttled(wait=None):
-    """Return the recorded 429 with another Retry-After."""
     others = [(name, value) for name, value in REFUSED.headers if name.lower() != "retry-after"]
     return replace(REFUSED, headers=tuple(others if wait is None else [*others, ("retry-after", wait)]))
 

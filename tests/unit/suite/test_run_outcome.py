@@ -81,7 +81,6 @@ def test_capabilities_and_owners_near_a_known_one_are_told():
 
 
 def missing_of(*unverified, **more):
-    """Return what a run about all facts says that has not verified these."""
     return shortfall(FACTS, FACTS - set(unverified), **more)
 
 

@@ -16,7 +16,6 @@ from knouds_harness.suite.concurrent_tests import RunLock
 
 
 def watcher(*, is_terminal=False):
-    """Make a watcher that prints into its console's file."""
     console = Console(file=StringIO(), force_terminal=is_terminal, color_system=None, width=80)
     return running._Watcher(console=console)  # noqa: SLF001 - pytest alone meets it otherwise
 

@@ -1,14 +1,13 @@
 """The schedule: tests that wait begin first, and tests that count runs do so while no other test runs any."""
 
-import re
 from dataclasses import replace
 from datetime import date, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from clocks import wait_until
+from example_targets import sandbox_target
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.suite import schedule as schedule_module
@@ -26,12 +25,8 @@ from knouds_harness.suite.selection import (
 )
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.targets.needs import missing_in
-from knouds_harness.targets.profile import load_target
 
-PROFILE = Path(__file__).parents[3] / "targets" / "sandbox.toml"
-VARIABLES = re.findall(r"KNOUDS_SANDBOX_\w+", PROFILE.read_text(encoding="utf-8"))
-ENVIRONMENT = {name: f"secret-of-{name}".ljust(43, "x") for name in VARIABLES}
-SANDBOX = load_target(str(PROFILE), environ=ENVIRONMENT | {"KNOUDS_SANDBOX_URL": "http://127.0.0.1:1"})
+SANDBOX = sandbox_target()
 WITHOUT_CLOCK = replace(SANDBOX, control=None)
 
 
@@ -41,7 +36,6 @@ def suite():
 
 
 def schedule_of(suite, target, *, is_quick=False, pays_last=False, is_distant=False):
-    """Return the schedule of these tests on a target."""
     possible = [item for item in suite if all(need.missing(target) is None for need in needs_of(item))]
     tester = SimpleNamespace(need=lambda need: need.find(target), most_at_once=8)
     run: Any = SimpleNamespace(target=target, tester=tester, is_distant=is_distant)
@@ -49,7 +43,6 @@ def schedule_of(suite, target, *, is_quick=False, pays_last=False, is_distant=Fa
 
 
 def marked(suite, *names):
-    """Return the tests with any of these markers."""
     return [item for item in suite if any(item.get_closest_marker(name) for name in names)]
 
 
@@ -237,7 +230,6 @@ def ids_of(items):
 
 
 def sum_of_runs(item):
-    """Return what one test costs by the profile."""
     runs = [run for marker in item.iter_markers("spends") for run in marker.args[0](SANDBOX)]
     return sum(each.cost_credits or 0 for each in runs)
 

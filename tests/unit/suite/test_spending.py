@@ -1,14 +1,13 @@
 """What a plan pays for is what is asked for: no night spends more than it plans, or lacks what is paid."""
 
-import re
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import date, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from example_targets import sandbox_target
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded import recording
@@ -22,14 +21,10 @@ from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.support.webhook_executions import DeliveredExecutions
 from knouds_harness.suite.untested import Untested, untested_for
 from knouds_harness.targets.needs import missing_in
-from knouds_harness.targets.profile import load_target
 from knouds_harness.targets.resources import Model, Webhook
 from knouds_harness.targets.secrets import Secret
 
-PROFILE = Path(__file__).parents[3] / "targets" / "sandbox.toml"
-VARIABLES = re.findall(r"KNOUDS_SANDBOX_\w+", PROFILE.read_text(encoding="utf-8"))
-ENVIRONMENT = {name: f"secret-of-{name}".ljust(43, "x") for name in VARIABLES}
-SANDBOX = load_target(str(PROFILE), environ=ENVIRONMENT | {"KNOUDS_SANDBOX_URL": "http://127.0.0.1:1"})
+SANDBOX = sandbox_target()
 SUBMITTED = recording("runModel-202-accepted").exchange
 ENDED = recording("getExecution-200-completed").exchange
 ESTIMATE = 7.0

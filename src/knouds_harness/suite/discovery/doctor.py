@@ -285,7 +285,6 @@ _OF_THIS_MACHINE_S: Final = 20.0
 _FILLING_S: Final = 80.0
 """How long it takes at least to fill a window of 60 s, beside everything else."""
 _MOST_AT_ONCE: Final = 32
-_S_PER_MINUTE: Final = 60
 
 
 def check_time_s(latency_ms: float, at_once: int, *, share: float = 1.0, fills_window: bool = False) -> float:
@@ -299,10 +298,7 @@ def check_time_s(latency_ms: float, at_once: int, *, share: float = 1.0, fills_w
 
 def check_time_words(latency_ms: float, at_once: int, *, share: float, fills_window: bool) -> str:
     """Say how long a full check likely takes, and with which concurrency it would take half."""
-
-    def time_s(number: int) -> float:
-        return check_time_s(latency_ms, number, share=share, fills_window=fills_window)
-
+    time_s = partial(check_time_s, latency_ms, share=share, fills_window=fills_window)
     best = next((n for n in range(at_once, _MOST_AT_ONCE) if time_s(n) <= time_s(at_once) / 2), _MOST_AT_ONCE)
     now, then = _duration(time_s(at_once)), _duration(time_s(best))
     waits = ", longer if it has to wait for more than one rate-limit window" if fills_window else ""
@@ -311,5 +307,4 @@ def check_time_words(latency_ms: float, at_once: int, *, share: float, fills_win
 
 
 def _duration(seconds: float) -> str:
-    minutes = math.ceil(seconds / _S_PER_MINUTE)
-    return f"{math.ceil(seconds / 10) * 10} s" if seconds < 2 * _S_PER_MINUTE else f"{minutes} min"
+    return f"{math.ceil(seconds / 10) * 10} s" if seconds < 120 else f"{math.ceil(seconds / 60)} min"

@@ -33,20 +33,8 @@ from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Waiver
 
 
-def _keys_beside(path: Path) -> Mapping[str, RunPersona]:
-    """Read the keys of the run that a HAR file belongs to; none if there is no run record beside it."""
-    if path.name == EXCHANGES_FILE:
-        with suppress(RunRecordError):
-            return read_run(path.parent).setup.target.personas
-    return {}
-
-
 def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path) -> tuple[ExitCode, Path]:
-    """Judge each of the API's exchanges in a HAR file, and write a run record.
-
-    Returns:
-        The exit code and the run folder.
-    """
+    """Judge each of the API's exchanges in a HAR file; returns the exit code and the run folder."""
     document = shipped_document()
     captured = read_captured(path, base_url=base_url)
     target = Target(name=urlsplit(captured.base_url).hostname or "traffic", base_url=captured.base_url)
@@ -58,7 +46,10 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
     )
     recordings = RecordingFolder.open(recordings_path()).names_by_fact()
     setup = replace(setup, strict=strict, recordings=recordings)
-    keys = _keys_beside(path)
+    keys: Mapping[str, RunPersona] = {}
+    if path.name == EXCHANGES_FILE:
+        with suppress(RunRecordError):  # no run record is beside it
+            keys = read_run(path.parent).setup.target.personas
     resources = KnownResources(user_of=lambda persona: keys[persona].user if persona in keys else None)
     exchanges = [each for each in captured.exchanges if not each.is_control]
     for exchange in exchanges:  # all at first: what was changed while a request was under way is open

@@ -78,7 +78,11 @@ class RateLimitWindow:
             expected_s = self._expected_s(first, times)
             if expected_s > WINDOW_S - _NOT_FOR_FILLING_S:
                 raise Untested(f"runs quick enough: {times + 1} would take {expected_s:.0f} s")
-            self._require_credits(times)
+            needed_credits = self.tester.price(self.workflow) * times
+            left_credits = self.tester.client.guard.budget.left_credits
+            if needed_credits > left_credits:
+                counted = f"{needed_credits:g} needed, {left_credits:g} left"
+                raise Untested(f"credits for {times} runs: {counted}", "profile")
         one_by_one = [self.run() for _ in range(min(_ONE_BY_ONE, times))]
         for earlier, later in pairwise([first, *one_by_one]):
             self.tester.judge(rate_limits.remaining_falls, later, earlier=earlier)
@@ -146,14 +150,6 @@ class RateLimitWindow:
             return exchange.retry_after_s + 1
         left = _left_s(exchange)
         return min(max(left, 0), WINDOW_S) + 1 if left is not None else WINDOW_S + 1
-
-    def _require_credits(self, times: int) -> None:
-        cost_credits = self.tester.price(self.workflow) * times
-        left_credits = self.tester.client.guard.budget.left_credits
-        if cost_credits > left_credits:
-            raise Untested(
-                f"credits for {times} runs: {cost_credits:g} needed, {left_credits:g} left", "profile"
-            )
 
 
 def _left_s(exchange: Exchange) -> float | None:

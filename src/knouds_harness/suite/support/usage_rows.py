@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 
 from knouds_harness.exchange.evidence import Call, Exchange, body_of
 from knouds_harness.exchange.usage import MAX_LIMIT, Row, await_usage, rows_of
@@ -54,13 +55,12 @@ def await_rows(tester: Tester, persona: Persona, is_enough: Callable[[Sequence[R
 def is_used_by_others(tester: Tester, persona: Persona, page: Exchange) -> bool:
     """Return whether an account gets new rows while this check runs nothing there; watches for a while."""
     known = {repr(row.get("id")) for row in rows_of(page)}
-    seen = await_usage(
-        lambda: read_page(tester, persona, limit=MAX_LIMIT),
-        lambda later: any(repr(row.get("id")) not in known for row in rows_of(later)),
-        wait=tester.wait,
-        patience_s=_WATCHED_S,
-    )
-    return any(repr(row.get("id")) not in known for row in rows_of(seen))
+
+    def has_more(later: Exchange) -> bool:
+        return any(repr(row.get("id")) not in known for row in rows_of(later))
+
+    read = partial(read_page, tester, persona, limit=MAX_LIMIT)
+    return has_more(await_usage(read, has_more, wait=tester.wait, patience_s=_WATCHED_S))
 
 
 def row_once_settled(tester: Tester, run: Run, choose: Callable[[list[Row]], Row | None]) -> Row | None:

@@ -71,7 +71,6 @@ class Server:
 
 
 def is_json(content):
-    """Return whether a body can be parsed."""
     try:
         json.loads(content)
     except ValueError:
@@ -80,7 +79,6 @@ def is_json(content):
 
 
 def operation_of(request):
-    """Return the documented operation of a request, and the values of its placeholders."""
     return next(
         (operation, values)
         for operation in DOCUMENT.operations
@@ -90,7 +88,6 @@ def operation_of(request):
 
 
 def found_with(server):
-    """Return what is found with the keys of a server, each under the server's name for it."""
     personas = {
         name: Persona(
             name=name, secret=Secret(name, f"key:{name}"), capabilities=frozenset(), user=name, tier="unknown"

@@ -17,7 +17,6 @@ from knouds_harness.suite.discovery.run_plan import missing_by_need
 
 
 def printed(untested, *, width: int, is_terminal: bool, **others) -> list[str]:
-    """Return the lines of a diagnosis with these missing needs."""
     output = StringIO()
     console = Console(file=output, width=width, force_terminal=is_terminal, color_system=None)
     members = {"base_url": "https://staging.example.com", "are_hosts_listed": True, **others}

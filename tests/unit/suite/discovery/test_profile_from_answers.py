@@ -112,7 +112,6 @@ def test_inputs_that_a_profile_cannot_hold_are_left_out():
 
 
 def inputs_of(fields, values):
-    """Return the inputs of a workflow with these fields and values."""
     schema = exchange(200, {"fields": fields, "values": values})
     return workflow_in({"slug": "plain"}, schema, exchange(None), owner="pro").inputs
 

@@ -13,7 +13,6 @@ def never():
 
 
 def holds(*needed):
-    """Return a predicate that breaks if all these calls are there."""
     return lambda calls: set(needed) <= set(calls)
 
 

@@ -49,7 +49,6 @@ def plan(outcomes):
 
 
 def names(outcomes):
-    """Return the names of outcomes, as in file names."""
     return set(map(str, outcomes))
 
 

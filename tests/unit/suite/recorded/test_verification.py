@@ -26,7 +26,6 @@ WHOAMI = next(iter(DOCUMENT.operation_by_id["getWhoami"].responses[200].examples
 
 
 def verified(path, *entries, **options):
-    """Verify a file with these entries; return the exit code and the record."""
     given = {"base_url": None, "strict": False, "runs_folder": path / "runs", **options}
     code, folder = verify(write_har(path / "traffic.har", *entries), **given)
     return code, read_run(folder)

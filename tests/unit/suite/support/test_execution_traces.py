@@ -20,7 +20,6 @@ POLL = recording("getExecution-200-processing").exchange
 
 
 def shown(status):
-    """Return the recorded poll with another status."""
     return replace(POLL, body=json.dumps({**POLL.json(), "status": status}).encode())
 
 

@@ -57,7 +57,6 @@ class Target:
 
 
 def window(server, *, price_credits=0.0, left_credits=1000.0, requests_per_s=None):
-    """Return a window of that server's bucket."""
     limits = SimpleNamespace(requests_per_s=requests_per_s)
     tester = SimpleNamespace(
         target=SimpleNamespace(control=None, limits=limits, found_by_need={}),
