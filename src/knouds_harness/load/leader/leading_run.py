@@ -29,7 +29,6 @@ from knouds_harness.load.collection.metrics import RunMetrics
 from knouds_harness.load.collection.rows import RequestRow, Rows
 from knouds_harness.load.collection.seconds import Second, SecondsCollector, error_of, now_unix_s
 from knouds_harness.load.invariants.verification import LoadVerification, open_verification
-from knouds_harness.load.leader.progress import ProgressTeller
 from knouds_harness.load.leader.record_writer import LoadRecordWriter
 from knouds_harness.load.leader.results import RunResults, scenario_name
 from knouds_harness.load.leader.validity import exit_code_of, exit_summary
@@ -39,6 +38,7 @@ from knouds_harness.load.workload.limits import LoadLimits
 from knouds_harness.load.workload.preflight import LoadSetup
 from knouds_harness.load.workload.workload import may_write, scenarios_in
 from knouds_harness.runs.findings import LEFT_BEHIND
+from knouds_harness.runs.load_progress import ProgressMessage, tell
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.operation_load import TASK, RequestStatus, unlabelled
 from knouds_harness.runs.unsettled import note_usage
@@ -120,18 +120,8 @@ class LeadingRun:
             self.discard()
             raise
         vars(environment)["load_run"] = self  # where ``run_of`` finds it
-        self._progress = None
         if options.progress_descriptor is not None:
-            self._progress = ProgressTeller(
-                options.progress_descriptor,
-                options,
-                metrics=self.metrics,
-                health=self.health,
-                doubts=self._results.doubts,
-                folder=self._record.folder if self._record else None,
-                most_credits=target.limits.credits if target else options.credits,
-            )
-            gevent.spawn(self._tell_progress)
+            gevent.spawn(self._tell_progress, options.progress_descriptor)
 
     @property
     def verification(self) -> LoadVerification | None:
@@ -209,10 +199,15 @@ class LeadingRun:
                 self._told_errors.add((error.operation, error.code))
                 sys.stderr.write(f"error: {error.operation}: {error.code}\n")
 
-    def _tell_progress(self) -> None:
-        while self._progress:
-            self._progress.tell(self.seconds.counter.not_taken())
+    def _tell_progress(self, descriptor: int) -> None:
+        while True:  # in a thread: the command may read slowly
+            gevent.get_hub().threadpool.apply(tell, (descriptor, self._progress()))
             gevent.sleep(_TELL_EVERY_S)
+
+    def _progress(self, exit_code: ExitCode | None = None) -> ProgressMessage:
+        folder = self._record.folder if self._record else None
+        progress = self._results.progress(self.seconds.counter.not_taken(), folder=folder)
+        return ProgressMessage(progress=progress, exit_code=exit_code)
 
     def checkpoint(self) -> None:
         """Write the metrics so far, in case this process is killed."""
@@ -240,7 +235,7 @@ class LeadingRun:
         self._is_stopped = True
         self._exit_code = exit_code
         self._results.notes.insert(0, reason)
-        if self._progress:  # requests in flight may take long to end
+        if self.options.started_by:  # requests in flight may take long to end
             sys.stderr.write(f"{reason}\n")
         self.end()
 
@@ -302,8 +297,8 @@ class LeadingRun:
             sys.stderr.write(f"error: the record is incomplete: {problem}\n")
         exit_code = ExitCode.USAGE if problems else exit_code
         self._environment.process_exit_code = int(exit_code)
-        if self._progress:
-            self._progress.conclude(exit_code)
+        if self.options.progress_descriptor is not None:
+            tell(self.options.progress_descriptor, self._progress(exit_code))
         if not self.options.started_by:
             sys.stderr.writelines(f"{line}\n" for line in exit_summary(results))
 

@@ -6,9 +6,13 @@ import inspect
 import os
 import platform
 import sysconfig
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 from locust.env import Environment
@@ -23,9 +27,17 @@ from knouds_harness.load.collection.metrics import (
     overall_by_label,
     times,
 )
+from knouds_harness.load.collection.seconds import Error, Second, now_unix_s
 from knouds_harness.load.invariants.verification import LoadVerification
-from knouds_harness.load.leader.validity import describe_missed, missed_bound, validity_of, with_doubts
-from knouds_harness.load.leader.workers import Workers
+from knouds_harness.load.leader.validity import (
+    describe_missed,
+    describe_slowdown,
+    judge_generator,
+    missed_bound,
+    validity_of,
+    with_doubts,
+)
+from knouds_harness.load.leader.workers import Health, Workers
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.preflight import LoadSetup
 from knouds_harness.load.workload.workload import rates_of
@@ -39,9 +51,14 @@ from knouds_harness.measures.objectives import (
     with_stated,
 )
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, own_mix
+from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_results import JudgedObjective, LoadResults
-from knouds_harness.runs.operation_load import ALL_OPERATIONS, together
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, PERCENTS, ErrorCount, RequestStatus, together
 
+_RECENT_S: Final = 5
+_MOST_ERRORS: Final = 5
+_JUDGED_FROM_S: Final = 3.0
+"""Before that everything is late: connections are opened, and code runs for the first time."""
 _VERSIONS: Final = ("knouds-harness", "locust", "gevent", "httptools")
 
 
@@ -56,7 +73,7 @@ def objectives_of(options: LoadOptions, scenario: str) -> tuple[Objective, ...]:
 
 
 class RunResults:
-    """Makes the results of a run.
+    """Makes the progress and the results of a run.
 
     Attributes:
         notes: Sentences that readers must know.
@@ -73,8 +90,10 @@ class RunResults:
         evidence: SampleWriter,
         redactor: Redactor,
     ) -> None:
-        options, inputs = setup.options, setup.inputs
+        options, inputs, target = setup.options, setup.inputs, setup.target
         self._environment, self._options = environment, options
+        self._most_credits = target.limits.credits if target else options.credits
+        self._told = Health()
         self._metrics, self._workers, self._evidence = metrics, workers, evidence
         self._redactor = redactor
         self._inputs = inputs.described(options.inputs_order) if inputs else ""
@@ -92,6 +111,54 @@ class RunResults:
         shape, waiting = self._options.load_shape, self._workers.health().waiting
         self._aborted_for = missed_bound(self._abort_bounds, self._metrics, shape, waiting=waiting)
         return describe_missed(self._aborted_for, waiting) if self._aborted_for else None
+
+    def progress(self, newest: Iterable[Second], *, folder: Path | None) -> LoadProgress:
+        """Return what is shown of the load; ``newest`` are seconds that the metrics do not have yet."""
+        options, metrics, health = self._options, self._metrics, self._workers.health()
+        at_s = -1.0 if metrics.start_unix_s is None else now_unix_s() - metrics.start_unix_s
+        is_open = options.rate is not None
+        recent, latest = health.since(self._told), metrics.recent(_RECENT_S)
+        # What was asked for is not compared: the workers' numbers are some seconds old.
+        judged = judge_generator(
+            recent,
+            asked_per_s=None,
+            achieved_per_s=1.0,
+            accuracy=options.accuracy,
+            ok=ok_times(latest)[-1:],
+            overload=describe_slowdown(metrics.at_first, latest, recent),
+        )
+        self._told = deepcopy(health)
+        ended, errors = metrics.ended.copy(), metrics.errors.copy()
+        for each in newest:
+            ended += each.by_status()
+            errors.update(each.errors)
+        ok = times(latest.ok())
+        percentiles_ms = {each: ok.percentiles[each] for each in PERCENTS} | {"max": ok.max_ms}
+        return LoadProgress(
+            folder=str(folder) if folder else None,
+            at_s=at_s,
+            ended_at_s=metrics.ended_at_s,
+            duration_s=options.load_shape.duration_s,
+            warm_up_s=options.warm_up_s,
+            asked_per_s=options.load_shape.level(at_s) if is_open else None,
+            recent_per_s=metrics.recent_per_s(_RECENT_S),
+            in_flight=health.in_flight if is_open else None,
+            users=options.users,
+            waiting=sum(each.requests for each in health.waiting),
+            longest_wait_s=max((each.waited_s for each in health.waiting), default=0.0),
+            requests=ended.total(),
+            by_status={status.value: ended[status] for status in RequestStatus},
+            errors=_most_frequent(errors),
+            percentiles_ms=percentiles_ms if ok.count else {},
+            spent_credits=health.spent_credits,
+            most_credits=self._most_credits,
+            cpu_share=health.cpu_share,
+            lateness_p99_ms=judged.lateness.percentiles["99"] if is_open else None,
+            loop_lag_p99_ms=judged.loop_lag.percentiles["99"],
+            dropped=health.dropped,
+            limits=judged.reasons if at_s >= _JUDGED_FROM_S else (),
+            doubts=tuple(self.doubts),
+        )
 
     def so_far(self) -> LoadResults:
         options, metrics, verification = self._options, self._metrics, self.verification
@@ -168,6 +235,16 @@ class RunResults:
             mix=own_mix(options.mix, run, options.inputs.name if options.inputs else ""),
             inputs=own_mix(options.mix, run, self._inputs),
         )
+
+
+def _most_frequent(errors: Mapping[Error, int]) -> tuple[ErrorCount, ...]:
+    by_kind: Counter[tuple[str, int, str]] = Counter()
+    for error, count in errors.items():
+        by_kind[error.status.value, error.status_code, error.code] += count
+    return tuple(
+        ErrorCount(status=status, status_code=status_code or None, code=code, count=count)
+        for (status, status_code, code), count in by_kind.most_common(_MOST_ERRORS)
+    )
 
 
 @cache

@@ -4,18 +4,21 @@ import os
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from load_workload import second_of
+from load_workload import options, second_of
+from locust.env import Environment
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.arrivals.schedule import Shape
+from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.collection.metrics import RunMetrics
 from knouds_harness.load.collection.rows import Waiting
 from knouds_harness.load.collection.seconds import Error, Second, now_unix_s
-from knouds_harness.load.leader.progress import ProgressTeller
+from knouds_harness.load.leader.results import RunResults
 from knouds_harness.load.leader.workers import Health
-from knouds_harness.runs.load_progress import Listener, ProgressMessage
+from knouds_harness.load.workload.preflight import LoadSetup
+from knouds_harness.runs.load_progress import Listener, ProgressMessage, tell
 from knouds_harness.runs.operation_load import RequestStatus
 
 
@@ -45,28 +48,13 @@ def metrics():
 
 
 @pytest.fixture
-def teller(tmp_path, pipe, metrics, health):
-    options = SimpleNamespace(
-        rate=50.0, users=100, warm_up_s=2.0, accuracy=0.01, load_shape=Shape.of("constant", 50.0, 60.0)
+def progress(tmp_path, metrics, health):
+    asked: Any = options("--rate", "50", "--users", "100", "--credits", "100")
+    others: Any = {"workers": SimpleNamespace(health=lambda: health), "evidence": None}
+    results = RunResults(
+        Environment(), LoadSetup(options=asked), metrics=metrics, redactor=Redactor(), **others
     )
-    return ProgressTeller(
-        pipe[1],
-        options,  # type: ignore[arg-type]  # as much of them as it looks at
-        metrics=metrics,
-        health=lambda: health,
-        doubts=[],
-        folder=tmp_path,
-        most_credits=100.0,
-    )
-
-
-@pytest.fixture
-def progress(teller, listener):
-    def told():
-        teller.tell()
-        return listener.hear().progress
-
-    return told
+    return lambda *newest: results.progress(newest, folder=tmp_path)
 
 
 def test_progress_has_all_requests_and_the_recent_rate(progress, metrics):
@@ -79,13 +67,12 @@ def test_progress_has_all_requests_and_the_recent_rate(progress, metrics):
     assert now.requests == 10 * 10 + 10 * 50
 
 
-def test_counts_are_as_new_as_the_clock(teller, listener, metrics):
+def test_counts_are_as_new_as_the_clock(progress, metrics):
     """They include seconds that are not over, or wait for late parts; rate and times do not."""
     metrics.add(second_of(100, ok=10))
     error = Error("a", RequestStatus.FAILED, 500, "X")
-    teller.tell([second_of(101, ok=5), replace(second_of(102, failed=2), errors=Counter({error: 2}))])
 
-    now = listener.hear().progress
+    now = progress(second_of(101, ok=5), replace(second_of(102, failed=2), errors=Counter({error: 2})))
 
     assert (now.requests, now.by_status["ok"], now.by_status["failed"]) == (17, 15, 2)
     assert [(each.code, each.count) for each in now.errors] == [("X", 2)]
@@ -129,11 +116,11 @@ def test_errors_are_grouped_most_frequent_first(progress, metrics):
     assert [(each.code, each.count) for each in progress().errors] == [("Y", 10), ("X", 1)]
 
 
-def test_message_is_received_as_it_was_sent(teller, listener, metrics):
+def test_message_is_received_as_it_was_sent(pipe, listener, progress, metrics):
     metrics.add(second_of(100, ok=10))
-    teller.tell()
+    tell(pipe[1], ProgressMessage(progress=progress()))
     metrics.add(second_of(101, failed=1))
-    teller.conclude(ExitCode.BREACH)
+    tell(pipe[1], ProgressMessage(progress=progress(), exit_code=ExitCode.BREACH))
 
     told = listener.hear()
 
@@ -145,9 +132,9 @@ def test_message_is_received_as_it_was_sent(teller, listener, metrics):
     assert (told.progress.spent_credits, told.progress.most_credits, told.progress.in_flight) == (12, 100, 3)
 
 
-def test_verdict_survives_later_messages(teller, listener):
-    teller.conclude(ExitCode.KEPT)
-    teller.tell()
+def test_verdict_survives_later_messages(pipe, listener, progress):
+    tell(pipe[1], ProgressMessage(exit_code=ExitCode.KEPT))
+    tell(pipe[1], ProgressMessage(progress=progress()))
 
     assert listener.hear().exit_code == ExitCode.KEPT
 
@@ -160,7 +147,7 @@ def test_incomplete_line_waits_for_its_end(pipe, listener):
     assert listener.hear() == ProgressMessage(exit_code=4)
 
 
-def test_closed_pipe_is_ignored(teller, pipe):
+def test_closed_pipe_is_ignored(pipe):
     os.dup2(os.open(os.devnull, os.O_RDONLY), pipe[0])  # its number stays, or gevent would take it
 
-    teller.tell()
+    tell(pipe[1], ProgressMessage())
