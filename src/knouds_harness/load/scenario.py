@@ -149,15 +149,15 @@ class ScenarioUser(ArrivalUser):
             exception = response.failure_by_status() or CatchResponseError(
                 f"{response.status_code} instead of {' or '.join(map(str, expected))}"
             )
-        if creation is not None:
-            exception = self._settle(creation, response) or exception
+        slug, is_own = self._settle(creation, response) if creation else (None, True)
+        if not is_own:
+            exception = CatchResponseError("a slug that is not made of the name that was sent")
         if method == "DELETE" and 200 <= response.status_code < 300:
-            for slug in effect.names(Action.WRITE):
-                run.created.note_deleted(slug)
+            for deleted in effect.names(Action.WRITE):
+                run.created.note_deleted(deleted)
         run.observe(name, response, sender=None if is_public else runner or persona, label=self._label)
         if number is not None:
-            is_ours = creation is not None and not creation.is_disputed
-            run.workflow_log.end(number, response, created=creation.slug if creation and is_ours else None)
+            run.workflow_log.end(number, response, slug=slug, is_own=is_own)
         response.verdict = exception or True
         client.tell(response, counted_as, exception)
         return response
@@ -182,15 +182,10 @@ class ScenarioUser(ArrivalUser):
         """Make a name for a new workflow; it holds the run's token, needed to change or delete it."""
         return name_with(self.load_run.options.name_token, words)
 
-    def _settle(self, creation: Creation, response: Response) -> Exception | None:
-        """Note which workflow a create made; return a failure if its slug is not made of the name sent."""
-        created = self.load_run.created
-        created.settle(creation, response.status_code or None, parsed(response))
-        if creation.slug is None:
-            return None
-        is_own = not creation.is_disputed
-        self.load_run.workflow_log.note_create(creation.slug, is_own=is_own)
-        return None if is_own else CatchResponseError("a slug that is not made of the name that was sent")
+    def _settle(self, creation: Creation, response: Response) -> tuple[str | None, bool]:
+        """Note which workflow a create made; return the slug that was told, and whether it is its own."""
+        self.load_run.created.settle(creation, response.status_code or None, parsed(response))
+        return creation.slug, creation.slug is None or not creation.is_disputed
 
     def _sender(self, operation: str, runner: Persona | None) -> Persona:
         if runner is None or runner is self.persona:

@@ -18,12 +18,7 @@ from knouds_harness.load.invariants.answer_checks import Verifier
 from knouds_harness.load.invariants.observations import SHOWING_STATUS, Audit, Observations
 from knouds_harness.load.invariants.rate_limits import RateLimits
 from knouds_harness.load.invariants.tallies import NEEDS, OF_HISTORIES, Tallies
-from knouds_harness.load.invariants.workflow_histories import (
-    BEGUN,
-    CREATED,
-    WorkflowHistories,
-    WorkflowRequest,
-)
+from knouds_harness.load.invariants.workflow_histories import BEGUN, WorkflowHistories
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.load.workload.workload import HasTasks
@@ -68,7 +63,6 @@ class LoadVerification:
         self._limits = RateLimits(self._tallies, most_in_flight=options.users, is_alone=is_alone)
         self._observations = Observations(self._tallies, self._limits)
         self._histories: dict[str, WorkflowHistories] = {}
-        self._begun: dict[tuple[str, int], WorkflowRequest] = {}
         self._undecided = 0
         self._audit = audit
         self._personas = target.personas
@@ -101,22 +95,17 @@ class LoadVerification:
         return row._replace(failure=(status_code, OUTSIDE + outside, text)) if outside else row
 
     def follow(self, worker: str, entries: Sequence[Sequence[Any]], epoch_s: float) -> None:
-        for kind, *about in entries:
-            if kind == CREATED:
-                slug, is_own = about
-                self._observations.observe_create(slug, is_own=is_own)
-                continue
-            histories = self._histories.setdefault(worker, WorkflowHistories())
-            number, at_s, *rest = about
+        histories = self._histories.setdefault(worker, WorkflowHistories())
+        for kind, number, at_s, *about in entries:
             if kind == BEGUN:
-                operation, path, sent = rest
-                begun = histories.begin(operation, path, json.loads(sent), at_s=at_s + epoch_s)
-                if begun is not None:
-                    self._begun[worker, number] = begun
-            elif (begun := self._begun.pop((worker, number), None)) is not None:
-                status, content, created = rest
-                body = parsed_json(content)[0]
-                histories.end(begun, status, body, created=created, at_s=at_s + epoch_s)
+                operation, path, sent = about
+                histories.begin(number, operation, path, json.loads(sent), at_s=at_s + epoch_s)
+            else:
+                status, content, slug, is_own = about
+                if slug is not None:
+                    self._observations.observe_create(slug, is_own=is_own)
+                created, body = slug if is_own else None, parsed_json(content)[0]
+                histories.end(number, status, body, created=created, at_s=at_s + epoch_s)
 
     def _add_up(self) -> None:
         self._verifier.add_up()

@@ -22,8 +22,8 @@ from knouds_harness.load.invariants.tallies import IS_THERE, SHOWS_LAST, Tallies
 FOLLOWED: Final = frozenset(
     {"createWorkflow", "getWorkflow", "updateWorkflow", "moveWorkflow", "deleteWorkflow"}
 )
-BEGUN, ENDED, CREATED = "begun", "ended", "created"
-"""Kinds of entries: a request that is about to be sent, its answer, and the slug that a create was told."""
+BEGUN, ENDED = "begun", "ended"
+"""Kinds of entries: a request that is about to be sent, and its answer."""
 _MEMBERS: Final = ("name", "description")
 _CREATE: Final = "createWorkflow"
 _SLUG: Final = re.compile(r"/api/workflows/([^/?]+)")
@@ -31,7 +31,10 @@ _MOST_WORKFLOWS: Final = 10_000
 
 
 class WorkflowLog:
-    """What a process noted of its requests, in order; times are those of ``time.perf_counter``."""
+    """What a process noted of its requests, in order; times are those of ``time.perf_counter``.
+
+    If the others are not followed, it has creates alone.
+    """
 
     def __init__(self, *, is_followed: bool) -> None:
         self._is_followed = is_followed
@@ -40,24 +43,20 @@ class WorkflowLog:
 
     def begin(self, operation: str, path: str, sent: object) -> int | None:
         """Note a request that is about to be sent; return its number, or None if it is not followed."""
-        if not self._is_followed or operation not in FOLLOWED:
+        if operation not in FOLLOWED or not (self._is_followed or operation == _CREATE):
             return None
         number = next(self._numbers)
         self._entries.append([BEGUN, number, time.perf_counter(), operation, path, json.dumps(sent)])
         return number
 
-    def end(self, number: int, response: Response, *, created: str | None) -> None:
-        """Note the answer; ``created`` is the slug that it surely made."""
+    def end(self, number: int, response: Response, *, slug: str | None, is_own: bool) -> None:
+        """Note the answer, and the slug that it told of a create: of its own workflow, or of another."""
         try:
             content = response.content
         except ValueError:
             content = b""
-        entry = [ENDED, number, time.perf_counter(), response.status_code, content, created]
+        entry = [ENDED, number, time.perf_counter(), response.status_code, content, slug, is_own]
         self._entries.append(entry)
-
-    def note_create(self, slug: str, *, is_own: bool) -> None:
-        """Note the slug that a create was told: of its own workflow, or of another."""
-        self._entries.append([CREATED, slug, is_own])
 
     def take(self) -> list[list[Any]]:
         taken, self._entries = self._entries, []
@@ -91,7 +90,6 @@ class _History:
 
     states: Mapping[str, Collection[Hashable]]
     requests: list[WorkflowRequest] = field(default_factory=list)
-    open_count: int = 0
 
 
 class WorkflowHistories:
@@ -99,9 +97,10 @@ class WorkflowHistories:
 
     def __init__(self) -> None:
         self._histories: dict[str, _History] = {}
+        self._open: dict[int, WorkflowRequest] = {}
 
-    def begin(self, operation: str, path: str, sent: object, *, at_s: float) -> WorkflowRequest | None:
-        """Note a request that was sent then; return None if it does not count here."""
+    def begin(self, number: int, operation: str, path: str, sent: object, *, at_s: float) -> None:
+        """Note a request that was sent then."""
         found = _SLUG.search(path)
         request = WorkflowRequest(
             operation=operation,
@@ -110,28 +109,29 @@ class WorkflowHistories:
             began_s=at_s,
         )
         history = self._histories.get(request.slug)
-        if history is None:
-            return request if operation == _CREATE else None
-        history.requests.append(request)
-        history.open_count += 1
-        return request
+        if history is not None:
+            history.requests.append(request)
+        if history is not None or operation == _CREATE:
+            self._open[number] = request
 
-    def end(
-        self, request: WorkflowRequest, status: int, body: object, *, created: str | None, at_s: float
-    ) -> None:
+    def end(self, number: int, status: int, body: object, *, created: str | None, at_s: float) -> None:
         """Note the response (``status`` 0 if none came); ``created`` is the slug that it surely made."""
+        request = self._open.pop(number, None)
+        if request is None:
+            return
         request.ended_s, request.status = at_s, status or None
         request.shown = body if isinstance(body, dict) else {}
-        if history := self._histories.get(request.slug):
-            history.open_count -= 1
-        elif created is not None and len(self._histories) < _MOST_WORKFLOWS:
+        if created is not None and len(self._histories) < _MOST_WORKFLOWS:
             states: dict[str, Collection[Hashable]] = {"": (True,)}
             states |= {name: (access.value,) for name, access in _accesses(request) if access.is_write}
             self._histories[created] = _History(states=states)
 
     def judge(self, tallies: Tallies) -> int:
         """Judge each workflow without open requests; return how many took too long."""
-        to_judge = [each for each in self._histories.items() if each[1].requests and not each[1].open_count]
+        open_slugs = {each.slug for each in self._open.values()}
+        to_judge = [
+            (slug, each) for slug, each in self._histories.items() if each.requests and slug not in open_slugs
+        ]
         return sum(not self._is_decided(tallies, slug, history) for slug, history in to_judge)
 
     def _is_decided(self, tallies: Tallies, slug: str, history: _History) -> bool:

@@ -9,7 +9,7 @@ from knouds_harness.load.collection.rows import AnswerCopy, RequestRow
 from knouds_harness.load.invariants.observations import Audit
 from knouds_harness.load.invariants.tallies import HAS_A_ROW, OF_HISTORIES
 from knouds_harness.load.invariants.verification import LoadVerification
-from knouds_harness.load.invariants.workflow_histories import BEGUN, CREATED, ENDED
+from knouds_harness.load.invariants.workflow_histories import BEGUN, ENDED
 from knouds_harness.runs.operation_load import RequestStatus
 from knouds_harness.targets.profile import Target
 
@@ -192,11 +192,15 @@ def test_interrupted_run_does_not_wait_for_usage():
 
 
 def test_create_with_a_foreign_slug_is_broken_without_verify():
+    def told(slug, *, is_own):
+        begun = [BEGUN, 0, 1.0, "createWorkflow", "/api/workflows", "{}"]
+        one.follow("a", [begun, [ENDED, 0, 2.0, 201, b"{}", slug, is_own]], 0.0)
+
     one = verification(share=0.0)
-    one.follow("a", [[CREATED, "harness-0123456789ab-draft", True]], 0.0)
+    told("harness-0123456789ab-draft", is_own=True)
     assert [each.state for each in one.invariants()] == ["kept"]
 
-    one.follow("a", [[CREATED, "portrait", False]], 0.0)
+    told("portrait", is_own=False)
 
     (found,) = (each for each in one.invariants() if each.broken)
     assert (found.fact, found.seen, found.broken) == ("workflows.create-makes-slug-from-name", 2, 1)
@@ -209,11 +213,11 @@ def test_requests_to_workflows_are_followed_for_each_process():
     created = {"slug": "w1", "name": "n", "description": "old"}
     entries = [
         [BEGUN, 0, 1.0, "createWorkflow", "/api/workflows", json.dumps(created)],
-        [ENDED, 0, 2.0, 201, json.dumps(created).encode(), "w1"],
+        [ENDED, 0, 2.0, 201, json.dumps(created).encode(), "w1", True],
         [BEGUN, 1, 3.0, "updateWorkflow", "/api/workflows/w1", '{"description": "new"}'],
-        [ENDED, 1, 4.0, 200, b"{}", None],
+        [ENDED, 1, 4.0, 200, b"{}", None, True],
         [BEGUN, 2, 5.0, "getWorkflow", "/api/workflows/w1", "null"],
-        [ENDED, 2, 6.0, 200, json.dumps(created).encode(), None],
+        [ENDED, 2, 6.0, 200, json.dumps(created).encode(), None, True],
     ]
 
     one.follow("a", entries[:3], 0.0)
