@@ -44,7 +44,7 @@ from knouds_harness.load.workload.preflight import (
     running_only,
     sandbox_prices,
 )
-from knouds_harness.load.workload.workload import Workload, has_runs, rates_of, scenarios_in
+from knouds_harness.load.workload.workload import Workload, may_take, rates_of, scenarios_in
 from knouds_harness.locations import SANDBOX
 from knouds_harness.measures.objectives import (
     parse_objectives,
@@ -57,6 +57,7 @@ from knouds_harness.runs.load_progress import ProgressMessage, tell
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, labelled
 from knouds_harness.targets.builtin import target_environment
 from knouds_harness.targets.guards import check_production
+from knouds_harness.targets.needs import MAY_RUN
 from knouds_harness.targets.profile import Target, load_target
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
@@ -370,7 +371,7 @@ def _read_inputs(environment: Environment, options: LoadOptions, target: Target)
     """Read the file of ``--inputs``; refuse it in a worker if it differs from the master's."""
     if options.inputs is None:
         return None
-    if not any(map(has_runs, scenarios_in(environment.user_classes))):
+    if not may_take(MAY_RUN, scenarios_in(environment.user_classes)):
         raise UsageError("--inputs has no effect: no task of this scenario runs anything\n  Leave it out.")
     read = read_input_file(options.inputs, target)
     parsed = vars(environment.parsed_options)

@@ -36,13 +36,14 @@ from knouds_harness.load.leader.workers import Health, Workers
 from knouds_harness.load.messages import set_stop_timeout
 from knouds_harness.load.workload.limits import LoadLimits
 from knouds_harness.load.workload.preflight import LoadSetup
-from knouds_harness.load.workload.workload import may_write, scenarios_in
+from knouds_harness.load.workload.workload import may_take, scenarios_in
 from knouds_harness.runs.findings import LEFT_BEHIND
 from knouds_harness.runs.load_progress import ProgressMessage, tell
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.operation_load import TASK, RequestStatus, unlabelled
 from knouds_harness.runs.unsettled import note_usage
 from knouds_harness.targets.guards import Guard
+from knouds_harness.targets.needs import MAY_WRITE
 from knouds_harness.targets.profile import Target
 
 _AHEAD_S: Final = 0.25
@@ -113,7 +114,7 @@ class LeadingRun:
         accounts = setup.workload.accounts_of(scenarios) if setup.workload else []
         try:
             self._results.verification = open_verification(options, target, scenarios, accounts=accounts)
-            if target and Action.WRITE in target.limits.allow and any(map(may_write, scenarios)):
+            if target and Action.WRITE in target.limits.allow and may_take(MAY_WRITE, scenarios):
                 write = self._record.run.add_created if self._record else None
                 self._cleanup = WorkflowCleanup(target, write=write, yes_production=options.yes_production)
         except (HarnessError, SystemExit):

@@ -109,9 +109,7 @@ class LoadLimits:
         """Return what a request with this head may do, but for headers that the profile and the client add.
 
         The head ends before what each request has of its own, such as its length. The same is judged once.
-
-        Raises:
-            GuardStop: The profile does not allow it, or the document does not have it.
+        Raises ``GuardStop`` if the profile does not allow it, or the document does not have it.
         """
         effect = self._effects.get(head)
         if effect is None:
@@ -130,10 +128,9 @@ class LoadLimits:
         return effect
 
     def admit(self, head: bytes, *, added: Collection[tuple[str, str]], is_reserved: bool = False) -> Effect:
-        """Wait for the turn of a request, and return what it may do; arguments as for ``judged``.
+        """Wait for the turn of a request, and return what it may do; as ``judged``.
 
-        Raises:
-            GuardStop: As for ``judged``, or it would run something, and nothing ``is_reserved`` for it.
+        Refuses one that would run something if nothing ``is_reserved`` for it.
         """
         effect = self._effects.get(head) or self.judged(head, added=added)
         if not is_reserved and Action.RUN in effect.actions:
@@ -142,11 +139,7 @@ class LoadLimits:
         return effect
 
     def admit_bytes(self, request: bytes, *, added: Collection[tuple[str, str]]) -> None:
-        """Wait for the turn of a request that is sent as it is; refuse it if it may run or change anything.
-
-        Raises:
-            GuardStop: As for ``judged``, or the request may change a workflow.
-        """
+        """Wait for the turn of a request that is sent as it is; refuse one that may run or change anything."""
         head = _TRACE.sub(b"", request.partition(b"\r\n\r\n")[0]) + b"\r\n"
         effect = self.judged(head, added=added)
         for action, method_of_user in _SENT_BY.items():
@@ -165,8 +158,7 @@ class LoadLimits:
     def reserve(self, run_request: RunRequest) -> int:
         """Set aside the most that a run may cost.
 
-        Raises:
-            GuardStop: Too few credits are left, or an earlier run cost more than it could.
+        Raises ``GuardStop`` if too few credits are left, or an earlier run cost more than it could.
         """
         lease = self._lease
         self.runs += 1

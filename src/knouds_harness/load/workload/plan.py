@@ -207,10 +207,10 @@ class _Plan:
     def _not_run(self) -> Iterator[str]:
         """Name workflows and models that are not run although tasks run that kind, in one sentence."""
         target = self.workload.target
-        parts = [part for each in self.scenarios for part in self.workload.task_resources(each)]
+        parts = self.workload.parts(self.scenarios)
         kinds = tuple(need.kind for part in parts for need in part.needs if isinstance(need, RunNeed))
         run = {each.what for each in self.workload.run_requests(self.scenarios)}
-        names_by_reason: dict[str, list[str]] = {}
+        named = []
         for each in resources_of(target):
             if (each.run_operation, each.name) in run or not isinstance(each, kinds):
                 continue
@@ -218,11 +218,9 @@ class _Plan:
             if not reason and not is_run_by_any_key(target, each):
                 reason = "no key may run it"
             if reason or self.workload.runs_each:
-                reason = reason or "no credits, or not what the tasks need"
-                names_by_reason.setdefault(reason, []).append(each.name)
-        if names_by_reason:
-            named = (f"{first_few(names, _MOST_NAMED)} ({why})" for why, names in names_by_reason.items())
-            yield f"not run: {'; '.join(named)}"
+                named.append(f"{each.name} ({reason or 'no credits, or not what the tasks need'})")
+        if named:
+            yield f"not run: {first_few(named, _MOST_NAMED)}"
 
     def unknown(self, user_classes: Sequence[Any]) -> Iterator[str]:
         unknown = [each.__name__ for each in user_classes if each not in self.scenarios]

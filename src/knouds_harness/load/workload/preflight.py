@@ -17,10 +17,11 @@ from knouds_harness.exchange.profile_check import check_profile, first_contact
 from knouds_harness.exchange.usage import Marks
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.input_lines import InputFile
-from knouds_harness.load.workload.workload import HasTasks, Workload, has_runs, scenarios_in
+from knouds_harness.load.workload.workload import HasTasks, Workload, may_take, scenarios_in
 from knouds_harness.printable import printable
 from knouds_harness.runs.unsettled import settle_earlier
 from knouds_harness.targets.guards import Guard, check_load
+from knouds_harness.targets.needs import MAY_RUN
 from knouds_harness.targets.needs.runs import why_not_runnable
 from knouds_harness.targets.profile import Target
 
@@ -105,11 +106,8 @@ def run_preflight(
 ) -> Preflight:
     """Check that the target answers and is as its profile says, and ask it for missing prices.
 
-    The credits that this spends are missing in the load's budget.
-
     Raises:
-        GuardStop: The target is production, and the profile or the command line does not agree; or the server
-            charged for what it should have refused.
+        GuardStop: It is production, and nobody agreed to that; or it charged for what it should have refused.
         TargetUnreachable: It gives no usable answer.
         ProfileContradicted: A key or resource that the load needs is not as the profile says.
     """
@@ -156,7 +154,7 @@ def _check(workload: Workload, scenarios: Sequence[type[HasTasks]], guard: Guard
     if any(each.crosses_limit for each in scenarios):  # even a refused run may count in a window
         target = replace(target, limits=replace(limits, allow=limits.allow - {Action.RUN}))
     with Client(target=target, guard=guard, reads_usage=True) as client:
-        if any(map(has_runs, scenarios)):
+        if may_take(MAY_RUN, scenarios):
             client.watch_charges(each.user for each in target.personas.values())
         found = check_profile(client)
     with suppress(HarnessError):  # raised if no task is left

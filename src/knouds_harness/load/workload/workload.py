@@ -19,7 +19,7 @@ from knouds_harness.load.workload.accounts import (
     Runnable,
     RunRequest,
 )
-from knouds_harness.targets.needs import MAY_RUN, MAY_WRITE, Need, forbidden_actions
+from knouds_harness.targets.needs import Need, forbidden_actions
 from knouds_harness.targets.needs.keys import listed
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Persona
@@ -134,10 +134,9 @@ class Workload:
 
     def run_requests(self, scenarios: Iterable[type[HasTasks]]) -> list[RunRequest]:
         """Return all that the tasks of these scenarios can run, by any account; some of it may repeat."""
-        parts = [part for each in scenarios for part in self.task_resources(each)]
         return [
             found
-            for part in parts
+            for part in self.parts(scenarios)
             for account in part.accounts
             for found in account.run_requests(*part.needs)
         ]
@@ -157,9 +156,11 @@ class Workload:
             for task, (needs, accounts) in able.items()
         )
 
+    def parts(self, scenarios: Iterable[type[HasTasks]]) -> list[TaskResources]:
+        return [part for each in scenarios for part in self.task_resources(each)]
+
     def accounts_of(self, scenarios: Iterable[type[HasTasks]]) -> list[AccountKeys]:
-        parts = [part for each in scenarios for part in self.task_resources(each)]
-        return list(dict.fromkeys(account for part in parts for account in part.accounts))
+        return list(dict.fromkeys(account for part in self.parts(scenarios) for account in part.accounts))
 
     def account_tasks(
         self, scenarios: Iterable[type[HasTasks]]
@@ -167,8 +168,7 @@ class Workload:
         """Return what each account does in each task: its keys, and what it runs and reads."""
         return [
             (part.task, account.user, account.keys_of(part.needs), account.resources_of(part.needs))
-            for scenario in scenarios
-            for part in self.task_resources(scenario)
+            for part in self.parts(scenarios)
             for account in part.accounts
         ]
 
@@ -208,19 +208,17 @@ class Workload:
         if forbidden_actions(self.target, needs):
             return ()
         able = [each for each in self._meant(scenario) if not each.lacks(needs)]
-        if not able and not scenario.crosses_limit and not self._without_key.lacks(needs):
-            return (self._without_key,)
         if scenario.crosses_limit:
             return tuple(sorted(able, key=lambda each: LIMIT_BY_TIER[each.tier])[:1])
+        if not able and not self._without_key.lacks(needs):
+            return (self._without_key,)
         unlimited = [each for each in able if each.tier == UNLIMITED]
         run = {request.path for each in unlimited for request in each.run_requests(*needs)}
-        return tuple(
-            each
-            for each in able
-            if each in unlimited
-            or not unlimited
-            or (self.runs_each and any(request.path not in run for request in each.run_requests(*needs)))
-        )
+
+        def runs_more(account: AccountKeys) -> bool:
+            return self.runs_each and any(each.path not in run for each in account.run_requests(*needs))
+
+        return tuple(each for each in able if not unlimited or each in unlimited or runs_more(each))
 
     def _meant(self, scenario: type[HasTasks]) -> list[AccountKeys]:
         """Return the accounts that a scenario is for: to cross a limit, those that have one."""
@@ -292,18 +290,11 @@ def _key_that_holds(*capabilities: str) -> Need[Persona]:
     )
 
 
-def has_runs(scenario: type[HasTasks]) -> bool:
-    return _may_take(scenario, MAY_RUN)
-
-
-def may_write(scenario: type[HasTasks]) -> bool:
-    return _may_take(scenario, MAY_WRITE)
-
-
-def _may_take(scenario: type[HasTasks], permission: Need[bool]) -> bool:
+def may_take(permission: Need[bool], scenarios: Iterable[type[HasTasks]]) -> bool:
     """Whether any task needs a permission, or does not declare its needs."""
     return any(
         not isinstance(task, SharedTask) or any(permission in need.whole() for need in task.needs)
+        for scenario in scenarios
         for task in scenario.tasks
     )
 

@@ -115,7 +115,7 @@ PLANS = [
             "bea: runModel up to 15 of 1,000",
             "about 270 credits",
         ],
-        warns=["not run: bea-8, bea-2 (no key may run it)"],
+        warns=["not run: bea-8 (no key may run it), bea-2 (no key may run it)"],
     ),
     plan(
         "the closed model, if answers came at once",
@@ -219,7 +219,7 @@ def test_workflows_that_are_not_run_are_named():
 
     _, warnings = planned(where, "--rate", "1", user_classes=[RUN])
 
-    assert warnings == ["not run: failing (fails = true); foreign (no key may run it)"]
+    assert warnings == ["not run: failing (fails = true), foreign (no key may run it)"]
 
 
 def test_requested_workflow_that_is_not_run_is_named():
