@@ -9,20 +9,7 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Final
 
-from knouds_harness.load.collection.seconds import (
-    BODY,
-    CONNECT,
-    DNS,
-    FIRST_BYTE,
-    RESPONSE,
-    SERVICE,
-    TLS,
-    Error,
-    Second,
-    SeriesKey,
-    Traffic,
-    now_unix_s,
-)
+from knouds_harness.load.collection.seconds import Error, Measure, Second, SeriesKey, Traffic, now_unix_s
 from knouds_harness.measures.delay import OkTimes
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
 from knouds_harness.measures.steadiness import Steadiness
@@ -138,7 +125,7 @@ class RunMetrics:
         """Count a second, or the part of one that a worker sent late; return its rows."""
         at_s = 0 if self.start_unix_s is None else max(0, second.unix_s - int(self.start_unix_s))
         for series, histogram in second.histograms.items():
-            if series.measure == RESPONSE and series.status is RequestStatus.OK:
+            if series.measure == Measure.RESPONSE and series.status is RequestStatus.OK:
                 self.steadiness.add(at_s, series.operation, histogram)
         self.ended += second.by_status()
         self.errors.update(second.errors)
@@ -257,7 +244,7 @@ class RunMetrics:
 
 
 def overall_by_label(counted: Second) -> dict[str, Times]:
-    requested = (each.operation for each in counted.histograms if each.measure == RESPONSE)
+    requested = (each.operation for each in counted.histograms if each.measure == Measure.RESPONSE)
     return {each: times(counted.ok(prefix=labelled(each, ""))) for each in labels_in(requested)}
 
 
@@ -265,8 +252,8 @@ def ok_times(counted: Second) -> list[OkTimes]:
     """Return the times of requests that are ok: of each operation, of each label, and of all."""
     found = []
     for series, response in counted.histograms.items():
-        if series.measure == RESPONSE and series.status is RequestStatus.OK:
-            service = counted.histograms.get(series._replace(measure=SERVICE), response)
+        if series.measure == Measure.RESPONSE and series.status is RequestStatus.OK:
+            service = counted.histograms.get(series._replace(measure=Measure.SERVICE), response)
             found.append(OkTimes(operation=series.operation, response=response, service=service))
     together = [
         OkTimes(
@@ -280,7 +267,7 @@ def ok_times(counted: Second) -> list[OkTimes]:
 
 
 def operations_of(counted: Second, duration_s: float) -> tuple[OperationLoad, ...]:
-    names = {series.operation for series in counted.histograms if series.measure == RESPONSE}
+    names = {series.operation for series in counted.histograms if series.measure == Measure.RESPONSE}
     return tuple(_operation(counted, name, duration_s) for name in sorted(names))
 
 
@@ -288,9 +275,9 @@ def _operation(counted: Second, name: str, duration_s: float) -> OperationLoad:
     def taken(measure: str, status: RequestStatus = RequestStatus.OK) -> Histogram:
         return counted.histograms.get(SeriesKey(name, status, measure), Histogram())
 
-    counts = {status.value: len(taken(RESPONSE, status)) for status in RequestStatus}
+    counts = {status.value: len(taken(Measure.RESPONSE, status)) for status in RequestStatus}
     requests = sum(counts.values())
-    first_byte, body, opened = taken(FIRST_BYTE), taken(BODY), len(taken(CONNECT))
+    first_byte, body, opened = taken(Measure.FIRST_BYTE), taken(Measure.BODY), len(taken(Measure.CONNECT))
     in_one_read = Histogram()
     in_one_read.record(0.0, len(first_byte) - len(body))
     traffic = counted.traffic.get(name, Traffic())
@@ -301,17 +288,19 @@ def _operation(counted: Second, name: str, duration_s: float) -> OperationLoad:
         throughput_per_s=counted.answered[name] / duration_s if duration_s else 0.0,
         by_status=counts,
         errors=tuple(_errors_of(counted, name)),
-        response=times(taken(RESPONSE)),
-        service=times(taken(SERVICE) or taken(RESPONSE)),
+        response=times(taken(Measure.RESPONSE)),
+        service=times(taken(Measure.SERVICE) or taken(Measure.RESPONSE)),
         refused_response=times(
-            merged(taken(RESPONSE, status) for status in RequestStatus if status is not RequestStatus.OK)
+            merged(
+                taken(Measure.RESPONSE, status) for status in RequestStatus if status is not RequestStatus.OK
+            )
         ),
         server=times(taken(SERVER)),
         first_byte=times(first_byte),
         body=times(merged((body, in_one_read))),
-        dns=times(taken(DNS)),
-        connect=times(taken(CONNECT)),
-        tls=times(taken(TLS)),
+        dns=times(taken(Measure.DNS)),
+        connect=times(taken(Measure.CONNECT)),
+        tls=times(taken(Measure.TLS)),
         connections_opened=opened,
         connections_reused=max(traffic.requests - opened, 0),
         sent_bytes=traffic.sent_bytes,
@@ -330,7 +319,7 @@ def _errors_of(counted: Second, name: str) -> list[ErrorCount]:
 def _rows(at_s: int, second: Second) -> Iterator[SecondRow]:
     by_operation: dict[str, dict[RequestStatus, Histogram]] = defaultdict(dict)
     for series, histogram in second.histograms.items():
-        if series.measure == RESPONSE:
+        if series.measure == Measure.RESPONSE:
             by_operation[series.operation][series.status] = histogram
     if by_operation:
         yield _row(at_s, ALL_OPERATIONS, second.by_status(), second.ok(), spread="")

@@ -18,6 +18,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 import gevent
@@ -33,13 +34,6 @@ from knouds_harness.runs.operation_load import COUNT, RequestStatus
 
 # Read once: NTP or an administrator may set the system's clock, but seconds must stay in order.
 _EPOCH_S: Final = time.time() - time.monotonic()
-RESPONSE, SERVICE = "response", "service"
-"""Measures: time from the scheduled instant, and from sending; they differ only in the open model."""
-FIRST_BYTE, BODY = "first_byte", "body"
-"""Measures: time from the request to the first byte of the response, and from there to its last. ``BODY`` is
-recorded only if it took more than one read: otherwise it is 0."""
-DNS, CONNECT, TLS = "dns", "connect", "tls"
-"""Measures of opening a connection."""
 ROWS: Final = "knouds-rows"
 """Worker to master, ten times a second: its ``Rows``, the epoch of its clock, and what else it hands over."""
 HAND_OVER_EVERY_S: Final = 0.1
@@ -58,12 +52,31 @@ REQUESTS_EPOCH_S: Final = now_unix_s() - time.perf_counter()
 """When the clock of requests began; read once, so that no request changes sides at the edge of a window."""
 
 
+class Measure(StrEnum):
+    """What a time is of: ``RESPONSE`` from the scheduled instant, ``SERVICE`` from sending.
+
+    They differ only in the open model. ``FIRST_BYTE`` is from the request to the first byte of the response,
+    ``BODY`` from there to its last, recorded only if it took more than one read: otherwise it is 0.
+    """
+
+    RESPONSE = "response"
+    SERVICE = "service"
+    FIRST_BYTE = "first_byte"
+    BODY = "body"
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+
+
+_OF_OPENING: Final = (Measure.DNS, Measure.CONNECT, Measure.TLS)
+
+
 class SeriesKey(NamedTuple):
     """What a histogram counts; ``measure`` is one of the above, or any that ``record`` was called with."""
 
     operation: str
     status: RequestStatus
-    measure: str = RESPONSE
+    measure: str = Measure.RESPONSE
 
 
 class Error(NamedTuple):
@@ -133,7 +146,7 @@ class Second:
         return merged(
             histogram
             for series, histogram in self.histograms.items()
-            if series.measure == RESPONSE
+            if series.measure == Measure.RESPONSE
             and series.status is RequestStatus.OK
             and series.operation.startswith(prefix)
         )
@@ -141,7 +154,7 @@ class Second:
     def by_status(self) -> Counter[RequestStatus]:
         counts = Counter[RequestStatus]()
         for series, histogram in self.histograms.items():
-            if series.measure == RESPONSE:
+            if series.measure == Measure.RESPONSE:
                 counts[series.status] += len(histogram)
         return counts
 
@@ -208,7 +221,7 @@ class SecondsCounter:
         second = self._second(ended_unix_s, due_unix_s)
         name, status = row.name, RequestStatus(row.status)
         if row.response_ms is not None:
-            _count(second, name, status, RESPONSE, row.response_ms)
+            _count(second, name, status, Measure.RESPONSE, row.response_ms)
             if due_unix_s < self.busy_from_unix_s:
                 second.at_first.record(row.response_ms / 1e3)
             if ended_unix_s < self.ended_unix_s:
@@ -216,10 +229,10 @@ class SecondsCounter:
             elif due_unix_s >= self.ended_unix_s:
                 second.sent_late[name] += 1
             if row.service_ms != row.response_ms:
-                _count(second, name, status, SERVICE, row.service_ms)
+                _count(second, name, status, Measure.SERVICE, row.service_ms)
         if row.wire is not None:
             _count_wire(second, name, row.wire, is_ok=status is RequestStatus.OK)
-        for measure, opening_ms in zip((DNS, CONNECT, TLS), row.opening or (), strict=False):
+        for measure, opening_ms in zip(_OF_OPENING, row.opening or (), strict=False):
             if opening_ms is not None:  # whatever the status of its request
                 _count(second, name, RequestStatus.OK, measure, opening_ms)
         if row.failure is not None:
@@ -260,9 +273,9 @@ class SecondsCounter:
 def _count_wire(second: Second, name: str, wire: Wire, *, is_ok: bool) -> None:
     written_at, first_at, last_at, sent_bytes, received_bytes = wire
     if is_ok:
-        _count(second, name, RequestStatus.OK, FIRST_BYTE, (first_at - written_at) * 1e3)
+        _count(second, name, RequestStatus.OK, Measure.FIRST_BYTE, (first_at - written_at) * 1e3)
         if last_at != first_at:
-            _count(second, name, RequestStatus.OK, BODY, (last_at - first_at) * 1e3)
+            _count(second, name, RequestStatus.OK, Measure.BODY, (last_at - first_at) * 1e3)
     if sent_bytes:
         traffic = second.traffic.get(name)
         if traffic is None:

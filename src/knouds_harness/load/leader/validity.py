@@ -19,7 +19,7 @@ from knouds_harness.load.collection.metrics import (
     times,
 )
 from knouds_harness.load.collection.rows import Waiting
-from knouds_harness.load.collection.seconds import RESPONSE, SERVICE, Second, SeriesKey
+from knouds_harness.load.collection.seconds import Measure, Second, SeriesKey
 from knouds_harness.load.leader.workers import Health
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay, OkTimes, remedy
@@ -186,7 +186,7 @@ def validity_of(
 
 def describe_slowdown(at_first: Histogram, counted: Second, health: Health) -> str:
     """Say that requests take clearly longer than while most users were idle; empty if they do not."""
-    taken = merged(each for series, each in counted.histograms.items() if series.measure == RESPONSE)
+    taken = merged(each for series, each in counted.histograms.items() if series.measure == Measure.RESPONSE)
     for each in health.waiting:
         taken.record(each.waited_s, each.requests)
     (now_ms,) = Delay(health.loop_lag).least_ms(taken, "p50_ms")
@@ -237,7 +237,7 @@ def _first_missed(
     over_s, counted = metrics.whole_seconds, Second(unix_s=0)
     counted.add(metrics.recent(RECENT_S) if over_s >= RECENT_S else metrics.measured)
     for each in waiting:
-        _add(counted, each.name, RESPONSE, each.waited_s, each.requests)
+        _add(counted, each.name, Measure.RESPONSE, each.waited_s, each.requests)
     if over_s >= RECENT_S:
         return _missed(bound, metrics, counted, RECENT_S)
     from_s = metrics.measured_from_s
@@ -267,7 +267,7 @@ def _at_best(measured: Second, as_long: float) -> Second:
     best, counts = Second(unix_s=0), Counter[tuple[str, str]]()
     best.add(measured)
     for series, histogram in measured.histograms.items():
-        if series.measure in {RESPONSE, TIME}:
+        if series.measure in {Measure.RESPONSE, TIME}:
             counts[series.operation, series.measure] += len(histogram)
     for (name, measure), count in counts.items():
         more = math.ceil((count + 4 * math.sqrt(count)) * as_long) - count
@@ -277,7 +277,7 @@ def _at_best(measured: Second, as_long: float) -> Second:
 
 def _add(counted: Second, name: str, measure: str, took_s: float, count: int) -> None:
     """Count requests as ok."""
-    for each in (measure, SERVICE):
+    for each in (measure, Measure.SERVICE):
         series = SeriesKey(name, RequestStatus.OK, each)
         if each == measure or series in counted.histograms:
             counted.histograms.setdefault(series, Histogram()).record(took_s, count)

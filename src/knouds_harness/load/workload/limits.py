@@ -139,7 +139,7 @@ class LoadLimits:
         return effect
 
     def admit_bytes(self, request: bytes, *, added: Collection[tuple[str, str]]) -> None:
-        """Wait for the turn of a request that is sent as it is; refuse one that may run or change anything."""
+        """Wait for the turn of a request that is sent as it is; refuse one that runs or changes anything."""
         head = _TRACE.sub(b"", request.partition(b"\r\n\r\n")[0]) + b"\r\n"
         effect = self.judged(head, added=added)
         for action, method_of_user in _SENT_BY.items():

@@ -12,17 +12,7 @@ from knouds_harness.load.collection.metrics import (
     overall_by_label,
     times,
 )
-from knouds_harness.load.collection.seconds import (
-    BODY,
-    CONNECT,
-    FIRST_BYTE,
-    SERVICE,
-    Error,
-    Second,
-    SeriesKey,
-    Traffic,
-    now_unix_s,
-)
+from knouds_harness.load.collection.seconds import Error, Measure, Second, SeriesKey, Traffic, now_unix_s
 from knouds_harness.measures.histograms import merged
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.operation_load import (
@@ -73,7 +63,7 @@ def test_line_of_all_operations_has_their_requests_by_status():
         {
             SeriesKey("whoami", RequestStatus.OK): histogram(2.0),
             SeriesKey("whoami", RequestStatus.FAILED): histogram(500.0),
-            SeriesKey("whoami", RequestStatus.OK, SERVICE): histogram(1.0),
+            SeriesKey("whoami", RequestStatus.OK, Measure.SERVICE): histogram(1.0),
             SeriesKey("usage", RequestStatus.FAILED): histogram(500.0),
         }
     )
@@ -220,9 +210,9 @@ def test_response_in_one_piece_counts_as_a_body_time_of_0():
     metrics = begun(1000)
     histograms = {
         key: histogram(1, 2, 3),
-        key._replace(measure=FIRST_BYTE): histogram(1, 2, 3),
-        key._replace(measure=BODY): histogram(4),
-        key._replace(measure=CONNECT): histogram(1, 1),
+        key._replace(measure=Measure.FIRST_BYTE): histogram(1, 2, 3),
+        key._replace(measure=Measure.BODY): histogram(4),
+        key._replace(measure=Measure.CONNECT): histogram(1, 1),
     }
     for unix_s in (1001, 1002):
         metrics.add(Second(unix_s=unix_s, histograms=histograms, traffic={"whoami": Traffic(300, 60, 3)}))

@@ -17,16 +17,7 @@ from knouds_harness.load.client.http_answer import Answer, Opening, TimedOut
 from knouds_harness.load.client.response import Response, error_code
 from knouds_harness.load.collection.metrics import operations_of
 from knouds_harness.load.collection.rows import AnswerCopy, RequestRecorder, RequestRow, Rows
-from knouds_harness.load.collection.seconds import (
-    FIRST_BYTE,
-    RESPONSE,
-    SERVICE,
-    Error,
-    Second,
-    SecondsCounter,
-    SeriesKey,
-    Traffic,
-)
+from knouds_harness.load.collection.seconds import Error, Measure, Second, SecondsCounter, SeriesKey, Traffic
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.operation_load import COUNT, TIME, RequestStatus
 from knouds_harness.targets.secrets import Secret
@@ -104,9 +95,9 @@ def test_requests_are_counted_by_second_operation_and_status(recorder, clock):
 
     assert second.unix_s == 1_780_000_000
     assert second.histograms == {
-        SeriesKey("getWhoami", RequestStatus.OK, RESPONSE): counted(1.5, 2.5),
-        SeriesKey("getWhoami", RequestStatus.OK, FIRST_BYTE): counted(0.75, 1.25),
-        SeriesKey("listUsage", RequestStatus.WRONG, RESPONSE): counted(3.5),
+        SeriesKey("getWhoami", RequestStatus.OK, Measure.RESPONSE): counted(1.5, 2.5),
+        SeriesKey("getWhoami", RequestStatus.OK, Measure.FIRST_BYTE): counted(0.75, 1.25),
+        SeriesKey("listUsage", RequestStatus.WRONG, Measure.RESPONSE): counted(3.5),
     }
     assert recorder.seconds() == []
     [rest] = recorder.seconds(with_current=True)
@@ -139,11 +130,11 @@ def test_service_time_is_counted_if_it_differs(recorder):
     [second] = recorder.seconds(with_current=True)
 
     assert second.histograms == {
-        SeriesKey("getWhoami", RequestStatus.OK, RESPONSE): counted(50.0),
-        SeriesKey("getWhoami", RequestStatus.OK, SERVICE): counted(2.0),
-        SeriesKey("getWhoami", RequestStatus.OK, FIRST_BYTE): counted(1.0),
-        SeriesKey("getWhoami", RequestStatus.FAILED, RESPONSE): counted(60.0),
-        SeriesKey("getWhoami", RequestStatus.FAILED, SERVICE): counted(3.0),
+        SeriesKey("getWhoami", RequestStatus.OK, Measure.RESPONSE): counted(50.0),
+        SeriesKey("getWhoami", RequestStatus.OK, Measure.SERVICE): counted(2.0),
+        SeriesKey("getWhoami", RequestStatus.OK, Measure.FIRST_BYTE): counted(1.0),
+        SeriesKey("getWhoami", RequestStatus.FAILED, Measure.RESPONSE): counted(60.0),
+        SeriesKey("getWhoami", RequestStatus.FAILED, Measure.SERVICE): counted(3.0),
     }
 
 
