@@ -101,20 +101,15 @@ class Search:
             limit=limit,
         )
 
-    @property
-    def _against(self) -> int:
-        return min(_MISSES_TO_FAIL, self.repeats)
-
     def _bounds(self, tallies: Mapping[float, _Tally]) -> tuple[float, float]:
         """Return the highest rate that was kept (0 if none) and the lowest that failed (infinite if none)."""
-        lowest = min(
-            (
-                rate
-                for rate, tally in tallies.items()
-                if tally[False] >= self._against or tally[None] >= _MISSES_TO_FAIL
-            ),
-            default=math.inf,
+        against = min(_MISSES_TO_FAIL, self.repeats)
+        failed = (
+            rate
+            for rate, tally in tallies.items()
+            if tally[False] >= against or tally[None] >= _MISSES_TO_FAIL
         )
+        lowest = min(failed, default=math.inf)
         kept = (rate for rate, tally in tallies.items() if tally[True] and rate < lowest)
         return max(kept, default=0.0), lowest
 

@@ -19,7 +19,7 @@ from knouds_harness.errors import UsageError
 from knouds_harness.targets.profile import Target
 
 SHARE: Final = "knouds-share"
-"""Master to worker: its share of the load, as ``start_unix_s``, ``index`` and ``workers``."""
+"""Master to worker: its ``share`` of the load, as a ``Share`` has it, and ``start_unix_s``."""
 
 ASK_CREDITS: Final = "knouds-ask-credits"
 """Worker to master: the credits ``needed`` at least (0 for any number), and ``what`` for, in words."""

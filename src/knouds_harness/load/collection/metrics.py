@@ -287,7 +287,9 @@ def _operation(counted: Second, name: str, duration_s: float) -> OperationLoad:
         per_s=(requests - counted.sent_late[name]) / duration_s if duration_s else 0.0,
         throughput_per_s=counted.answered[name] / duration_s if duration_s else 0.0,
         by_status=counts,
-        errors=tuple(_errors_of(counted, name)),
+        errors=error_counts(
+            {error: each for error, each in counted.errors.items() if error.operation == name}
+        ),
         response=times(taken(Measure.RESPONSE)),
         service=times(taken(Measure.SERVICE) or taken(Measure.RESPONSE)),
         refused_response=times(
@@ -308,12 +310,15 @@ def _operation(counted: Second, name: str, duration_s: float) -> OperationLoad:
     )
 
 
-def _errors_of(counted: Second, name: str) -> list[ErrorCount]:
-    mine = [(error, count) for error, count in counted.errors.most_common() if error.operation == name]
-    return [
-        ErrorCount(status=error.status, status_code=error.status_code or None, code=error.code, count=count)
-        for error, count in mine[:_MOST_ERRORS]
-    ]
+def error_counts(errors: Mapping[Error, int], *, most: int = _MOST_ERRORS) -> tuple[ErrorCount, ...]:
+    """Return how often each kind of error came, in all operations; the most frequent first."""
+    by_kind: Counter[tuple[str, int, str]] = Counter()
+    for error, count in errors.items():
+        by_kind[error.status.value, error.status_code, error.code] += count
+    return tuple(
+        ErrorCount(status=status, status_code=status_code or None, code=code, count=count)
+        for (status, status_code, code), count in by_kind.most_common(most)
+    )
 
 
 def _rows(at_s: int, second: Second) -> Iterator[SecondRow]:

@@ -117,11 +117,14 @@ class GeneratingRun:
         self._failures: Counter[str] = Counter()
         self._text_by_place: dict[str, str] = {}
         for name in _LOGGERS:
-            logging.getLogger(name).addFilter(_is_not_repeated)
+            logging.getLogger(name).addFilter(lambda record: record.msg not in _REPEATED)
         events.user_error.add_listener(self._on_user_error)
         events.heartbeat_received.add_listener(self._on_heartbeat)
         self._heard_unix_s = now_unix_s()
-        runner.register_message(messages.SHARE, self._on_share)
+        runner.register_message(
+            messages.SHARE,
+            lambda msg, **_: self.take_share(msg.data["start_unix_s"], Share(**msg.data["share"])),
+        )
         # All counting, Locust's own too, is left to the process that leads.
         for handler in [each for each in events.request._handlers if each.__module__ == "locust.runners"]:  # noqa: SLF001 - Locust has no other way
             events.request.remove_listener(handler)
@@ -171,10 +174,6 @@ class GeneratingRun:
                 self.seconds.recorder.record(label + operation, RequestStatus.OK, SERVER, took_ms)
 
     # What this process sends
-
-    def _on_share(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
-        share = Share(index=msg.data["index"], workers=msg.data["workers"])
-        self.take_share(msg.data["start_unix_s"], share)
 
     def take_share(self, start_unix_s: float, share: Share) -> None:
         delay_s = start_unix_s - now_unix_s()
@@ -280,10 +279,6 @@ def place_of(tb: TracebackType) -> str:
     path = Path(frame.filename)
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     return f"{shown}:{frame.lineno}"
-
-
-def _is_not_repeated(record: logging.LogRecord) -> bool:
-    return record.msg not in _REPEATED
 
 
 def _moved(users: Iterable[User], before: str, after: str) -> list[User]:

@@ -22,6 +22,7 @@ from knouds_harness.targets.resources import Persona
 _WINDOWS_KEPT: Final = 3
 _MOST_WINDOWS: Final = 2_000
 """A window takes a few hundred bytes of a file that is rewritten every five seconds."""
+_RECORDED: Final = ("admitted", "throttled", "longest_wait_s", "waits_kept", "waits_broken")
 
 
 class LimitedRoute(NamedTuple):
@@ -181,11 +182,7 @@ class RateLimits:
                 tier=route.tier,
                 limit=route.limit,
                 ends_unix_s=window.reset_unix_s,
-                admitted=window.admitted,
-                throttled=window.throttled,
-                longest_wait_s=window.longest_wait_s,
-                waits_kept=window.waits_kept,
-                waits_broken=window.waits_broken,
+                **{each: getattr(window, each) for each in _RECORDED},
             )
             for route, windows in sorted(self._windows.items())
             for _, window in sorted(windows.items())

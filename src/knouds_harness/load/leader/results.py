@@ -6,8 +6,7 @@ import inspect
 import os
 import platform
 import sysconfig
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
@@ -22,12 +21,13 @@ from knouds_harness.load.collection.evidence_samples import SampleWriter
 from knouds_harness.load.collection.metrics import (
     RunMetrics,
     cycles,
+    error_counts,
     ok_times,
     operations_of,
     overall_by_label,
     times,
 )
-from knouds_harness.load.collection.seconds import Error, Second, now_unix_s
+from knouds_harness.load.collection.seconds import Second, now_unix_s
 from knouds_harness.load.invariants.verification import LoadVerification
 from knouds_harness.load.leader.validity import (
     describe_missed,
@@ -53,7 +53,7 @@ from knouds_harness.measures.objectives import (
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, own_mix
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_results import JudgedObjective, LoadResults
-from knouds_harness.runs.operation_load import ALL_OPERATIONS, PERCENTS, ErrorCount, RequestStatus, together
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, PERCENTS, RequestStatus, together
 
 _RECENT_S: Final = 5
 _MOST_ERRORS: Final = 5
@@ -148,7 +148,7 @@ class RunResults:
             longest_wait_s=max((each.waited_s for each in health.waiting), default=0.0),
             requests=ended.total(),
             by_status={status.value: ended[status] for status in RequestStatus},
-            errors=_most_frequent(errors),
+            errors=error_counts(errors, most=_MOST_ERRORS),
             percentiles_ms=percentiles_ms if ok.count else {},
             spent_credits=health.spent_credits,
             most_credits=self._most_credits,
@@ -235,16 +235,6 @@ class RunResults:
             mix=own_mix(options.mix, run, options.inputs.name if options.inputs else ""),
             inputs=own_mix(options.mix, run, self._inputs),
         )
-
-
-def _most_frequent(errors: Mapping[Error, int]) -> tuple[ErrorCount, ...]:
-    by_kind: Counter[tuple[str, int, str]] = Counter()
-    for error, count in errors.items():
-        by_kind[error.status.value, error.status_code, error.code] += count
-    return tuple(
-        ErrorCount(status=status, status_code=status_code or None, code=code, count=count)
-        for (status, status_code, code), count in by_kind.most_common(_MOST_ERRORS)
-    )
 
 
 @cache

@@ -122,7 +122,9 @@ class Workers:
         self._start_unix_s: float | None = None
         self._are_ended = False
         runner.register_message(messages.ASK_CREDITS, self._on_ask_credits)
-        runner.register_message(messages.STOP, self._on_stop)
+        runner.register_message(
+            messages.STOP, lambda msg, **_: stop(msg.data["reason"], ExitCode(msg.data["exit_code"]))
+        )
         runner.environment.events.worker_report.add_listener(self._on_report)
         runner.environment.events.test_start.add_listener(self._on_test_start)
 
@@ -246,8 +248,8 @@ class Workers:
         self.assemble()
         self._sharing = self._present()
         for index, worker in enumerate(sorted(self._sharing)):
-            share = {"start_unix_s": start_unix_s, "index": index, "workers": len(self._sharing)}
-            self._runner.send_message(messages.SHARE, share, worker)
+            told = {"start_unix_s": start_unix_s, "share": {"index": index, "workers": len(self._sharing)}}
+            self._runner.send_message(messages.SHARE, told, worker)
         while not self._are_ended:
             self.look()
             gevent.sleep(_LOOK_EVERY_S)
@@ -295,6 +297,3 @@ class Workers:
         if data.get(messages.IS_FINAL) and known.reserved:
             self._budget.settle(known.reserved, known.health.spent_credits)
             known.reserved = 0
-
-    def _on_stop(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
-        self._stop(msg.data["reason"], ExitCode(msg.data["exit_code"]))

@@ -69,7 +69,8 @@ def run(master, waiting: Run) -> Run:
 
 
 def shares_of(master: Any) -> dict[str, tuple[int, int]]:
-    return {worker: (share["index"], share["workers"]) for worker, share in master.take(messages.SHARE)}
+    told = ((worker, told["share"]) for worker, told in master.take(messages.SHARE))
+    return {worker: (share["index"], share["workers"]) for worker, share in told}
 
 
 def granted_to(master: Any) -> float:
