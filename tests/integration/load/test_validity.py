@@ -4,34 +4,12 @@ from __future__ import annotations
 
 import time
 
-import pytest
 from example_targets import write_profile
 from loading import first_line, load
 from raw_server import replacing
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.load_results import Doubt
-from knouds_sandbox.providers import Latency
-from knouds_sandbox.serving import running_sandbox
-
-TOOK_MS = 1000.0
-
-
-@pytest.fixture
-def slow(tmp_path):
-    with running_sandbox(latency=Latency(fixed_s=TOOK_MS / 1e3)) as sandbox:
-        yield str(write_profile(tmp_path, sandbox))
-
-
-def test_slow_target_can_be_measured_on_a_slow_machine(slow, runs):
-    """Some milliseconds of delay do not matter for responses of a second."""
-    asked = ("--rate", "10", "--duration", "5s", "--accuracy", "10%", "--objective", "* p50 < 3s")
-
-    loaded = load(runs, "sync_runs", "--target", slow, "--quiet", *asked)
-
-    assert loaded.exit_code == ExitCode.KEPT, loaded.out
-    assert loaded.results.validity.accuracy == 0.1
-    assert loaded.results.total.response.percentiles["50"] >= TOOK_MS
 
 
 def test_slow_target_is_found_despite_a_doubt(tmp_path, runs, sandbox):

@@ -1,7 +1,7 @@
 """Scenarios with the means of an ordinary customer: one key, a workflow or a model."""
 
 import pytest
-from example_targets import CLIP, IMAGE, PORTRAIT, PRO
+from example_targets import CLIP, IMAGE, PRO
 from loading import PATIENT, load
 
 from knouds_harness.errors import ExitCode
@@ -9,30 +9,6 @@ from knouds_harness.errors import ExitCode
 SHORT = ("--rate", "4", "--duration", "3s", "--quiet", "--seed", "1", *PATIENT)
 ASKED = {"sync_runs": set(), "async_cycles": {"getExecution"}, "cancels": {"getExecution", "cancelExecution"}}
 RUNS_MODELS = ("model:run", "execution:read", "execution:cancel")
-
-
-def loaded_with(tmp_path, scenario, profile):
-    loaded = load(tmp_path / "runs", scenario, "--target", profile.written(), "--verify", *SHORT)
-
-    assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}, loaded.out + loaded.err
-    assert all(each.by_status["ok"] == each.requests for each in loaded.results.operations)
-    return loaded
-
-
-def sent(loaded):
-    return {each.operation for each in loaded.results.operations}
-
-
-def test_several_accounts_contribute(tmp_path, small):
-    """The pro account runs its workflow, the business account models."""
-    profile = (
-        small.key("pro", PRO, user="pia", tier="pro")
-        .key("business", RUNS_MODELS, user="bea", tier="business")
-        .resource(PORTRAIT)
-        .resource(IMAGE)
-    )
-
-    assert sent(loaded_with(tmp_path, "sync_runs", profile)) == {"runWorkflow", "runModel"}
 
 
 @pytest.mark.nightly
@@ -44,5 +20,9 @@ def test_one_key_and_one_workflow_or_model_are_enough(tmp_path, small, run, scen
     else:
         profile = small.key("business", RUNS_MODELS, user="bea", tier="business").resource(IMAGE)
 
-    asked = ASKED[scenario]
-    assert sent(loaded_with(tmp_path, scenario, profile)) == {f"{run} async" if asked else run} | asked
+    loaded = load(tmp_path / "runs", scenario, "--target", profile.written(), "--verify", *SHORT)
+
+    asked, sent = ASKED[scenario], {each.operation for each in loaded.results.operations}
+    assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}, loaded.out + loaded.err
+    assert all(each.by_status["ok"] == each.requests for each in loaded.results.operations)
+    assert sent == {f"{run} async" if asked else run} | asked

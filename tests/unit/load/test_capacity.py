@@ -136,7 +136,6 @@ def then(exit_code: ExitCode, note: str = "", **when: Any) -> Points:
     ids=["interrupted", "interrupted between points", "stopped by a guard", "unreachable"],
 )
 def test_search_that_ends_early_keeps_its_points(search, points, exit_code, outcome, limit):
-    """The record says why there are no more points."""
     launched = search(points)
 
     record, _, capacity = found_by(launched)
@@ -166,7 +165,6 @@ def test_unreachable_target_is_tried_once_more(search):
     ids=["unreachable", "refused", "no time"],
 )
 def test_search_without_a_measured_point_has_no_report(search, points, within_s, exit_code, note):
-    """The command says why."""
     launched = search(points, within_s=within_s)
 
     assert (launched.folder, launched.exit_code) == (None, exit_code)

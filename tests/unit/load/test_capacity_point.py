@@ -46,34 +46,29 @@ OF_THE_GENERATOR = {
 }
 
 
-def test_run_that_met_its_objectives_is_kept():
-    point = judge_point(10, load_results())
+@pytest.mark.parametrize(
+    "results",
+    [
+        load_results(),
+        load_results(objectives=(missed("requests_per_s", 500, 10.0),)),
+        load_results(validity=LATE),
+    ],
+    ids=["met", "a rate, as a search begins with low ones", "a delay without a missed bound"],
+)
+def test_run_that_met_its_objectives_is_kept(results):
+    point = judge_point(10, results)
 
     assert (point.is_kept, point.is_generator_limit, point.reason) == (True, False, "")
     assert (point.asked_per_s, point.p50_ms, point.p99_ms) == (10, 2.0, 9.0)
 
 
-@pytest.mark.parametrize(("reason", "results"), OF_THE_TARGET.items(), ids=OF_THE_TARGET)
-def test_point_counts_against_the_target(reason, results):
-    point = judge_point(10, results)
+@pytest.mark.parametrize("by_reason", [OF_THE_TARGET, OF_THE_GENERATOR], ids=["target", "generator"])
+def test_point_counts_against_its_limit(by_reason):
+    for reason, results in by_reason.items():
+        point = judge_point(10, results)
 
-    assert (point.is_kept, point.is_generator_limit, point.reason) == (False, False, reason)
-
-
-@pytest.mark.parametrize(("reason", "results"), OF_THE_GENERATOR.items(), ids=OF_THE_GENERATOR)
-def test_generator_was_the_limit(reason, results):
-    point = judge_point(10, results)
-
-    assert (point.is_kept, point.is_generator_limit, point.reason) == (False, True, reason)
-
-
-@pytest.mark.parametrize(
-    "results",
-    [load_results(objectives=(missed("requests_per_s", 500, 10.0),)), load_results(validity=LATE)],
-    ids=["a rate, as a search begins with low ones", "a delay without a missed bound"],
-)
-def test_point_is_kept_in_spite_of(results):
-    assert judge_point(10, results).is_kept
+        is_generators = by_reason is OF_THE_GENERATOR
+        assert (point.is_kept, point.is_generator_limit, point.reason) == (False, is_generators, reason)
 
 
 def test_exception_in_a_task_ends_the_search():

@@ -44,7 +44,6 @@ def parsed(command: str) -> Any:
 
 @pytest.mark.parametrize("name", commands())
 def test_deployed_command_is_valid(name):
-    """Every option is known, and the image has the scenario."""
     options = parsed(commands()[name])
 
     scenario = Path(options.locustfile)
@@ -73,7 +72,6 @@ def test_profile_can_allow_the_users_of_the_command(name, tmp_path):
 
 @pytest.mark.parametrize("line", SHOWN)
 def test_command_on_a_page_is_valid(line):
-    """The scenario exists, and every option is known."""
     scenario = Path(parsed(line).locustfile)
 
     assert (scenarios_path() / scenario.name).is_file()

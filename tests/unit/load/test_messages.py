@@ -133,7 +133,6 @@ def test_lost_worker_is_not_waited_for(reports, master):
 
 
 def test_worker_that_does_not_report_is_named(reports, master, monkeypatch):
-    """After a time that is enough for any machine."""
     monkeypatch.setattr(messages, "_WITHIN_S", 0.05)
     waiting = gevent.spawn(reports.await_all)
     gevent.sleep(0)

@@ -273,7 +273,6 @@ def test_error_statuses_group_by_status_and_code(ours):
 
 
 def test_scheduled_instant_counts_for_one_request(ours):
-    """Response time begins at the due time, service time with sending."""
     ours.client.scheduled_at = time.perf_counter() - 2.0
     first, second = ours.client.get("/a"), ours.client.get("/b")
 
@@ -329,7 +328,6 @@ def test_each_request_to_the_base_url_has_its_own_trace_id(ours, server):
 
 
 def test_key_is_sent_until_it_is_replaced(ours, server):
-    """A header of the request wins, and None leaves the key out."""
     for name in ("one", "two", "one"):
         ours.client.act_as((("x-api-key", name),))
         ours.client.get("/a", headers={"x-more": "m"})
@@ -395,7 +393,6 @@ def test_request_that_is_not_admitted_is_not_sent(ours, server, send):
 
 
 def test_cached_request_heads_are_bounded(ours, monkeypatch):
-    """Even if each request has an id in its path."""
     monkeypatch.setattr("knouds_harness.load.client.session._MOST_HEADS", 3)
 
     for number in range(10):

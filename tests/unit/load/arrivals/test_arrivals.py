@@ -76,7 +76,6 @@ def test_arrival_goes_to_an_idle_user_with_its_due_time():
 
 
 def test_arrivals_without_an_idle_user_are_dropped():
-    """They are counted as dropped, and not sent later."""
     taken: list[float] = []
     arrivals = arrivals_at(1000.0, 0.01)
     servers = [serving(arrivals, taken, busy_s=60) for _ in range(3)]

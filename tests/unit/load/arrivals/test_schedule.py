@@ -12,7 +12,6 @@ from knouds_harness.load.arrivals.schedule import KINDS, ArrivalSchedule, Shape,
 
 
 def test_constant_arrivals_are_even():
-    """A constant rate is one arrival per interval, the first at once."""
     schedule = ArrivalSchedule(shape=Shape.of("constant", 4.0, 2.0))
 
     assert list(schedule.instants()) == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75])
@@ -20,7 +19,6 @@ def test_constant_arrivals_are_even():
 
 @given(kind=st.sampled_from(KINDS), workers=st.integers(1, 5))
 def test_shares_of_workers_add_up_to_the_schedule(kind, workers):
-    """Together the workers have each arrival once, at its instant, however many workers there are."""
     schedule = ArrivalSchedule(shape=Shape.of(kind, 50.0, 4.0))
 
     taken = [
@@ -56,7 +54,6 @@ def test_arrivals_are_in_order(seed):
 
 
 def test_seed_repeats_poisson_arrivals():
-    """The same seed gives the same instants; another seed gives others."""
     shape = Shape.of("constant", 100.0, 1.0)
 
     first, again, other = (

@@ -64,7 +64,6 @@ def test_broken_compression_raises_undecodable_body(encoding, encode, is_cut_sho
 
 @pytest.mark.parametrize(("encoding", "encode"), ENCODERS, ids=["gzip", "zlib", "bare deflate", "br"])
 def test_decompression_bomb_is_refused(encoding, encode):
-    """A small body that decodes to a huge one costs bounded memory."""
     with pytest.raises(UndecodableBody, match="over 4,000,000 bytes once decoded"):
         _ = answer(encode(bytes(5_000_000)), f"Content-Encoding: {encoding}").content
 

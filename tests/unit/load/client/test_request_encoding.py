@@ -46,7 +46,6 @@ class Parsed:
 )
 @example(method="POST", target="/a b?c=ä#d", value="ä", body=b"")
 def test_parser_reads_what_was_encoded(method, target, value, body):
-    """Any path becomes one that can be sent; header and body arrive unchanged."""
     request = Parsed(encode(method, target, "host:1", [("X-Value", value)], body))
 
     assert (request.method, request.body, request.is_whole) == (method, body, True)

@@ -45,7 +45,6 @@ def test_percentiles_are_those_of_the_samples():
 
 @pytest.mark.usefixtures("exact_buckets")
 def test_percentiles_of_merged_statistics_are_those_of_one_process():
-    """A master that merges serialized statistics of workers gets the same."""
     whole, master, worker = stats.RequestStats(), stats.RequestStats(), stats.RequestStats()
     for number in range(1, 1000):
         for requests in (whole, (master, worker)[number % 2]):

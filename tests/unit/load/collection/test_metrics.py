@@ -188,7 +188,6 @@ def test_all_requests_and_errors_count_from_the_beginning():
 
 
 def test_recent_rate_is_of_the_last_seconds_that_are_over():
-    """Earlier seconds and the newest do not count, and seconds without a response do."""
     metrics = begun(100)
     for unix_s in (*range(100, 110), 115, 119):
         metrics.add(Second(unix_s=unix_s, histograms={SeriesKey("a", RequestStatus.OK): histogram(1, 2)}))

@@ -123,7 +123,6 @@ def test_connections_and_bytes_of_all_requests_are_counted(recorder, waited_ms):
 
 
 def test_service_time_is_counted_if_it_differs(recorder):
-    """Response time begins at the scheduled instant, service time with sending."""
     tell(recorder, 50.0, response=answer(200, 2.0))
     tell(recorder, 60.0, response=answer(503, 3.0), exception=ValueError())
 
@@ -139,7 +138,6 @@ def test_service_time_is_counted_if_it_differs(recorder):
 
 
 def test_errors_are_counted_by_status_and_code(recorder):
-    """The code is that of the body, or the name of the failure."""
     limited = answer(429, 1.0, json.dumps({"code": "RATE_LIMIT_EXCEEDED"}).encode())
     for _ in range(2):
         tell(recorder, response=limited, exception=ValueError())

@@ -110,7 +110,6 @@ def test_generator_that_kept_up_is_valid(change):
     ],
 )
 def test_generator_that_was_the_limit_is_invalid(change, doubt, reason):
-    """Each way of not keeping up has its own doubt and reason."""
     judged = judged_with(**change)
 
     assert not judged.is_valid

@@ -219,7 +219,6 @@ THROTTLED = {"error": "Slow down", "code": "RATE_LIMIT_EXCEEDED"}
     ],
 )
 def test_run_is_settled_by_its_response(status_code, body, spent):
-    """It counts at its full price, unless the response states another cost."""
     limits = LoadLimits(target(credits=10))
 
     limits.settle(limits.reserve(run_request(5)), answered(status_code, body), run_request(5))

@@ -223,7 +223,6 @@ def test_workflows_that_are_not_run_are_named():
 
 
 def test_requested_workflow_that_is_not_run_is_named():
-    """Its account has no credits."""
     poor = persona("poor", user="bea", capabilities={"workflow:run"}, credits="none")
     named = [
         Workflow(slug=each, owner=user, cost_credits=8) for each, user in (("own", "pia"), ("hers", "bea"))

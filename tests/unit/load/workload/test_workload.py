@@ -111,7 +111,6 @@ def test_keys_of_different_accounts_share_no_task():
 
 
 def test_several_accounts_contribute_what_each_can():
-    """The business account does the tasks that a pro account may not."""
     where = target(PIA, BEA, workflows=[WORKFLOW], models=[MODEL])
 
     assert done(where, run_workflow, run_model, follow_run) == {
