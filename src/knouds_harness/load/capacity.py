@@ -25,6 +25,7 @@ from knouds_harness.targets.profile import Target
 POINTS_FOLDER: Final = "points"
 TOLERATED_SHARE: Final = 0.001
 """The share of requests that may be refused, and the share that may be throttled."""
+_TIMES: Final = ("mean_ms", "p50_ms", "p95_ms", "p99_ms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,9 +193,6 @@ def judge_point(rate: float, results: LoadResults) -> CapacityPoint:
             f"{total.by_status['refused']} of {total.requests} requests were refused (402 or 403) "
             f"at {rate:g}/s: no credits are left, or the keys may not do this"
         )
-    mean_ms, p50_ms, p95_ms, p99_ms = (
-        time_ms(total.response, measure) or 0.0 for measure in ("mean_ms", "p50_ms", "p95_ms", "p99_ms")
-    )
     missed = [each for each in results.objectives if not each.is_met and not is_least(each)]
     is_aborted = any(each.ended_run for each in results.objectives)
     target = results.note.partition("\n")[0] if is_aborted else _targets_fault(results, missed, total)
@@ -206,10 +204,7 @@ def judge_point(rate: float, results: LoadResults) -> CapacityPoint:
     return CapacityPoint(
         asked_per_s=rate,
         achieved_per_s=results.validity.achieved_per_s,
-        mean_ms=mean_ms,
-        p50_ms=p50_ms,
-        p95_ms=p95_ms,
-        p99_ms=p99_ms,
+        **{each: time_ms(total.response, each) or 0.0 for each in _TIMES},
         error_rate=total.error_rate,
         is_kept=not generator and not target,
         reason=generator or target,

@@ -58,9 +58,6 @@ class Shape:
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
-        for stage in self.stages:
-            if not (stage.duration_s > 0 and stage.start >= 0 and stage.end >= 0):
-                raise ValueError(f"{stage} does not last, or falls below zero")
         if not self.total:
             raise ValueError("the shape holds no load at all")
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from knouds_harness.load.client.http_answer import Opening, Wire
@@ -42,14 +43,14 @@ class AnswerCopy(NamedTuple):
     sender: str | None
     method: str
     url: str
-    sent: bytes
     status_code: int
     raw_head: bytes
     interim: int
     raw_body: bytes
-    failure: str
     elapsed_ms: float
     start_unix_s: float
+    sent: bytes
+    failure: str
 
     def response(self) -> Response:
         response = Response()
@@ -59,6 +60,9 @@ class AnswerCopy(NamedTuple):
             response.fill(self.status_code, self.raw_head, self.interim, self.raw_body)
         response.error = ConnectionError(self.failure) if self.failure else None
         return response
+
+
+_members_of = attrgetter(*AnswerCopy._fields[:-2])
 
 
 class RequestRow(NamedTuple):
@@ -243,19 +247,7 @@ class RequestRecorder:
         sent = response.sent
         for secret, label in self._hidden:
             sent = sent.replace(secret, label)
-        return AnswerCopy(
-            response.sender,
-            response.method,
-            response.url,
-            sent,
-            response.status_code,
-            response.raw_head,
-            response.interim,
-            response.raw_body,
-            str(response.error or ""),
-            response.elapsed_ms,
-            response.start_unix_s,
-        )
+        return AnswerCopy._make((*_members_of(response), sent, str(response.error or "")))
 
     def record(self, operation: str, status: str, measure: str, duration_ms: float) -> None:
         """Note one duration, such as the ``ms`` that the server states."""

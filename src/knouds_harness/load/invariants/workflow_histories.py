@@ -75,6 +75,10 @@ class WorkflowRequest:
     status: int | None = None
     shown: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def surely_ended_s(self) -> float:
+        return self.ended_s if 0 < (self.status or 0) < 500 else math.inf
+
     def describe(self, about: str) -> str:
         values = [f"{name} {access.value}" for name, access in _accesses(self) if about and name == about]
         return f"{' '.join([self.operation, *values])}: {self.status or 'no answer'}"
@@ -141,7 +145,11 @@ class WorkflowHistories:
         model = register(
             initial=history.states.__getitem__, partition=accesses, describe=WorkflowRequest.describe
         )
-        verdict = judge_history(model, [_timed(each) for each in history.requests])
+        timed = [
+            TimedRequest(began_s=each.began_s, ended_s=each.surely_ended_s, what=each)
+            for each in history.requests
+        ]
+        verdict = judge_history(model, timed)
         if verdict.is_consistent is not None:
             for request in history.requests:
                 for name, access in accesses(request):
@@ -154,10 +162,3 @@ class WorkflowHistories:
         if not verdict.is_consistent or history.states[""] == {False}:
             del self._histories[slug]
         return verdict.is_consistent is not None
-
-
-def _timed(request: WorkflowRequest) -> TimedRequest[WorkflowRequest]:
-    is_certain = request.status is not None and request.status < 500
-    return TimedRequest(
-        began_s=request.began_s, ended_s=request.ended_s if is_certain else math.inf, what=request
-    )

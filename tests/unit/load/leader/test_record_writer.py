@@ -27,20 +27,6 @@ def test_jobs_are_done_in_order_while_the_loop_goes_on():
     assert done == ["first", "second"]
 
 
-def test_later_jobs_are_done_too():
-    """Also after a while without jobs, and while the end is awaited."""
-    background_writer, done = BackgroundWriter(), []
-
-    background_writer.give(lambda: done.append(1))
-    background_writer.finish()
-    background_writer.give(lambda: done.append(2))
-    ending = gevent.spawn(background_writer.finish)
-    background_writer.give(lambda: done.append(3))
-    ending.get(timeout=5)
-
-    assert done == [1, 2, 3]
-
-
 def test_failure_is_raised_at_the_end_and_stops_nothing():
     background_writer, done = BackgroundWriter(), []
 
