@@ -18,87 +18,13 @@ from gevent import Timeout, get_hub, monkey
 
 from knouds_harness.errors import UsageError
 from knouds_harness.load.client.http_answer import Answer, NotConnected, Opening
-from knouds_harness.load.client.http_connection import READ, WRITE, Connection, failure_reason
+from knouds_harness.load.client.http_connection import READ, WRITE, Connection, TlsStream, failure_reason
 
-_READ_BYTES = 64 * 1024
 _LOOK_AFTER_IDLE_S = 0.25
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN_IN_VALUE = re.compile(r"[\r\n\0]")
 _NOT_FOR_TARGETS = re.compile(r"[^!-~]|#")
 _BODYLESS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-
-
-class TlsStream:
-    """Encrypts between a connection and its socket; OpenSSL works in memory and never touches the socket."""
-
-    def __init__(self, raw_socket: socket.socket, context: ssl.SSLContext, host: str) -> None:
-        self._socket = raw_socket
-        self._from_server, self._to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._from_server, self._to_server, server_hostname=host)
-        self._pending = b""
-        self._taken = 0
-
-    def handshake_step(self) -> bool:
-        """Continue the handshake as far as the bytes at hand allow; return whether it is done."""
-        self._take_from_socket()
-        try:
-            self._tls.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
-        finally:
-            self._flush()
-        return True
-
-    def send(self, data: bytes | memoryview) -> int:
-        """Encrypt and send; after ``BlockingIOError``, call again with the same data."""
-        if not self._pending:
-            self._taken = self._tls.write(data)
-        self._flush()
-        if self._pending:
-            raise BlockingIOError
-        return self._taken
-
-    def recv(self, _size: int, /) -> bytes:
-        """Return all that can be decrypted now, empty at the end, or raise ``BlockingIOError``."""
-        is_at_end = self._take_from_socket()
-        parts = []
-        try:
-            while part := self._tls.read(_READ_BYTES):
-                parts.append(part)
-            is_at_end = True  # the server sent close_notify
-        except ssl.SSLWantReadError:
-            pass
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            # Many servers send no close_notify; the framing of a response tells whether it is complete.
-            is_at_end = True
-        if self._to_server.pending:
-            self._flush()
-        if not parts and not is_at_end:
-            raise BlockingIOError
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _take_from_socket(self) -> bool:
-        try:
-            data = self._socket.recv(_READ_BYTES)
-        except BlockingIOError:
-            return False
-        if data:
-            self._from_server.write(data)
-        else:
-            self._from_server.write_eof()
-        return not data
-
-    def _flush(self) -> None:
-        self._pending += self._to_server.read()
-        if self._pending:
-            try:
-                sent = self._socket.send(self._pending)
-            except BlockingIOError:
-                return
-            self._pending = self._pending[sent:]
 
 
 @dataclass(frozen=True, kw_only=True)

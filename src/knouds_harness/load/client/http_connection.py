@@ -9,9 +9,11 @@ its last bytes were read, however long it takes to process the responses before 
 Sockets are the standard library's own, patched or not: all waiting is done in gevent's hub.
 """
 
+import socket
+import ssl
 from contextlib import suppress
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import httptools
 from gevent import get_hub, monkey
@@ -35,23 +37,83 @@ _thread_id = monkey.get_original("_thread", "get_ident")
 _EARLY_S = 0.001  # the loop's clock may be a little behind
 
 
-class ByteStream(Protocol):
-    """What a connection needs of a non-blocking socket or a ``TlsStream``."""
+class TlsStream:
+    """Encrypts between a connection and its socket; OpenSSL works in memory and never touches the socket."""
 
-    def send(self, data: bytes | memoryview, /) -> int:
-        """Take some of the data, or raise BlockingIOError."""
+    def __init__(self, raw_socket: socket.socket, context: ssl.SSLContext, host: str) -> None:
+        self._socket = raw_socket
+        self._from_server, self._to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._from_server, self._to_server, server_hostname=host)
+        self._pending = b""
+        self._taken = 0
 
-    def recv(self, size: int, /) -> bytes:
-        """Give some data, empty at the end, or raise BlockingIOError."""
+    def handshake_step(self) -> bool:
+        """Continue the handshake as far as the bytes at hand allow; return whether it is done."""
+        self._take_from_socket()
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            self._flush()
+        return True
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Encrypt and send; after ``BlockingIOError``, call again with the same data."""
+        if not self._pending:
+            self._taken = self._tls.write(data)
+        self._flush()
+        if self._pending:
+            raise BlockingIOError
+        return self._taken
+
+    def recv(self, _size: int, /) -> bytes:
+        """Return all that can be decrypted now, empty at the end, or raise ``BlockingIOError``."""
+        is_at_end = self._take_from_socket()
+        parts = []
+        try:
+            while part := self._tls.read(_READ_BYTES):
+                parts.append(part)
+            is_at_end = True  # the server sent close_notify
+        except ssl.SSLWantReadError:
+            pass
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            # Many servers send no close_notify; the framing of a response tells whether it is complete.
+            is_at_end = True
+        if self._to_server.pending:
+            self._flush()
+        if not parts and not is_at_end:
+            raise BlockingIOError
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
-        """Hang up."""
+        self._socket.close()
+
+    def _take_from_socket(self) -> bool:
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return False
+        if data:
+            self._from_server.write(data)
+        else:
+            self._from_server.write_eof()
+        return not data
+
+    def _flush(self) -> None:
+        self._pending += self._to_server.read()
+        if self._pending:
+            try:
+                sent = self._socket.send(self._pending)
+            except BlockingIOError:
+                return
+            self._pending = self._pending[sent:]
 
 
 class Connection:
     """Sends one request at a time over an open stream, and waits for the response."""
 
-    def __init__(self, stream: ByteStream, fileno: int) -> None:
+    def __init__(self, stream: socket.socket | TlsStream, fileno: int) -> None:
         self.is_open = False  # until the end of this method: before it, there is nothing to close
         self._stream = stream
         self._fileno = fileno

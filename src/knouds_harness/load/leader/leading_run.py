@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any, Final
@@ -213,8 +212,6 @@ class LeadingRun:
     def checkpoint(self) -> None:
         """Write the metrics so far, in case this process is killed."""
         self._write(self.results())
-        if self._record:
-            self._record.checkpoint()
 
     def note(self, sentence: str) -> None:
         self._results.notes.append(sentence)
@@ -305,16 +302,16 @@ class LeadingRun:
 
     def _conclude_costs(self) -> None:
         """Compare the charges with the limit; comes last, as a server may charge for any request."""
-        with suppress(HarnessError):  # usage that cannot be read shows nothing
-            try:
-                if self._limits and self._target:
-                    runs, counted = self.health().runs, self.health().spent_credits
-                    shown = self._limits.conclude(has_just_ended=runs > 0)
-                    if self._record and (runs or shown.credits):
-                        run = self._record.run
-                        note_usage(run, self._target, shown, counted_credits=counted, runs=runs)
-            except GuardStop as stop:
-                self.stop(str(stop), ExitCode.GUARD)
+        runs, counted = self.health().runs, self.health().spent_credits
+        try:
+            if self._limits and self._target:
+                shown = self._limits.conclude(has_just_ended=runs > 0)
+                if self._record and (runs or shown.credits):
+                    note_usage(self._record.run, self._target, shown, counted_credits=counted, runs=runs)
+        except GuardStop as stop:
+            self.stop(str(stop), ExitCode.GUARD)
+        except HarnessError:
+            return  # usage that cannot be read shows nothing
 
     def _write(self, results: LoadResults) -> None:
         self._written_s = time.monotonic()

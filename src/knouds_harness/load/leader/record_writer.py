@@ -87,8 +87,6 @@ class LoadRecordWriter:
 
     def write(self, results: LoadResults) -> None:
         self._background.give(lambda: self._load.write(results))
-
-    def checkpoint(self) -> None:
         self._background.give(self.run.checkpoint)
 
     def finish(self, exit_code: ExitCode, *, note: str) -> None:
