@@ -214,23 +214,25 @@ def _on_test_start(environment: Environment, **_: object) -> None:
 
 def _begin(environment: Environment) -> LeadingRun | GeneratingRun:
     assert environment.parsed_options is not None  # noqa: S101 - it comes from a command line
+    leads = not isinstance(environment.runner, WorkerRunner)  # a worker gets the master's options
     try:
-        _take_rates(environment, environment.parsed_options)
+        if leads:
+            _take_rates(environment, environment.parsed_options)
         options = read_options(environment.parsed_options)
-        _check_objectives(environment, options)
         _refuse_users_without_arrivals(environment, options)
         if options.target is None and scenarios_in(environment.user_classes):
             raise UsageError(
                 "no target is named, so there are no keys to send with\n"
                 "  Say --target sandbox, or the name of another profile in targets/."
             )
-        if not isinstance(environment.runner, WorkerRunner):
+        if leads:
+            _check_objectives(environment, options)
             _check_machine(options, max(1, environment.parsed_options.processes or 1))
         if options.think_s is not None:
             for user_class in environment.user_classes:
                 user_class.wait_time = between(*options.think_s)
         setup, notes, warnings = _set_up(environment, options)
-        if isinstance(environment.runner, WorkerRunner):
+        if not leads:
             return GeneratingRun(environment, setup)
         run = LeadingRun(environment, setup)
         sys.stderr.writelines(f"warning: {each}\n" for each in (*notes, *warnings))
@@ -309,7 +311,7 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
 def _take_rates(environment: Environment, parsed: Namespace) -> None:
     """Ask for the sum of the rates that scenarios of the Locust file have of their own."""
     rates = rates_of(environment.user_classes)
-    if not rates or isinstance(environment.runner, WorkerRunner):  # a worker gets the master's options
+    if not rates:
         return
     others = [each.__name__ for each in environment.user_classes if each.__name__ not in rates]
     if others:
@@ -349,8 +351,6 @@ def _check_objectives(environment: Environment, options: LoadOptions) -> None:
 
     Names are not checked if the Locust file has tasks of its own: these may send under any name.
     """
-    if isinstance(environment.runner, WorkerRunner):
-        return
     objectives = objectives_of(options, scenario_name(environment))
     bounds = parse_objectives(options.abort_on)
     rates = rates_of(environment.user_classes)

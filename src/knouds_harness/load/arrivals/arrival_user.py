@@ -155,7 +155,6 @@ class ArrivalUser(KnoudsUser):
     """Source of randomness, seeded by the run."""
 
     def __init__(self, environment: Environment) -> None:
-        """Take what all users share from the run of this process, if there is one."""
         self.load_run = run = run_of(environment)
         if run is not None:
             self.arrivals = run.arrivals_of(type(self))
@@ -176,7 +175,6 @@ class ArrivalUser(KnoudsUser):
             self.wait_time = lambda: 0.0  # type: ignore[method-assign]  # Locust asks the instance
 
     def tls_context(self) -> ssl.SSLContext:
-        """Use the certificates that the target's profile names, if it names any."""
         of_target: ssl.SSLContext | None = self.load_run and self.load_run.tls
         return of_target or super().tls_context()
 

@@ -42,7 +42,6 @@ class Stage(PlannedStage):
         return self.duration_s * (self.start + self.end) / 2
 
     def level(self, at_s: float) -> float:
-        """Return the level so many seconds after the stage began."""
         return self.start + (self.end - self.start) * at_s / self.duration_s
 
     def instant(self, area: float) -> float:

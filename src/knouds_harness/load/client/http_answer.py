@@ -168,13 +168,10 @@ def _charset(content_type: str) -> str:
 
 
 class TransportFailure(Exception):
-    """A request got no response; the message says why, without ports or times, so that equal failures group.
-
-    Attributes:
-        may_have_arrived: Part of the request was sent, so a paid run may have been started, and charged.
-    """
+    """A request got no response; the message names no port or time, so that equal failures group."""
 
     may_have_arrived = True
+    """Part of the request was sent, so a paid run may have been started, and charged."""
 
 
 class NotConnected(TransportFailure):

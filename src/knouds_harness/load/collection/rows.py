@@ -34,11 +34,7 @@ _OK: Final = RequestStatus.OK
 
 
 class AnswerCopy(NamedTuple):
-    """A response and its request, for the checks and as evidence.
-
-    Attributes:
-        sender: The persona whose key was sent; empty without one, None if it is not to be verified.
-    """
+    """A response and its request, for the checks and as evidence; ``sender`` is that of a ``Response``."""
 
     sender: str | None
     method: str
@@ -250,7 +246,6 @@ class RequestRecorder:
         return AnswerCopy._make((*_members_of(response), sent, str(response.error or "")))
 
     def record(self, operation: str, status: str, measure: str, duration_ms: float) -> None:
-        """Note one duration, such as the ``ms`` that the server states."""
         self._measures.append((operation, status, measure, duration_ms, self._clock()))
 
     def add(self, name: str, measure: str, amount: float) -> None:

@@ -52,8 +52,6 @@ class ObservedRun(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """An execution whose end was seen, and its account."""
-
     user: str
     execution_id: str
     status: str

@@ -342,18 +342,14 @@ def _problem_of(write: Callable[[], object]) -> list[str]:
 
 
 class WorkflowCleanup:
-    """Keeps a ledger of the workflows that the load may create, and deletes them at the end.
-
-    Attributes:
-        hurry: Set it to wait for no target that throttles.
-    """
+    """Keeps a ledger of the workflows that the load may create, and deletes them at the end."""
 
     def __init__(
         self, target: Target, *, write: Callable[[bytes], object] | None, yes_production: bool
     ) -> None:
         """Read which workflows there are; ``write`` takes the lines of the ledger."""
         self.created = CreatedWorkflows(target=target, ledger=Ledger(write=write))
-        self.hurry = Event()
+        self.hurry = Event()  # once set, a target that throttles is not waited for
         self._yes_production = yes_production
         with self._client() as client:
             client.list_existing()

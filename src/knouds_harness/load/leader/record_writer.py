@@ -64,10 +64,7 @@ def _failure_of(job: Callable[[], object]) -> Exception | None:
 
 
 class LoadRecordWriter:
-    """Writes metrics, seconds, histograms and exchanges; do not change them after handing them over.
-
-    What is to be written at once is given to ``run`` itself.
-    """
+    """Writes metrics, seconds, histograms and exchanges; what is to be written at once goes to ``run``."""
 
     def __init__(self, root: Path, target: Target, options: LoadOptions, *, scenario: str) -> None:
         self._resources = ExitStack()

@@ -25,11 +25,7 @@ _EVERY_TIER: Final = "business"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputLine:
-    """One line of ``--inputs``: a workflow or model to run, and its inputs.
-
-    Attributes:
-        cost_credits: The most that this run costs; None for the price of its workflow or model.
-    """
+    """One line of ``--inputs``; without ``cost_credits``, it costs as much as its workflow or model."""
 
     number: int
     operation: str

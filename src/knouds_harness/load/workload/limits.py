@@ -71,11 +71,7 @@ class LeasedCredits:
 
 
 class LoadLimits:
-    """Enforces a profile's limits during the load; all users of a process share one.
-
-    Attributes:
-        runs: How many runs this process has sent, or has wanted to.
-    """
+    """Enforces a profile's limits during the load; all users of a process share one."""
 
     def __init__(
         self, target: Target, *, lease: LeasedCredits | None = None, ahead: Preflight = NOT_LOOKED
@@ -88,7 +84,7 @@ class LoadLimits:
         self._lease = lease
         self._pacer = Pacer(target.limits.requests_per_s, sleep=gevent.sleep)
         self._paced = None if lease is None else Event()
-        self.runs = 0
+        self.runs = 0  # sent, or refused for want of credits
         self.budget = lease.budget if lease else Budget(target.limits.credits)
         self.budget.settle(0, ahead.spent_credits, what="what was sent before the load")
         self._client = Client(target=target, guard=Guard(target, yes_production=True))  # checked before
