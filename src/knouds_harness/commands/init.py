@@ -136,20 +136,20 @@ def _found(target: Target, say: Callable[[str], object]) -> Found:
 
 
 def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
-    from knouds_harness.targets.address import address_problems, host_of, is_production_host
+    from knouds_harness.targets.address import host_of, is_production_host, usable_base_url
 
-    base_url, problems = address_problems(url, production=production, plain_http=plain_http, environ={})
-    if not problems and is_production_host(host_of(base_url)) and not production:
+    base_url, problem = usable_base_url(url, production=production, plain_http=plain_http, environ={})
+    if is_production_host(host_of(base_url)) and not production:
         raise GuardStop(
             f"{base_url} is the production service: its keys, workflows and credits are real\n"
             "  Give the address of a staging server instead, or pass --yes-production."
         )
-    for problem in problems:
-        if problem.where == "production":
-            raise GuardStop(
-                f"{host_of(base_url)} may be production\n"
-                "  Pass --no-production if no real people use it, else --yes-production."
-            )
+    if problem and problem.where == "production":
+        raise GuardStop(
+            f"{host_of(url)} may be production\n"
+            "  Pass --no-production if no real people use it, else --yes-production."
+        )
+    if problem:
         remedy = "Give scheme, host and perhaps a port, without /api: --url https://staging.example.com"
         if problem.says.startswith("http://"):
             remedy = "Write https://, or pass --plain-http if you trust that network."

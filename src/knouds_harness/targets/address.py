@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -64,68 +64,53 @@ def is_url(text: str) -> bool:
         return False
 
 
-def address_problems(
+def usable_base_url(
     base_url: str,
     *,
     variable: str | None = None,
     production: bool | None,
     plain_http: bool,
     environ: Mapping[str, str],
-) -> tuple[str, list[Problem]]:
-    """Return the base URL without a trailing slash, and its problems; it is usable if there are none."""
+) -> tuple[str, Problem | None]:
+    """Return the base URL without a trailing slash, or why it cannot be used."""
     where = "base_url" if variable is None else "base_url_env"
-    if bool(base_url) == (variable is not None):
-        says = "is set together with base_url_env" if base_url else "is missing"
-        remedy = "Write base_url, or base_url_env for a variable that holds it; one of the two."
-        return "", [Problem(where="base_url", says=says, remedy=remedy)]
     url = base_url if variable is None else environ.get(variable, "").strip()
-    if not url:
-        says = without_value(variable or "", environ)
-        return "", [Problem(where=where, says=says, remedy="Set it to the target's base URL.")]
     what = shown(url) if variable is None else f"what {variable} holds"  # which may be any secret
-    try:
-        parts = urlsplit(url)
-        port_is_valid = parts.port != 0
-        httpx.URL(url).raw_host.decode("ascii")
-        (parts.hostname or "").encode("idna")  # each label has 1 to 63 characters
-    except (ValueError, httpx.InvalidURL):
-        parts, port_is_valid = SplitResult("", "", "", "", ""), False
-    if "@" in parts.netloc or holds_secret(url):
-        says = "holds a user name or a password" if "@" in parts.netloc else "holds a key"
+    host = host_of(url) if _is_base_url(url) else ""
+    if bool(base_url) == (variable is not None):
+        where, says = "base_url", "is set together with base_url_env" if base_url else "is missing"
+        remedy = "Write base_url, or base_url_env for a variable that holds it; one of the two."
+    elif not url:
+        says, remedy = without_value(variable or "", environ), "Set it to the target's base URL."
+    elif "@" in url or holds_secret(url):
+        says = "holds a key or a password"
         remedy = "Remove that, and replace the secret if others have seen the file."
-        return "", [Problem(where=where, says=says, remedy=remedy)]
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or any(map(str.isspace, url))
-        or not port_is_valid
-        or not _PATH.fullmatch(parts.path)
-        or parts.query
-        or parts.fragment
-    ):
+    elif not host:
+        says = f"{what} is not a base URL"
         remedy = 'Write scheme, host and perhaps a port: base_url = "https://staging.example.com".'
-        return "", [Problem(where=where, says=f"{what} is not a base URL", remedy=remedy)]
-    if parts.path.rstrip("/").endswith("/api"):
+    elif url.rstrip("/").endswith("/api"):
+        says = f"{what} ends with /api"
         remedy = f"Write it without: the paths of all operations begin with /api, such as {_HEALTH}."
-        return "", [Problem(where=where, says=f"{what} ends with /api", remedy=remedy)]
-    host, problems = host_of(url), []
-    if parts.scheme == "http" and not is_loopback(host) and not plain_http:
-        problems.append(
-            Problem(
-                where=where,
-                says=f"http:// to {host} would send the keys unencrypted",
-                remedy="Write https://, or plain_http = true if you trust that network.",
-            )
-        )
-    if production is None and host.endswith(f".{_PRODUCTION_DOMAIN}") and not is_production_host(host):
-        problems.append(
-            Problem(
-                where="production",
-                says=f"is missing, and {host} may be production",
-                remedy="Write production = false if it has no real users, otherwise production = true.",
-            )
-        )
-    return url.rstrip("/"), problems
+    elif url.lower().startswith("http:") and not is_loopback(host) and not plain_http:
+        says = f"http:// to {host} would send the keys unencrypted"
+        remedy = "Write https://, or plain_http = true if you trust that network."
+    elif production is None and host.endswith(f".{_PRODUCTION_DOMAIN}") and not is_production_host(host):
+        where, says = "production", f"is missing, and {host} may be production"
+        remedy = "Write production = false if it has no real users, otherwise production = true."
+    else:
+        return url.rstrip("/"), None
+    return "", Problem(where=where, says=says, remedy=remedy)
+
+
+def _is_base_url(url: str) -> bool:
+    try:
+        httpx.URL(url).raw_host.decode("ascii")
+        host_of(url).encode("idna")  # each label has 1 to 63 characters
+    except (ValueError, httpx.InvalidURL):
+        return False
+    parts = urlsplit(url)
+    is_alone = not (parts.query or parts.fragment or any(map(str.isspace, url)))
+    return is_url(url) and is_alone and _PATH.fullmatch(parts.path) is not None
 
 
 HOSTS_VARIABLE: Final = "KNOUDS_HARNESS_HOSTS"

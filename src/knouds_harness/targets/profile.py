@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.files import file_content, file_text
 from knouds_harness.locations import SANDBOX, builtin_targets_path
-from knouds_harness.targets.address import address_problems, allowed_hosts
+from knouds_harness.targets.address import allowed_hosts, usable_base_url
 from knouds_harness.targets.http_settings import HttpSettings, complete_http
 from knouds_harness.targets.profile_format import (
     AS_A_PROFILE,
@@ -135,7 +135,7 @@ def load_target(name: str, *, environ: Mapping[str, str] | None = None) -> Targe
     source = _source(name)
     profile, problems = _read(source)
     secrets = SecretReader(environ=os.environ if environ is None else environ, folder=source.parent)
-    base_url, problems_of_address = address_problems(
+    base_url, problem = usable_base_url(
         profile.base_url,
         variable=profile.base_url_env,
         production=profile.production,
@@ -167,7 +167,7 @@ def load_target(name: str, *, environ: Mapping[str, str] | None = None) -> Targe
         http=complete_http(profile.http, secrets),
         missing=secrets.missing,
     )
-    problems += [*problems_of_address, *secrets.problems, *_contradictions(profile, problems)]
+    problems += [*([problem] if problem else []), *secrets.problems, *_contradictions(profile, problems)]
     if problems:
         raise profile_error(source, problems)
     if hosts and target.http.via:  # with a ca_file it could read the keys

@@ -250,7 +250,7 @@ expires = "soon"
         ('bas_url = "https://x.example"', 'bas_url: unknown key\n  Did you mean "base_url"?'),
         ('base_url = "staging.example.com"', 'base_url: "staging.example.com" is not a base URL'),
         ('base_url = "ftp://staging.example.com"', "is not a base URL"),
-        (f'base_url = "https://staging.example.com/{FULL_KEY}"', "base_url: holds a key"),
+        (f'base_url = "https://staging.example.com/{FULL_KEY}"', "base_url: holds a key or a password"),
         ('base_url = "https://staging.example.com/v1/api/"', "ends with /api"),
         ('base_url = "https://staging.example.com:99999"', "is not a base URL"),
         ('base_url = "https://staging.example.com/?x=1"', "is not a base URL"),
