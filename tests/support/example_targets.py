@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.profile_check import first_contact
 from knouds_harness.locations import builtin_targets_path
 from knouds_harness.targets.profile import Target, load_target
-from knouds_harness.targets.resources import Limits, Persona
+from knouds_harness.targets.resources import Limits, Persona, Workflow
 from knouds_harness.targets.secrets import Secret
 from knouds_sandbox.serving import RunningSandbox
 
@@ -50,6 +50,17 @@ def make_key(name: str, user: str = "ada", secret: str = "", **more: Any) -> Per
     whole = {"capabilities": frozenset(), "tier": "pro", **more}
     return Persona(
         name=name, secret=Secret(secret or f"knouds_live_{name}", f"key:{name}"), user=user, **whole
+    )
+
+
+def offering(*keys: Persona, workflows: Iterable[Workflow] = (), **more: Any) -> Target:
+    """Make a target on this machine with these keys and workflows."""
+    return Target(
+        name="staging",
+        base_url="http://127.0.0.1",
+        personas={each.name: each for each in keys},
+        workflows={each.slug: each for each in workflows},
+        **more,
     )
 
 

@@ -24,16 +24,21 @@ HEAVY = [
 ]
 
 
+def python(*arguments, **more):
+    """Run a Python process."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **more)
+
+
 def imported_by(code):
     """Return the modules that a Python has imported after this code, whatever ended it."""
-    code = f"import sys\ntry:\n    {code}\nfinally: print(*sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = python("-c", f"import sys\ntry:\n    {code}\nfinally: print(*sys.modules, file=sys.stderr)")
+    assert done.returncode == 0
     return set(done.stderr.split())
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_start_imports_no_command(option):
-    """Help and version do not need what commands import."""
     imported = imported_by(
         f"sys.argv = ['knouds-harness', {option!r}]; from knouds_harness.commands.cli import main; main()"
     )
@@ -69,15 +74,7 @@ def test_help_lists_the_most_used_commands_first():
     printed = CliRunner().invoke(cli, ["--help"]).output
 
     first, more = printed.partition("Commands:")[2].split("More:")
-    assert re.findall(r"(?m)^  (\w+)", first) == [
-        "init",
-        "doctor",
-        "check",
-        "load",
-        "report",
-        "compare",
-        "sandbox",
-    ]
+    assert re.findall(r"(?m)^  (\w+)", first) == list(FIRST_COMMANDS)
     assert {*re.findall(r"(?m)^  (\w+)  ", more)} == COMMANDS.keys() - FIRST_COMMANDS
     assert ExitCode.explained() in " ".join(printed.split())
 
@@ -217,8 +214,7 @@ cli.main()
 
 @pytest.mark.parametrize(("command", "is_told"), [("check", True), ("sandbox", False)])
 def test_target_without_its_option_is_told(command, is_told):
-    line = [sys.executable, "-m", "knouds_harness", command, "staging"]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    done = python("-m", "knouds_harness", command, "staging")
 
     assert done.returncode == ExitCode.USAGE
     assert ("A target is named with --target." in done.stderr) == is_told
@@ -235,9 +231,7 @@ def test_target_without_its_option_is_told(command, is_told):
 )
 def test_unexpected_error_does_not_end_like_a_breach(error, says, option):
     """One line and exit code 2; a traceback only with --debug, and no secrets."""
-    done = subprocess.run(
-        [sys.executable, "-c", RAISING.format(error, option)], capture_output=True, text=True, check=False
-    )
+    done = python("-c", RAISING.format(error, option))
 
     assert done.returncode == ExitCode.USAGE
     assert says in done.stderr
@@ -252,13 +246,9 @@ def test_unreadable_certificates_are_a_usage_error(tmp_path):
         'base_url = "https://127.0.0.1:1"\n[keys.full]\nsecret_env = "KEY_HERE"\n'
         'user = "ada"\ntier = "pro"\ncapabilities = ["*"]\n'
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "knouds_harness", "doctor", "--target", str(profile)],
+    done = python(
+        *("-m", "knouds_harness", "doctor", "--target", str(profile)),
         env={**os.environ, "SSL_CERT_FILE": "/nowhere", "KEY_HERE": "knouds_live_0123456789abcdef"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
     )
 
     assert done.returncode == ExitCode.USAGE

@@ -17,7 +17,6 @@ SUBMIT = OPERATION["runWorkflow"].responses[202].examples["submitted"]
 MODEL_SUBMIT = OPERATION["runModel"].responses[202].examples["submitted"]
 PAGE = OPERATION["listUsage"].responses[200].examples["ada"]
 EXECUTION = {"executionId": SUBMIT["executionId"]}
-NOT_FOUND = {"error": "Not found", "code": "WORKFLOW_NOT_FOUND"}
 NO_WEBHOOK = {"configured": False, "url": None}
 CANCELLED = EXECUTION | {"status": "cancelled"}
 FINISHED = {"success": True, "result": {"text": ["a", "b"]}, "cost": 0.5}
@@ -52,20 +51,6 @@ OPEN_POINTS = {
     "update answers an empty object": ("updateWorkflow", 200, {}),
     "move answers success": ("moveWorkflow", 200, {"success": True}),
     "delete answers what it deleted": ("deleteWorkflow", 200, {"deleted": "a-b"}),
-    "foreign write is a 403": ("updateWorkflow", 403, {"error": "Not yours", "code": "NOT_OWNER"}),
-    "foreign write is a 404": ("deleteWorkflow", 404, NOT_FOUND),
-    "foreign read is a 403": ("getWorkflow", 403, {"error": "Not yours", "code": "NOT_OWNER"}),
-    "foreign read is a 404": ("getWorkflow", 404, NOT_FOUND),
-    "malformed slug is a 400 on read": ("getWorkflow", 400, {"error": "Bad slug", "code": "INVALID_SLUG"}),
-    "malformed slug is a 404 on read": ("getWorkflowSchema", 404, NOT_FOUND),
-    "create without a name is a 400": ("createWorkflow", 400, {"error": "No name", "code": "NAME_REQUIRED"}),
-    "create without a name is a 422": ("createWorkflow", 422, {"error": "No name", "code": "NAME_REQUIRED"}),
-    "second workflow on free is a 402": ("createWorkflow", 402, {"error": "One only", "code": "UPGRADE"}),
-    "second workflow on free is a 403": ("createWorkflow", 403, {"error": "One only", "code": "UPGRADE"}),
-    "second workflow on free is a 409": ("createWorkflow", 409, {"error": "One only", "code": "UPGRADE"}),
-    "oversized body is a 413": ("runModel", 413, {"error": "Too large", "code": "PAYLOAD_TOO_LARGE"}),
-    "oversized body is a 400": ("runModel", 400, {"error": "Too large", "code": "PAYLOAD_TOO_LARGE"}),
-    "wrong content type is a 415": ("runModel", 415, {"error": "JSON, please", "code": "UNSUPPORTED"}),
     "summary with an empty description": ("listWorkflows", 200, [SUMMARY | {"description": ""}]),
     "summary with a null description": ("listWorkflows", 200, [SUMMARY | {"description": None}]),
     "summary without a description": ("listWorkflows", 200, [without(SUMMARY, "description")]),
@@ -99,21 +84,12 @@ OPEN_POINTS = {
     "submit with a null url": ("runModel", 202, MODEL_SUBMIT | {"webhookDelivery": NO_WEBHOOK}),
     "poll with nothing else": ("getExecution", 200, EXECUTION | {"status": "processing"}),
     "poll with null result and error": ("getExecution", 200, CANCELLED | {"result": None, "error": None}),
-    "malformed id is a 400": ("getExecution", 400, {"error": "Bad id", "code": "INVALID_ID"}),
     "cancel answers an empty object": ("cancelExecution", 200, {}),
     "cancel answers 202": ("cancelExecution", 202, {"ok": True}),
-    "cancel after the end is a 400": ("cancelExecution", 400, {"error": "Ended", "code": "NOT_CANCELLABLE"}),
-    "cancel after the end is a 409": ("cancelExecution", 409, {"error": "Ended", "code": "NOT_CANCELLABLE"}),
     "required as a text": ("getWorkflow", 403, denied("workflow:read")),
     "required as a list": ("runWorkflow", 403, denied(["workflow:run", "workflow:a:run"])),
     "required as an object": ("runWorkflow", 403, denied({"anyOf": ["workflow:run"]})),
     "model key under business is denied": ("runModel", 403, denied("model:run")),
-    "model key under business needs a tier": (
-        "runModel",
-        403,
-        {"error": "No", "code": "MODEL_TIER_REQUIRED"},
-    ),
-    "plain 401 with another code": ("getWhoami", 401, {"error": "Unauthorized", "code": "INVALID_API_KEY"}),
     "duration null while processing": ("listUsage", 200, page(status="processing", durationMs=None)),
     "duration absent while processing": (
         "listUsage",
@@ -123,14 +99,8 @@ OPEN_POINTS = {
     "duration null when cancelled": ("listUsage", 200, page(status="cancelled", durationMs=None)),
     "pages counted from zero": ("listUsage", 200, PAGE | {"page": 0}),
     "empty page": ("listUsage", 200, PAGE | {"rows": [], "total": 0}),
-    "garbled query is a 400": ("listUsage", 400, {"error": "Bad limit", "code": "INVALID_LIMIT"}),
-    "garbled query is a 422": ("listUsage", 422, {"error": "Bad limit", "code": "INVALID_LIMIT"}),
     "usage models bare": ("listUsageModels", 200, ["a"]),
-    "usage models none": ("listUsageModels", 200, []),
-    "usage models in an object": ("listUsageModels", 200, {"models": []}),
-    "usage models under another name": ("listUsageModels", 200, {"data": ["a", "b"], "count": 2}),
     "usage models as objects": ("listUsageModels", 200, [{"id": "a"}, {"id": "b"}]),
-    "reads are limited too": ("getWhoami", 429, {"error": "Slow down", "code": "TOO_MANY"}),
     "pricing by tier name": ("getPublicPricing", 200, {"free": 0, "pro": 30}),
     "health in other words": ("getHealth", 200, {"up": True, "db": "fine"}),
     "health says nothing": ("getHealth", 200, {}),
@@ -144,6 +114,33 @@ def test_response_on_an_open_point_breaks_only_assumptions(operation_id, status,
     mismatches = body_mismatches(operation, status, body)
 
     assert status in operation.responses
+    assert [mismatch for mismatch in mismatches if mismatch.source is not Source.ASSUMED] == []
+
+
+REFUSALS = {
+    "updateWorkflow": (403, 404),  # of another account
+    "deleteWorkflow": (404,),
+    "getWorkflow": (400, 403, 404),  # the same, or a malformed slug
+    "getWorkflowSchema": (404,),
+    "createWorkflow": (400, 402, 403, 409, 422),  # without a name, or a second one of a free account
+    "runModel": (400, 403, 413, 415),  # oversized, of another type, or for a higher tier
+    "getExecution": (400,),  # a malformed id
+    "cancelExecution": (400, 409),  # after the end
+    "listUsage": (400, 422),  # a garbled query
+    "getWhoami": (401, 429),
+}
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "status"), [(each, status) for each, known in REFUSALS.items() for status in known]
+)
+def test_refusal_on_an_open_point_breaks_only_assumptions(operation_id, status):
+    """Whatever its code is."""
+    refusal = {"error": "No", "code": "SOMETHING_ELSE"}
+
+    mismatches = body_mismatches(OPERATION[operation_id], status, refusal)
+
+    assert status in OPERATION[operation_id].responses
     assert [mismatch for mismatch in mismatches if mismatch.source is not Source.ASSUMED] == []
 
 

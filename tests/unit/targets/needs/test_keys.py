@@ -1,15 +1,12 @@
 """Which key of a profile a check gets if several would do."""
 
-from dataclasses import replace
-
 import pytest
-from example_targets import make_key
+from example_targets import make_key, offering
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.targets.needs.keys import AUTHOR, PRO_MODEL_KEY, STAR_KEY, TWO_AUTHORS
 from knouds_harness.targets.needs.runs import BROKE_RUN, WORKFLOW_CALL, WORKFLOW_RUN
 from knouds_harness.targets.needs.webhooks import keys_with_another_secret
-from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits, Model, Webhook, Workflow
 from knouds_harness.targets.secrets import Secret
 
@@ -21,15 +18,7 @@ def key(name, user, **more):
     return make_key(name, user, **{"capabilities": EVERYTHING, "tier": "business", **more})
 
 
-def target(*personas, workflows=()):
-    return Target(
-        name="staging",
-        base_url="http://127.0.0.1",
-        personas={persona.name: persona for persona in personas},
-        workflows={slug: Workflow(slug=slug, owner=owner) for slug, owner in workflows},
-    )
-
-
+PORTRAIT_OF_PIA = Workflow(slug="portrait", owner="pia")
 OF_ADA = (key("full", "ada"), key("read", "ada"))
 
 
@@ -38,25 +27,25 @@ OF_ADA = (key("full", "ada"), key("read", "ada"))
     [
         pytest.param(
             AUTHOR,
-            target(
+            offering(
                 key("enterprise", "eve", tier="enterprise"),
                 key("full", "ada"),
                 key("bound", "ada", capabilities=frozenset(("workflow:portrait:run",))),
-                workflows=(("portrait", "ada"),),
+                workflows=[Workflow(slug="portrait", owner="ada")],
             ),
             ["full"],
             id="of the best described account: a lesser key shows something only beside a full one",
         ),
         pytest.param(
             AUTHOR,
-            target(key("full", "ada"), key("enterprise", "eve", tier="enterprise")),
+            offering(key("full", "ada"), key("enterprise", "eve", tier="enterprise")),
             ["enterprise"],
             id="without a rate limit, among equals",
         ),
         *(
             pytest.param(
                 TWO_AUTHORS,
-                target(*OF_ADA, key("stranger", "sam", capabilities=NO_MODELS, tier=tier)),
+                offering(*OF_ADA, key("stranger", "sam", capabilities=NO_MODELS, tier=tier)),
                 ["full", "stranger"],
                 id=f"a second account, of tier {tier}",
             )
@@ -64,7 +53,7 @@ OF_ADA = (key("full", "ada"), key("read", "ada"))
         ),
         pytest.param(
             TWO_AUTHORS,
-            target(
+            offering(
                 *OF_ADA,
                 key("pro", "sam", capabilities=NO_MODELS, tier="pro"),
                 key("other", "bea", capabilities=NO_MODELS | {"model:run"}),
@@ -74,10 +63,8 @@ OF_ADA = (key("full", "ada"), key("read", "ada"))
         ),
         pytest.param(
             WORKFLOW_RUN,
-            target(
-                *OF_ADA,
-                key("pro", "pia", capabilities=NO_MODELS, tier="pro"),
-                workflows=(("portrait", "pia"),),
+            offering(
+                *OF_ADA, key("pro", "pia", capabilities=NO_MODELS, tier="pro"), workflows=[PORTRAIT_OF_PIA]
             ),
             ["pro", "portrait"],
             id="key and workflow of one account",
@@ -101,7 +88,7 @@ def test_key_that_shows_most_is_chosen(need, offered, chosen):
     ],
 )
 def test_any_key_that_may_run_meets_the_need(held, is_met):
-    offered = target(key("pro", "pia", capabilities=frozenset(held)), workflows=(("portrait", "pia"),))
+    offered = offering(key("pro", "pia", capabilities=frozenset(held)), workflows=[PORTRAIT_OF_PIA])
 
     assert (WORKFLOW_CALL.find(offered) is not None) == is_met
 
@@ -112,35 +99,37 @@ def test_administrator_and_star_stand_for_no_ordinary_account():
     administrator = key("root", "root", capabilities=star, tier="pro", role="admin")
     ordinary = key("star", "sam", capabilities=star)
 
-    assert PRO_MODEL_KEY.find(target(administrator)) is None
-    assert STAR_KEY.find(target(administrator)) == administrator
-    assert STAR_KEY.find(target(ordinary)) is None
-    assert TWO_AUTHORS.find(target(key("full", "ada"), ordinary)) is None
+    assert PRO_MODEL_KEY.find(offering(administrator)) is None
+    assert STAR_KEY.find(offering(administrator)) == administrator
+    assert STAR_KEY.find(offering(ordinary)) is None
+    assert TWO_AUTHORS.find(offering(key("full", "ada"), ordinary)) is None
 
 
 def test_message_names_what_is_missing():
     """First the permission, then the key and the workflow, then the cost of the run."""
-    runner, portrait = key("pro", "pia", capabilities=frozenset({"workflow:run"})), (("portrait", "pia"),)
+    runner, portrait = key("pro", "pia", capabilities=frozenset({"workflow:run"})), [PORTRAIT_OF_PIA]
     allowing = Limits(allow=frozenset({Action.READ, Action.RUN}))
 
-    assert WORKFLOW_RUN.missing(target(runner)) == '"run" in limits.allow'
-    assert WORKFLOW_RUN.missing(replace(target(runner), limits=allowing)) == (
+    assert WORKFLOW_RUN.missing(offering(runner)) == '"run" in limits.allow'
+    assert WORKFLOW_RUN.missing(offering(runner, limits=allowing)) == (
         "a key that holds workflow:run, for a workflow of its account"
     )
-    assert WORKFLOW_RUN.missing(replace(target(runner, workflows=portrait), limits=allowing)) == (
+    assert WORKFLOW_RUN.missing(offering(runner, workflows=portrait, limits=allowing)) == (
         "a key that holds workflow:run, for a workflow of its account with a known cost "
         "(cost_credits, or workflow:read to ask)"
     )
-    assert WORKFLOW_CALL.missing(replace(target(runner, workflows=portrait), limits=allowing)) is None
+    assert WORKFLOW_CALL.missing(offering(runner, workflows=portrait, limits=allowing)) is None
 
 
 @pytest.mark.parametrize(
     ("credits_left", "is_refused"), [("none", True), (3.0, True), (8.0, False), ("enough", False)]
 )
 def test_account_with_too_few_credits_can_show_the_refusal(credits_left, is_refused):
-    offered = target(key("poor", "pip", credits=credits_left))
-    portrait = Workflow(slug="portrait", owner="pip", cost_credits=8)
-    offered = replace(offered, workflows={"portrait": portrait}, limits=Limits(allow=frozenset({Action.RUN})))
+    offered = offering(
+        key("poor", "pip", credits=credits_left),
+        workflows=[Workflow(slug="portrait", owner="pip", cost_credits=8)],
+        limits=Limits(allow=frozenset({Action.RUN})),
+    )
 
     assert (BROKE_RUN.missing(offered) is None) == is_refused
 
@@ -160,18 +149,12 @@ def test_account_with_too_few_credits_can_show_the_refusal(credits_left, is_refu
 def test_second_webhook_key_has_another_signing_secret(users, own_secrets, other):
     """Otherwise a server that signs with one secret for all, or for an account, would not be noticed."""
     capabilities = EVERYTHING | {"webhook:receive"}
-    keys = [
-        key(name, user, capabilities=capabilities, webhook=True)
-        for name, user in zip("abc", users, strict=False)
-    ]
-    keys = [
-        replace(each, webhook_secret=Secret(f"whsec_of_{each.name}", each.name))
-        if each.name in own_secrets
-        else each
-        for each in keys
-    ]
-    offered = replace(
-        target(*keys),
+    own = {name: {"webhook_secret": Secret(f"whsec_of_{name}", name)} for name in own_secrets}
+    offered = offering(
+        *(
+            key(name, user, capabilities=capabilities, webhook=True, **own.get(name, {}))
+            for name, user in zip("abc", users, strict=False)
+        ),
         models={"suno": Model(name="suno", polled=True, cost_credits=8, inputs={"prompt": "x"})},
         webhook=Webhook(url="http://127.0.0.1:9000/", secret=Secret("whsec_of_all", "webhook-secret")),
     )

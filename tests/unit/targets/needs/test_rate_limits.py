@@ -1,11 +1,10 @@
 """When a rate-limit window may be filled, and what that costs."""
 
 import pytest
-from example_targets import make_key
+from example_targets import make_key, offering
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW, limited_runs
-from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Control, Limits, Workflow
 from knouds_harness.targets.secrets import Secret
 
@@ -19,11 +18,9 @@ FOREIGN = Workflow(slug="foreign", owner="ada", has_generator=False)
 
 
 def target(*workflows, capabilities=RUNS, allow=(Action.RUN,), fills=None, tier="pro", has_control=False):
-    return Target(
-        name="staging",
-        base_url="http://127.0.0.1",
-        personas={"pro": make_key("pro", "pia", capabilities=capabilities, tier=tier)},
-        workflows={each.slug: each for each in workflows},
+    return offering(
+        make_key("pro", "pia", capabilities=capabilities, tier=tier),
+        workflows=workflows,
         limits=Limits(allow=frozenset(allow), fill_rate_windows=fills),
         control=Control(secret=Secret("token", "token")) if has_control else None,
     )

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from example_targets import make_key
+from example_targets import make_key, offering
 
 from knouds_harness.targets.needs import KeyAndResource
 from knouds_harness.targets.needs.runs import (
@@ -14,7 +14,6 @@ from knouds_harness.targets.needs.runs import (
     charged_first,
 )
 from knouds_harness.targets.needs.webhooks import runs_without_webhook
-from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Workflow
 
 EVERYTHING = frozenset(("workflow:*", "execution:*", "webhook:receive"))
@@ -26,15 +25,10 @@ def key(name, **more):
 
 def target(*keys, **costs):
     """Return a target with these keys, and with polled workflows of their account at these costs."""
-    return Target(
-        name="staging",
-        base_url="http://127.0.0.1",
-        personas={each.name: each for each in keys},
-        workflows={
-            slug: Workflow(slug=slug, owner="ada", polled=True, cost_credits=cost)
-            for slug, cost in costs.items()
-        },
-    )
+    workflows = [
+        Workflow(slug=slug, owner="ada", polled=True, cost_credits=cost) for slug, cost in costs.items()
+    ]
+    return offering(*keys, workflows=workflows)
 
 
 def chosen(need, offered):
