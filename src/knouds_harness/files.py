@@ -177,7 +177,7 @@ def file_content(path: Path) -> bytes:
         return path.read_bytes()
     if not stat.S_ISFIFO(mode):
         raise OSError(errno.EINVAL, "is a device or socket, not a file")
-    with FileIO(path, opener=_without_waiting) as pipe:
+    with FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as pipe:
         select.select([pipe], [], [], _WRITES_WITHIN_S)
         first = pipe.read(1)  # None if its writer has not written yet
         if first == b"":
@@ -203,10 +203,6 @@ def file_text(path: Path) -> str:
         UnicodeDecodeError: It is not UTF-8.
     """
     return file_content(path).decode("utf-8-sig")
-
-
-def _without_waiting(name: str, flags: int) -> int:
-    return os.open(name, flags | os.O_NONBLOCK)
 
 
 LEAST_OPEN_FILES: Final = 128

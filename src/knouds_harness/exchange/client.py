@@ -159,9 +159,18 @@ class Client:
         request = self._with_encoded_path(request)
         what, effect = f"{request.method} {request.path}", request.effect
         self.guard.check(effect, is_deliberate=request.is_deliberate, host=self._sender.host, what=what)
-        self._require_started_here(request)
+        cancelled = effect.names(Action.CANCEL)
+        if cancelled and not (request.is_deliberate or cancelled & self._executions):
+            raise NotSent(f"{what}: this run did not start the execution")
         is_run, is_to_run = Action.RUN in effect.actions, request.cost_credits > 0
-        known = self._most_credits(request) if is_run else 0.0
+        known = most_credits(
+            effect,
+            self.target,
+            self.estimates,
+            stated_credits=request.cost_credits,
+            is_deliberate=request.is_deliberate,
+            is_ours=self.created.is_ours,
+        )
         if known:
             request = replace(request, cost_credits=max(request.cost_credits, known))
         sender = self._personas.get(request.persona or "")
@@ -201,22 +210,6 @@ class Client:
                 read_back=lambda slug: self._as_read(slug, user=creation.user),
             )
         return exchange
-
-    def _most_credits(self, run: Request) -> float | None:
-        return most_credits(
-            run.effect,
-            self.target,
-            self.estimates,
-            stated_credits=run.cost_credits,
-            is_deliberate=run.is_deliberate,
-            is_ours=self.created.is_ours,
-        )
-
-    def _require_started_here(self, request: Request) -> None:
-        """Refuse to cancel an execution that no answer to this client named."""
-        ids = request.effect.names(Action.CANCEL)
-        if ids and not (request.is_deliberate or ids & self._executions):
-            raise NotSent(f"{request.method} {request.path}: this run did not start the execution")
 
     def _with_encoded_path(self, request: Request) -> Request:
         """Percent-encode the path: a slug from a server may hold any characters."""

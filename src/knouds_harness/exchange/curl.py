@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
-from knouds_harness.exchange.evidence import TRACE_HEADER, Exchange, Request
+from knouds_harness.exchange.evidence import TRACE_HEADER, Exchange
 from knouds_harness.exchange.redaction import KEY_OF_NOBODY, PLACEHOLDER
 from knouds_harness.targets.profile import Target
 
@@ -29,7 +29,8 @@ class ShellNames:
 
     Attributes:
         base_url_variable: The variable that holds the URL; empty if the profile has the URL itself.
-        variable_by_label: Variables by the label of a secret in evidence, such as ``key:full``.
+        variable_by_label: Variables by the label of a secret in evidence, such as ``key:full``; one that is
+            not in the profile gets a variable of its own.
         options: Options of curl for the target's certificates and its proxy. The environment's proxy is not
             used, as the harness uses only one that the profile names.
         altered_key: The expression, for use in double quotes, of a key that was altered to test the server.
@@ -56,7 +57,6 @@ class ShellNames:
         )
 
     def variable(self, label: str) -> str:
-        """Return the variable for a secret; one that is not in the profile gets a name of its own."""
         return self.variable_by_label.get(label, f"KNOUDS_OTHER_{_name(label)}")
 
     def having(self, label: str, variable: str) -> ShellNames:
@@ -99,37 +99,37 @@ def command(
     if (made := exchange.alteration) is not None:
         names = replace(names, altered_key=made.expression(names.variable(made.label)))
     words = ["curl", "-sS", *options, *map(_quoted, names.options)]
-    words += _method(request)
+    if request.body is not None or request.method not in {"GET", "HEAD"}:
+        words += ["-X", _quoted(request.method)]
+    elif request.method == "HEAD":
+        words.append("--head")  # -X HEAD would wait for a body
     if re.search(r"[\[\]{}]", exchange.url):
         words.append("--globoff")
     if "/." in exchange.url:
         words.append("--path-as-is")
-    left_out = _left_out(request)
+    left_out = _ADDED_BY_THE_CLIENT | (_USUAL - {name.lower() for name, _ in request.headers})
     words += ["--compressed"] * ("accept-encoding" not in left_out)  # so that curl decodes
     words.append(_quoted(fill(_with_secrets(exchange.url, names, are_declared=True))))
     for name, value in exchange.sent_headers:
         if name.lower() not in left_out:
             words += ["-H", _quoted(_with_secrets(f"{name}: {value}" if value else f"{name};", names))]
-    if request.body is None:
-        return " ".join(words), ""
+    return (" ".join(words), "") if request.body is None else _with_body(words, request.body, exchange, fill)
+
+
+def _with_body(
+    words: list[str], body: bytes, exchange: Exchange, fill: Callable[[str], str]
+) -> tuple[str, str]:
     if not any(name.lower() == "content-type" for name, _ in exchange.sent_headers):
         words += ["-H", "'content-type:'"]  # curl would add one
-    if (size := len(request.body)) > _MAX_BODY_BYTES:
-        if printed := _printed_in_parts(request.body):
+    if (size := len(body)) > _MAX_BODY_BYTES:
+        if printed := _printed_in_parts(body):
             return f"{printed} | {' '.join([*words, '--data-binary', '@-'])}", ""
         line = " ".join([*words, "--data-binary", f"@{exchange.id}.body"])
         return line, f"its {size} bytes: exchanges.har, {exchange.id}"
-    return _with_body(words, request.body, fill), ""
-
-
-def _method(request: Request) -> list[str]:
-    if request.body is None and request.method in {"GET", "HEAD"}:
-        return ["--head"] if request.method == "HEAD" else []  # -X HEAD would wait for a body
-    return ["-X", _quoted(request.method)]
-
-
-def _left_out(request: Request) -> frozenset[str]:
-    return _ADDED_BY_THE_CLIENT | (_USUAL - {name.lower() for name, _ in request.headers})
+    text = body.decode("ascii", "replace")
+    if not _PLAIN.fullmatch(text):
+        return f"{_printed(body)} | {' '.join([*words, '--data-binary', '@-'])}", ""
+    return " ".join([*words, "--data-raw", _quoted(fill(text))]), ""
 
 
 def _leading_to(target: Target) -> tuple[str, ...]:
@@ -138,13 +138,8 @@ def _leading_to(target: Target) -> tuple[str, ...]:
     options = [part for option, file in files if file for part in (option, str(file))]
     if http.via is None:
         return (*options, *_NO_PROXY)
-    return (
-        *options,
-        "--noproxy",
-        "",
-        "--proxy",
-        shell_variable(http.proxy_env) if http.proxy_env else http.via.url,
-    )
+    proxy = shell_variable(http.proxy_env) if http.proxy_env else http.via.url
+    return (*options, "--noproxy", "", "--proxy", proxy)
 
 
 def shell_variable(name: str) -> str:
@@ -164,13 +159,6 @@ def _with_secrets(text: str, names: ShellNames, *, are_declared: bool = False) -
         return f"{_MARK}{_expression(found[1], names)}{_MARK}"
 
     return PLACEHOLDER.sub(mark, text.replace(_MARK, "%00"))
-
-
-def _with_body(words: list[str], body: bytes, fill: Callable[[str], str]) -> str:
-    text = body.decode("ascii", "replace")
-    if not _PLAIN.fullmatch(text):
-        return f"{_printed(body)} | {' '.join([*words, '--data-binary', '@-'])}"
-    return " ".join([*words, "--data-raw", _quoted(fill(text))])
 
 
 def _printed(data: bytes) -> str:

@@ -26,6 +26,7 @@ from knouds_harness.files import OwnsFile, file_lines, file_text, new_file
 _MOST_KEPT_BYTES = 32_000_000
 _LEAST_KEPT_BYTES = 1000
 _OF_OURS = ("persona", "action", "cost_credits", "path", "query", "headers")
+_OF_OUR_ENTRY = ("id", "failure", "is_lost", "is_delivery", "alteration")
 _HEAD = (
     b'{"log": {"version": "1.2", "creator": {"name": "knouds-harness", "version": "1"}, '
     b'"pages": [], "entries": [\n'
@@ -100,6 +101,7 @@ def read_har(path: Path) -> list[Exchange]:
 def to_entry(exchange: Exchange) -> dict[str, Any]:
     request = exchange.request
     content_type = exchange.header("content-type") or ""
+    sent_type = ", ".join(value for name, value in exchange.sent_headers if name.lower() == "content-type")
     return {
         "_id": exchange.id,
         "startedDateTime": exchange.started_at.isoformat(),
@@ -113,7 +115,7 @@ def to_entry(exchange: Exchange) -> dict[str, Any]:
             "queryString": _named(tuple(parse_qsl(urlsplit(exchange.url).query, keep_blank_values=True))),
             "headersSize": -1,
             "bodySize": len(request.body or b""),
-            **({"postData": _post_data(exchange)} if request.body is not None else {}),
+            **({} if request.body is None else {"postData": _content(request.body, sent_type)}),
         },
         "response": {
             "status": exchange.status or 0,
@@ -121,7 +123,7 @@ def to_entry(exchange: Exchange) -> dict[str, Any]:
             "httpVersion": "HTTP/1.1",
             "cookies": [],
             "headers": _named(exchange.headers),
-            "content": {"size": len(exchange.body), "mimeType": content_type, **_text_of(exchange.body)},
+            "content": {"size": len(exchange.body), **_content(exchange.body, content_type)},
             "redirectURL": exchange.header("location") or "",
             "headersSize": -1,
             "bodySize": len(exchange.body),
@@ -140,16 +142,11 @@ def to_entry(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def _post_data(exchange: Exchange) -> dict[str, Any]:
-    types = [value for name, value in exchange.sent_headers if name.lower() == "content-type"]
-    return {"mimeType": ", ".join(types), **_text_of(exchange.request.body or b"")}
-
-
-def _text_of(body: bytes) -> dict[str, str]:
+def _content(body: bytes, content_type: str) -> dict[str, str]:
     try:
-        return {"text": body.decode("utf-8")}
+        return {"mimeType": content_type, "text": body.decode("utf-8")}
     except UnicodeDecodeError:
-        return {"text": base64.b64encode(body).decode(), "encoding": "base64"}
+        return {"mimeType": content_type, "text": base64.b64encode(body).decode(), "encoding": "base64"}
 
 
 def _named(pairs: Pairs) -> list[dict[str, str]]:
@@ -229,15 +226,8 @@ def from_entry(raw: Any) -> Exchange:  # noqa: ANN401 - whatever the file holds
     """Make an exchange from a HAR entry of ``to_entry``; raise ValueError if it was damaged since."""
     entry = _OwnEntry.model_validate(raw)
     exchange = _exchange(entry)
-    return replace(
-        exchange,
-        id=entry.id,
-        request=replace(exchange.request, method=entry.request.method, **dict(entry.sent)),
-        failure=entry.failure,
-        is_lost=entry.is_lost,
-        is_delivery=entry.is_delivery,
-        alteration=entry.alteration,
-    )
+    request = replace(exchange.request, method=entry.request.method, **dict(entry.sent))
+    return replace(exchange, request=request, **{name: getattr(entry, name) for name in _OF_OUR_ENTRY})
 
 
 def _exchange(entry: _Entry) -> Exchange:

@@ -23,13 +23,16 @@ class KeyMint:
         self._client = client
         self._advances: list[tuple[datetime, datetime, float]] = []
         self._minted = cache(self._mint)
-        self._opened: dict[str, dict[str, Any]] = {}
+        self._accounts: dict[str, dict[str, Any]] = {
+            each.user: {"tier": each.tier, "role": each.role, "credits": each.credits}
+            for each in client.target.personas.values()
+        }
 
-    def open_account(self, tier: str, **options: object) -> str:
+    def open_account(self, tier: str, **options: float) -> str:
         """Open an account for which keys can be minted; return its name."""
         asked = {"tier": tier, **options}
         account = str(ask_control(self._client, "accounts", asked)["account"])
-        self._opened[account] = asked
+        self._accounts[account] = {"role": "user", **asked}
         return account
 
     def mint(
@@ -60,17 +63,13 @@ class KeyMint:
         """Return by how much it had been moved for a response; None if it was moved at that time."""
         ended = exchange.started_at + timedelta(milliseconds=exchange.elapsed_ms)
         before = [each for each in self._advances if each[0] <= ended]
-        if any(exchange.started_at <= moved for _, moved, _ in before):
-            return None
-        return sum(advance_s for _, _, advance_s in before)
+        is_moved = any(exchange.started_at <= moved for _, moved, _ in before)
+        return None if is_moved else sum(advance_s for _, _, advance_s in before)
 
     def _mint(
         self, capabilities: frozenset[str], account: str, state: KeyState, webhook: Webhook | None
     ) -> Persona:
-        sibling = next((each for each in self._client.target.personas.values() if each.user == account), None)
-        opened = self._opened.get(account, {})
-        tier = sibling.tier if sibling else opened.get("tier")
-        if tier is None:
+        if account not in self._accounts:
             raise UsageError(f'no persona of account "{account}" in {self._client.target.source}')
         wanted: dict[str, object] = {"account": account, "capabilities": sorted(capabilities), "state": state}
         if webhook is not None:
@@ -83,10 +82,8 @@ class KeyMint:
             secret=Secret(str(answer["secret"]), f"key:{name}"),
             capabilities=capabilities,
             user=account,
-            tier=tier,
-            role=sibling.role if sibling else "user",
             state=state,
-            credits=sibling.credits if sibling else opened.get("credits", "enough"),
+            **self._accounts[account],
         )
         self._client.add_persona(persona)
         return persona

@@ -5,7 +5,6 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Final
 
 from knouds_harness.contract.operations import Action
@@ -34,11 +33,7 @@ _GIVEN: Final = r"""given() {  # only a plain name, or a path: it becomes part o
 
 @dataclass(frozen=True, kw_only=True)
 class ResponseValue:
-    """A value from a response that later requests use.
-
-    Attributes:
-        occurrence: The position among members of this name in the text of the response, from 1.
-    """
+    """A value from a response; of the members of this name in its text, the one at ``occurrence``, from 1."""
 
     variable: str
     value: str
@@ -48,11 +43,7 @@ class ResponseValue:
 
 @dataclass(frozen=True, kw_only=True)
 class SequencePart:
-    """Consecutive requests that a script sends concurrently or in a loop, or a single one.
-
-    Attributes:
-        is_at_once: Whether they are sent concurrently; otherwise they are one request, repeated.
-    """
+    """Consecutive requests: sent concurrently if ``is_at_once``, else one that is repeated, or alone."""
 
     steps: Sequence[Exchange]
     first: int
@@ -109,10 +100,6 @@ class _Writer:
     names: ShellNames
     known: list[ResponseValue] = field(default_factory=list)
 
-    @property
-    def base_variable(self) -> str:
-        return self.names.base_url_variable or "KNOUDS_BASE_URL"
-
     def part(self, part: SequencePart) -> Iterator[str]:
         if part.is_at_once:
             yield from self._at_once(part)
@@ -120,7 +107,7 @@ class _Writer:
             yield from self._repeated(part)
         else:
             yield _said(part.first, part.steps[0])
-            yield from self._shown(part.steps[0], f"{self.sent(part.steps[0])}")
+            yield from self._shown(part.steps[0], self.sent(part.steps[0]))
 
     def sent(self, step: Exchange, *options: str) -> str:
         fill = self._followed if step.request.operation_id is None else self._filled
@@ -140,14 +127,13 @@ class _Writer:
     def _repeated(self, part: SequencePart) -> Iterator[str]:
         """Write one curl that requests a URL with a range of fragments, which are never sent."""
         first, count = part.steps[0], len(part.steps)
-        many = partial(self._many, count=count)
+
+        def many(text: str) -> str:
+            return self._filled(text) + (f"#[1-{count}]" if text.startswith(self.base) else "")
+
         line, _ = command(first, self.names, many, options=("-o", "/dev/null", "-w", _STATUS_ALONE))
         yield f"echo {shlex.quote(f'--- {part.first} to {part.first + count - 1}. {_told(first)} each')}"
         yield f"{line}; echo"
-
-    def _many(self, text: str, *, count: int) -> str:
-        filled = self._filled(text)
-        return f"{filled}#[1-{count}]" if text.startswith(self.base) else filled
 
     def _shown(self, step: Exchange, line: str, *, is_sure: bool = True) -> Iterator[str]:
         given = given_by(step, self.known)
@@ -198,7 +184,7 @@ def _head(steps: Sequence[Exchange], writer: _Writer, lines: Sequence[str]) -> I
     cost_credits = sum(step.request.cost_credits for step in steps)
     if cost_credits:
         yield f"# Costs up to {cost_credits:g} credits."
-    yield f'base="${{{writer.base_variable}:-{writer.base}}}"'
+    yield f'base="${{{writer.names.base_url_variable or "KNOUDS_BASE_URL"}:-{writer.base}}}"'
     own = {"base", *(each.variable for each in writer.known)}
     used = {name for step in steps for name in writer.names.used_by(step)} - own
     for variable in dict.fromkeys(_VARIABLE.findall("\n".join(lines))):
@@ -260,28 +246,23 @@ def given_by(step: Exchange, known: Sequence[ResponseValue] = ()) -> list[Respon
         values = re.findall(rf'"{member}" *: *"([^"]*)"', step.body.decode("utf-8", "replace"))
         is_known = value in [each.value for each in known] or value in step.request.path_values.values()
         if value in values and not is_known:
-            number = 1 + sum(each.variable.startswith(name) for each in known)
+            variable = f"{name}{1 + sum(each.variable.startswith(name) for each in known)}"
             occurrence = 1 + values.index(value)
-            given.append(
-                ResponseValue(variable=f"{name}{number}", value=value, member=member, occurrence=occurrence)
-            )
+            given.append(ResponseValue(variable=variable, value=value, member=member, occurrence=occurrence))
     return given
 
 
 def parts_of(steps: Sequence[Exchange], *, apart: str | None = None) -> list[SequencePart]:
     """Split steps into parts to send alone, concurrently or in a loop; ``apart`` is an id to keep alone."""
     parts: list[SequencePart] = []
-    number = 0
-    while number < len(steps):
-        together = _count_at_once(steps, number)
-        count, is_at_once = together, 1 < together <= _MOST_AT_ONCE
-        if not is_at_once:
-            alike = _count_alike(steps, number, apart)
+    at = 0
+    while at < len(steps):
+        count = _count_at_once(steps, at)
+        if not (is_at_once := 1 < count <= _MOST_AT_ONCE):
+            alike = _count_alike(steps, at, apart)
             count = alike if alike >= _FEWEST_REPEATED else 1
-        parts.append(
-            SequencePart(steps=steps[number : number + count], first=number + 1, is_at_once=is_at_once)
-        )
-        number += count
+        parts.append(SequencePart(steps=steps[at : at + count], first=at + 1, is_at_once=is_at_once))
+        at += count
     return parts
 
 

@@ -96,13 +96,12 @@ class Sender:
         trace = self._new_trace(request)
         started_at, start = self._now(), self._clock()
         http_request.headers.update(trace)
-        status, headers, body, failure = self._transport.send(http_request, is_abandoned=request.is_abandoned)
+        received = self._transport.send(http_request, is_abandoned=request.is_abandoned)
         elapsed_ms = (self._clock() - start) * 1000
-        is_lost = failure is not None and self._transport.is_lost
-        redactor = self._redactor
+        redactor, failure = self._redactor, received.failure
         sent_headers = tuple(pair for pair in text_pairs(http_request.headers) if pair not in trace)
         altered = redactor.altered(key.reveal()) if key else None
-        body, left_out = kept(body), b""
+        body, left_out = kept(received.body), b""
         problem = parsed_json(body)[1] if len(body) > KEPT_BYTES else None
         if problem is not None:  # only the problem is judged; the rest is not JSON either
             left_out = f"\n... {len(body):,} bytes, {problem}".encode()
@@ -112,13 +111,13 @@ class Sender:
             request=request,
             url=f"{self._origin}{self._base_path}{request.path_and_query}",
             sent_headers=sent_headers,
-            status=status if failure is None else None,
-            headers=headers,
+            status=received.status if failure is None else None,
+            headers=received.headers,
             body=body,
             started_at=started_at,
             elapsed_ms=elapsed_ms,
             failure=failure,
-            is_lost=is_lost,
+            is_lost=received.is_lost,
             alteration=redactor.alteration(key.reveal()) if key and altered else None,
         )
         clean = redactor.exchange(exchange, altered, is_cut=bool(failure or left_out))

@@ -9,7 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import httpcore
 import httpx
@@ -34,20 +34,18 @@ class Deadline(threading.local):
     Attributes:
         is_reused: Whether the exchange uses a connection on which a response came before.
         is_answered: Whether any byte of the response has come.
-        is_lost: Whether the exchange failed and the server may have closed the connection just before, or
-            while a long body was sent, or the exchange was abandoned.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._at_s = float("inf")
-        self.is_reused = self.is_answered = self.is_lost = self.is_abandoned = False
+        self.is_reused = self.is_answered = self.is_abandoned = False
 
     @contextmanager
-    def within(self, seconds: float, *, is_abandoned: bool = False) -> Iterator[None]:
+    def within(self, seconds: float, *, is_abandoned: bool) -> Iterator[None]:
         self._at_s = self._clock() + seconds
         self.is_reused = self.is_answered = False
-        self.is_lost = self.is_abandoned = is_abandoned
+        self.is_abandoned = is_abandoned
         try:
             yield
         finally:
@@ -148,6 +146,16 @@ _READ_AT_ONCE_BYTES = 64 * 1024
 _CLOSED = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 
 
+class Received(NamedTuple):
+    """What came of a request; its members are those of an exchange."""
+
+    status: int | None
+    headers: Pairs
+    body: bytes
+    failure: str | None = None
+    is_lost: bool = False
+
+
 class Transport:
     """A transport that limits the size of a response, and the time that it may take."""
 
@@ -166,18 +174,8 @@ class Transport:
     def close(self) -> None:
         self._transport.close()
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether the server may have closed the connection before it had the thread's last request."""
-        return self._deadline.is_lost
-
-    def send(
-        self, request: httpx.Request, *, is_abandoned: bool = False
-    ) -> tuple[int | None, Pairs, bytes, str | None]:
-        """Send a request, and return status, headers, body, and the reason if the response is incomplete.
-
-        An abandoned request is sent, and its connection is closed without reading a response.
-        """
+    def send(self, request: httpx.Request, *, is_abandoned: bool = False) -> Received:
+        """Send a request; of an abandoned one, the connection is closed without reading a response."""
         status: int | None = None
         headers: Pairs = ()
         body = bytearray()
@@ -199,24 +197,27 @@ class Transport:
                 finally:
                     response.close()
             encoding = response.headers.get("content-encoding", "")
-            return status, headers, decoded(bytes(body), encoding), None
+            return Received(status, headers, decoded(bytes(body), encoding))
         except FAILURES as error:
             if is_abandoned and isinstance(error, httpx.ReadTimeout):
-                return None, (), b"", "abandoned: the connection was closed before an answer could come"
+                why = "abandoned: the connection was closed before an answer could come"
+                return Received(None, (), b"", why, is_lost=True)
             if status is not None and isinstance(error, httpx.ReadTimeout):
                 error = DeadlinePassed()
+            is_lost = is_abandoned
             if not isinstance(error, httpx.TimeoutException) and self._deadline.is_reused:
-                self._deadline.is_lost = not self._deadline.is_answered
-                self._is_reuse_unsafe |= self._deadline.is_lost
+                is_lost = not self._deadline.is_answered
+                self._is_reuse_unsafe |= is_lost
             if isinstance(error, _CLOSED) and len(request.content) > _READ_AT_ONCE_BYTES:
-                self._deadline.is_lost = True  # as if refused, and closed, before the whole body came
+                is_lost = True  # as if refused, and closed, before the whole body came
             failure = describe(
                 error, authority=_authority(request.url), proxy=self._proxy, timeout_s=self._timeout_s
             )
             answered = f" (HTTP {status})" if status else ""
             # Redaction cannot find a secret in compressed bytes, so they are not kept.
             is_plain = not any(name.lower() == "content-encoding" for name, _ in headers)
-            return status, headers, bytes(body[:KEPT_BYTES]) if is_plain else b"", f"{failure}{answered}"
+            came = bytes(body[:KEPT_BYTES]) if is_plain else b""
+            return Received(status, headers, came, f"{failure}{answered}", is_lost)
 
 
 def _http_transport(target: Target, deadline: Deadline) -> httpx.BaseTransport:
@@ -323,12 +324,12 @@ def describe(error: Exception, *, authority: str, timeout_s: float, proxy: str =
 
 
 def _broken_connection(error: Exception, cause: BaseException, server: str) -> str:
-    if isinstance(cause, ssl.SSLError) and "alert" in _reason(cause):  # also after the handshake, in TLS 1.3
-        return f"TLS: {server} refuses the connection: {_reason(cause).rpartition('alert ')[2]}"
+    is_tls, reason = isinstance(cause, ssl.SSLError), _reason(cause)
+    if is_tls and "alert" in reason:  # also after the handshake, in TLS 1.3
+        return f"TLS: {server} refuses the connection: {reason.rpartition('alert ')[2]}"
     if isinstance(error, httpx.ConnectError):
-        what = "TLS: no handshake with" if isinstance(cause, ssl.SSLError) else "no connection to"
-        return f"{what} {server}: {_reason(cause)}"
-    return f"the connection broke: {_reason(cause)}"
+        return f"{'TLS: no handshake with' if is_tls else 'no connection to'} {server}: {reason}"
+    return f"the connection broke: {reason}"
 
 
 def _broken_answer(message: str) -> str:

@@ -45,16 +45,12 @@ def _secret_in(folder: Path) -> bytes:
     path = folder / _FILE
     try:
         if not os.path.lexists(path):
-            _make(path)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with suppress(FileExistsError):  # another process was faster
+                create_file(folder, _FILE, secrets.token_bytes(_BYTES), mode=0o600)
         return _read(path)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-
-
-def _make(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with suppress(FileExistsError):  # another process was faster
-        create_file(path.parent, path.name, secrets.token_bytes(_BYTES), mode=0o600)
 
 
 def _read(path: Path) -> bytes:
@@ -121,16 +117,13 @@ def _lock(file: IO[bytes], account: str, target: Target, tell: Callable[[str], o
 
 def _is_taken(file: IO[bytes]) -> bool:
     """Take the lock, and return whether it is taken; also if the system has none."""
-    try:
-        from fcntl import LOCK_EX, LOCK_NB, flock  # noqa: PLC0415 - Windows has none
-    except ImportError:
-        return True
-    try:
-        flock(file, LOCK_EX | LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
+    with suppress(ImportError, OSError):  # Windows has none, nor have some file systems
+        from fcntl import LOCK_EX, LOCK_NB, flock  # noqa: PLC0415
+
+        try:
+            flock(file, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            return False
     return True
 
 

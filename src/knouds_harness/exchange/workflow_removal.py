@@ -45,12 +45,11 @@ class Removed:
 class WorkflowRemoval:
     """Deletes by slug, then reads the lists of the accounts, and deletes what they still show.
 
-    Each workflow is read before it is deleted, and stays if its name is not one that was sent.
+    Each workflow is read before it is deleted, and stays if its name is not one that was sent. Attributes are
+    as of ``Client.remove_left``.
 
     Attributes:
         send: Sends an operation with a persona's key, for a slug or None; called by several threads.
-        ends_at_once: Ctrl-C ends the removal. Otherwise the first ends its waits, and the second the removal.
-        most_at_once: How many workflows are read and deleted side by side.
     """
 
     created: CreatedWorkflows
@@ -113,15 +112,12 @@ class WorkflowRemoval:
 
     def _is_to_delete(self, creation: Creation, slug: str) -> bool:
         """Read a workflow, and return whether it still shows a name that was sent."""
-        if not self.created.proof.may_be_ours(slug):
-            self._left[creation.number] = (
-                "the profile names it, it was there before, or its slug is not valid"
-            )
-            return False
         readers = self._keys(creation.user, "workflow:read", first=creation.persona)
-        if not readers and not creation.is_read:  # then its slug alone has proven that this run created it
-            return True
         why = "no key of its account may read it"
+        if not self.created.proof.may_be_ours(slug):
+            why, readers = "the profile names it, it was there before, or its slug is not valid", []
+        elif not readers and not creation.is_read:  # its slug alone has proven that this run created it
+            return True
         for persona in readers:
             exchange, why = self._sent("getWorkflow", persona, slug)
             if exchange and exchange.status == HTTPStatus.NOT_FOUND:
@@ -138,10 +134,8 @@ class WorkflowRemoval:
     def _listed_now(self, persona: Persona, slug: str) -> dict[str, JSON]:
         """Return a workflow as the list shows it: the workflow itself may be nested too deeply to be read."""
         exchange, _ = self._sent("listWorkflows", persona, None)
-        summaries = (
-            objects_in(exchange.json_or_none()) if exchange and exchange.status == HTTPStatus.OK else ()
-        )
-        return next((each for each in summaries if each.get("slug") == slug), {})
+        listed = exchange.json_or_none() if exchange and exchange.status == HTTPStatus.OK else None
+        return next((each for each in objects_in(listed) if each.get("slug") == slug), {})
 
     def _is_deleted(self, creation: Creation, slug: str) -> bool:
         why = "no key of its account may delete it"
@@ -160,18 +154,15 @@ class WorkflowRemoval:
         """Read the lists of the accounts; return whether they show something to delete."""
         users = {each.user for each in self.personas if each.is_able("workflow:write")}
         for user in users if None in self.created.record.accounts else self.created.record.accounts:
-            readers = self._keys(user, "workflow:read")
-            exchange, why = (
-                self._sent("listWorkflows", readers[0], None)
-                if readers
-                else (None, "no key of its account may list workflows")
-            )
-            summaries = exchange.json_or_none() if exchange and exchange.status == 200 else None
-            if isinstance(summaries, list):
-                self.created.settle_by_list(str(user), readers[0].name, summaries)
-            else:
-                is_success = exchange is not None and exchange.is_success
-                self._unlisted[user] = f"{why}, without a list" if is_success else why
+            summaries, why = None, "no key of its account may list workflows"
+            for reader in self._keys(user, "workflow:read")[:1]:
+                exchange, why = self._sent("listWorkflows", reader, None)
+                if exchange and exchange.status == HTTPStatus.OK:
+                    summaries, why = exchange.json_or_none(), f"{why}, without a list"
+                if isinstance(summaries, list):
+                    self.created.settle_by_list(str(user), reader.name, summaries)
+            if not isinstance(summaries, list):
+                self._unlisted[user] = why
         for creation in self.created.unsettled:
             if creation.user not in self._unlisted and (creation.user or not self._unlisted):
                 self.created.note_not_there(creation)
@@ -219,18 +210,15 @@ class WorkflowRemoval:
                     self._waits += 1
                     self.most_wait_s -= wait_s
                     to_delete = len(self.created.ours)
-                    self._say(f"{what} was answered 429: waiting {wait_s} s with {to_delete} to delete")
+                    words = f"{what} was answered 429: waiting {wait_s} s with {to_delete} to delete"
+                    if words not in self._said:  # a target may ask to wait a second each time
+                        self._said.add(words)
+                        sys.stderr.write(f"{printable(words)} (Ctrl-C ends this)\n")
+                        sys.stderr.flush()
                     self._pause(wait_s)
 
     def _pause(self, seconds: float) -> None:
         (self.wait or self._is_over.wait)(seconds)
-
-    def _say(self, words: str) -> None:
-        """Print a message once: a target may ask to wait a second each time."""
-        if words not in self._said:
-            self._said.add(words)
-            sys.stderr.write(f"{printable(words)} (Ctrl-C ends this)\n")
-            sys.stderr.flush()
 
     def _keys(self, user: str | None, capability: str, *, first: str | None = None) -> list[Persona]:
         """Return a key with this capability, ``first`` if possible; one per account if ``user`` is None."""

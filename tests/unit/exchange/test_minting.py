@@ -2,21 +2,18 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
+import httpx
 from exchanges import exchange
 
 from knouds_harness.exchange import minting
 
 
-def test_response_is_read_by_the_clock_of_its_time(monkeypatch):
+def test_response_is_read_by_the_clock_of_its_time(client_answering, monkeypatch):
     """It may be judged only after another test has moved the clock."""
     monkeypatch.setattr(minting, "ask_control", lambda *_: {})
-    client: Any = None
-    mint, before = (
-        minting.KeyMint(client),
-        replace(exchange(200, {}), started_at=datetime.now(UTC), elapsed_ms=0),
-    )
+    mint = minting.KeyMint(client_answering(httpx.Response(200)))
+    before = replace(exchange(200, {}), started_at=datetime.now(UTC), elapsed_ms=0)
 
     mint.advance_clock(60)
 
