@@ -1,18 +1,4 @@
-"""Every exception that a user can meet, with the exit code of the command.
-
-HarnessError
-├── UsageError                  2   the command line asks for something impossible
-│   └── UnknownName                 a target, family, operation or fault that does not exist
-├── ProfileError                2   a target's profile is missing, broken or incomplete
-├── RunRecordError              2   a run folder cannot be read or written
-├── RecordingError              2   a recording cannot be used: edited, cut short, of another contract
-├── ProfileContradicted         1   the target is not what its profile says, so no load was sent
-├── TargetUnreachable           3   no usable answer from the target
-├── GuardStop                   4   a guard refused to send a request
-│   └── CreditsShort                it may cost more credits than are left
-└── NotSent                     4   a request cannot be sent; the tests that need it are untested
-    └── NotCreatedHere              it would change a workflow that the run did not create
-"""
+"""Every exception that a user can meet, with the exit code of the command."""
 
 import difflib
 from collections.abc import Iterable
@@ -44,7 +30,6 @@ class ExitCode(IntEnum):
 
     @classmethod
     def explained(cls) -> str:
-        """List all codes with their meanings in one line."""
         return "; ".join(f"{code.value} {code.meaning}" for code in cls)
 
 

@@ -78,10 +78,7 @@ class ContractCheck:
     def after_response(
         self, _ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
     ) -> bool | None:
-        """Judge one response.
-
-        Returns:
-            True if there was nothing to judge; schemathesis then does not count a success.
+        """Judge one response; return True if there was nothing to judge, which schemathesis does not count.
 
         Raises:
             AssertionError: A documented fact is broken and not waived.

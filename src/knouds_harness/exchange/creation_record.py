@@ -266,7 +266,6 @@ class CreationRecord:
 
     @classmethod
     def of_events(cls, events: Iterable[Mapping[str, Any]], ledger: Ledger | None = None) -> Self:
-        """Return what the events of a ledger say; later events are added to ``ledger``, if it is given."""
         record = cls(ledger=ledger or Ledger())
         for event in events:
             record._take(event)

@@ -142,10 +142,7 @@ class ProfileCheck:
 
 
 def check_profile(client: Client, *, most_at_once: int | None = None) -> ProfileCheck:
-    """Compare the profile of a client's target with what the target answers.
-
-    ``most_at_once`` limits the requests in flight; the default is ``limits.concurrency``.
-    """
+    """Compare a profile with what its target answers, with ``limits.concurrency`` requests at a time."""
     at_once = min(most_at_once or client.target.limits.concurrency, _MOST_AT_ONCE)
     with ThreadPoolExecutor(at_once) as senders:
         comparison = _Comparison(client, senders)
@@ -180,12 +177,7 @@ def without(target: Target, contradictions: Iterable[Contradiction]) -> Target:
 
 @dataclass
 class _Comparison:
-    """The steps of the comparison, which yield contradictions, and what is known so far.
-
-    Attributes:
-        working: The active keys that are those of the profile's accounts.
-        lists_by_user: The list of workflows of each account, with the key that read it.
-    """
+    """The steps of the comparison, which yield contradictions, and what is known so far."""
 
     client: Client
     senders: ThreadPoolExecutor

@@ -42,11 +42,7 @@ Kind = Literal["answer", "delivery"]
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingOrigin:
-    """Where a recording comes from.
-
-    Attributes:
-        server: The server that answered: ``BUILT_IN``, or ``BASE_URL`` for any other.
-    """
+    """Where a recording comes from; its server is ``BUILT_IN``, or ``BASE_URL`` for any other."""
 
     target: str
     server: str

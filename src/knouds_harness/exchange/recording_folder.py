@@ -37,11 +37,7 @@ class RecordedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingFolder:
-    """The contents of a folder of recordings.
-
-    Attributes:
-        damaged: The files that cannot be used, and why.
-    """
+    """The contents of a folder of recordings, and why its ``damaged`` files cannot be used."""
 
     path: Path
     recordings: Mapping[tuple[str, str], Recording]
@@ -49,7 +45,6 @@ class RecordingFolder:
 
     @classmethod
     def open(cls, path: Path, *, contract_version: str | None = None) -> Self:
-        """Read every file; unusable ones go to ``damaged``."""
         recordings: dict[tuple[str, str], Recording] = {}
         damaged: dict[Path, RecordingError] = {}
         for file in sorted(path.glob("*.json")):

@@ -91,11 +91,7 @@ _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}")
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """One POST as received, not redacted.
-
-    Attributes:
-        number: Counts deliveries in order of arrival, from 1.
-    """
+    """One POST as received, not redacted; numbers count deliveries in order of arrival, from 1."""
 
     number: int
     path: str
@@ -148,11 +144,7 @@ def payload_of(body: bytes | None) -> JSON:
 
 
 class Receiver:
-    """Receives deliveries in threads until its context ends.
-
-    Attributes:
-        dropped: How many deliveries were dropped, the largest first, to limit memory.
-    """
+    """Receives deliveries in threads until its context ends; to limit memory, the largest are dropped."""
 
     def __init__(self, host: str = HOST, port: int = 0) -> None:
         """Bind the port, and start to receive."""

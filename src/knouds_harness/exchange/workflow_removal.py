@@ -30,11 +30,7 @@ _WHAT: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Removed:
-    """The result of a removal.
-
-    Attributes:
-        left: The workflows that stay, each with the reason in words.
-    """
+    """The result of a removal; of the workflows that are ``left``, each has the reason in words."""
 
     deleted: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
