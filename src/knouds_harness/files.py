@@ -186,6 +186,19 @@ def file_content(path: Path) -> bytes:
         return (first or b"") + pipe.read()
 
 
+def own_content(path: Path, *, most_bytes: int) -> tuple[bytes, os.stat_result]:
+    """Read a file that only the harness writes, up to one byte more than it may have, and its status.
+
+    Raises:
+        OSError: The file cannot be read, or is a link or another special file.
+    """
+    _require_regular(path.lstat())
+    with FileIO(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _OWN)) as file:
+        status = os.fstat(file.fileno())
+        _require_regular(status)
+        return file.read(most_bytes + 1), status
+
+
 def file_lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a file, which may be larger than memory."""
     if not path.is_file():

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import secrets
-import stat
 import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,14 +26,13 @@ from typing import Any, Final, Self
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.exchange.evidence import JSON, parsed_json
 from knouds_harness.exchange.user_state import process_start, user_secret
-from knouds_harness.files import append_to_file
+from knouds_harness.files import append_to_file, own_content
 from knouds_harness.targets.profile import Target
 
 LEDGER_FILE: Final = "created.jsonl"
 LEDGER_FILES: Final = "created*.jsonl"
 """The ledgers in a run's folder: its own, and those of replays."""
 _MOST_BYTES: Final = 16_000_000
-_FLAGS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _LINES: Final = re.compile(rb'\n|(?=\{"event": )')  # also after a line that a crash has cut off
 _SIGNATURE: Final = b', "signature": "'
 _SIGNED_FOR: Final = b"knouds-harness created workflows"
@@ -114,13 +112,9 @@ def read_ledger(path: Path, *, is_trusted: bool = False) -> LedgerContent:
 
 def _content(path: Path) -> bytes:
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | _FLAGS), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise RunRecordError(f"{path}: is not a regular file")
-            content = file.read(_MOST_BYTES + 1)
+        content, _ = own_content(path, most_bytes=_MOST_BYTES)
     except OSError as error:
-        why = "is a link" if path.is_symlink() else error.strerror
-        raise RunRecordError(f"{path}: cannot be read: {why}") from error
+        raise RunRecordError(f"{path}: cannot be read: {error.strerror}") from error
     if len(content) > _MOST_BYTES:
         raise RunRecordError(f"{path}: is larger than {_MOST_BYTES:,} bytes, so no run wrote it")
     return content

@@ -117,7 +117,6 @@ class Redactor:
         self._learning = RLock()
         self._pseudonym_by_text: dict[bytes, bytes] = {}  # texts in lower case, a key without its prefix
         self._known: dict[str, Secret] = {}
-        self._fragments: set[str] = set()
         self._safe_text = lru_cache(maxsize=4096)(lambda text, _: printable(self.text(text)))
         self._short = lru_cache(maxsize=4096)(lambda text, altered_key, _: self._redacted(text, altered_key))
         for secret in secrets:
@@ -142,7 +141,6 @@ class Redactor:
         if text:
             new = {text.encode("utf-8", "surrogatepass"): str(secret).encode()}
             self._pseudonym_by_text = {**self._pseudonym_by_text, **new}  # other threads may be iterating
-        self._fragments.update(rest[i : i + _SHARED_LENGTH] for i in range(len(rest) - _SHARED_LENGTH + 1))
 
     def content(self, data: bytes, altered_key: bytes | None = None) -> bytes:
         """Redact bytes; ``altered_key`` is an altered key that only this exchange sent."""
@@ -273,11 +271,10 @@ class Redactor:
         """Return a key as bytes if it is unknown but reveals part of a known key; otherwise None."""
         if key in self._known:
             return None
-        lower = key.lower()
-        shares = any(
-            lower[i : i + _SHARED_LENGTH] in self._fragments for i in range(len(lower) - _SHARED_LENGTH + 1)
-        )
-        return key.encode("utf-8", "surrogatepass") if shares else None
+        data = key.encode("utf-8", "surrogatepass")
+        pieces = [data[i : i + _SHARED_LENGTH].lower() for i in range(len(data) - _SHARED_LENGTH + 1)]
+        shares = any(piece in secret for secret in self._pseudonym_by_text for piece in pieces)
+        return data if shares else None
 
     def alteration(self, key: str) -> Alteration | None:
         """Return how this key was made from a known one; None if that is not clear."""

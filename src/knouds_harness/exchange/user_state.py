@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from knouds_harness.errors import UsageError
-from knouds_harness.files import create_file
+from knouds_harness.files import create_file, own_content
 from knouds_harness.targets.profile import Target
 
 _BYTES: Final = 32
@@ -48,20 +48,13 @@ def _secret_in(folder: Path) -> bytes:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with suppress(FileExistsError):  # another process was faster
                 create_file(folder, _FILE, secrets.token_bytes(_BYTES), mode=0o600)
-        return _read(path)
+        content, status = own_content(path, most_bytes=_BYTES)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-
-
-def _read(path: Path) -> bytes:
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        status = os.fstat(file.fileno())
-        is_mine = not hasattr(os, "geteuid") or (
-            status.st_uid == os.geteuid() and not stat.S_IMODE(status.st_mode) & 0o077
-        )
-        content = file.read(_BYTES + 1) if stat.S_ISREG(status.st_mode) and is_mine else b""
-    if len(content) != _BYTES:
+    is_mine = not hasattr(os, "geteuid") or (
+        status.st_uid == os.geteuid() and not stat.S_IMODE(status.st_mode) & 0o077
+    )
+    if not is_mine or len(content) != _BYTES:
         raise UsageError(f"{path}: is not a secret of {_BYTES} bytes that only its owner may read (mode 600)")
     return content
 
