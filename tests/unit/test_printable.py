@@ -14,19 +14,19 @@ def test_escape_sequence_is_shown_as_dots(text):
     assert printable(text).isprintable()
 
 
-@pytest.mark.parametrize("line", ["::add-mask::it", "  ::error::x", "ok\n::stop-commands::x", "##[group]x"])
-def test_line_is_not_a_command_to_github(line):
-    """GitHub Actions finds commands at the beginning of a line, after any indentation."""
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("::add-mask::it", "  ::error::x", "ok\n::stop-commands::x", "##[group]x"),
+        *("x ##vso[task.setvariable]y", "##teamcity[x]", "##[error]x"),
+    ],
+)
+def test_line_is_not_a_command_to_a_pipeline(line):
+    """GitHub finds commands at the beginning of a line, Azure and TeamCity find them anywhere."""
     shown = printable(line)
 
     assert not any(each.strip().startswith("::") for each in shown.splitlines())
-    assert "##[" not in shown
-
-
-@pytest.mark.parametrize("line", ["x ##vso[task.setvariable]y", "##teamcity[x]", "##[error]x"])
-def test_line_is_not_a_command_to_azure(line):
-    """Azure Pipelines and TeamCity find them anywhere in a line."""
-    assert "##" not in printable(line)
+    assert "##" not in shown
 
 
 @given(st.text())

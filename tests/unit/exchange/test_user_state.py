@@ -3,7 +3,7 @@
 import stat
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +16,9 @@ from knouds_harness.locations import builtin_targets_path
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
+def file(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    return tmp_path / "knouds-harness"
-
-
-@pytest.fixture
-def file(folder):
-    return folder / "secret"
+    return tmp_path / "knouds-harness" / "secret"
 
 
 def test_secret_is_made_once_for_its_owner_alone(file):
@@ -68,11 +63,13 @@ def test_link_is_not_followed(file, tmp_path, to):
     assert not (tmp_path / "missing").exists()
 
 
-def test_home_that_cannot_be_written_is_named(monkeypatch):
+def test_home_that_cannot_be_written_is_named_and_locks_nothing(monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", "/proc")
 
     with pytest.raises(UsageError, match="/proc/knouds-harness/secret: "):
         user_secret()
+    with alone_on(make_target(), pytest.fail):
+        pass
 
 
 HOLDS = """
@@ -116,33 +113,20 @@ def test_second_run_says_that_it_waits_and_goes_on_after_the_first():
     assert said == [f"another knouds-harness run (process {process.pid}) {uses}"]
 
 
-@pytest.mark.parametrize("of", ["another server", "another account"])
-def test_runs_on_different_accounts_do_not_wait(of):
+def test_runs_on_different_accounts_do_not_wait():
+    """Nor does a run within a run wait for itself."""
     target = make_target()
-    if of == "another server":
-        target = replace(target, base_url="https://other.example.com")
-    else:
-        personas = {name: replace(each, user="pia") for name, each in target.personas.items()}
-        target = replace(target, personas=personas)
+    other_server = replace(target, base_url="https://other.example.com")
+    personas = {name: replace(each, user="pia") for name, each in target.personas.items()}
+    other_account = replace(target, personas=personas)
 
-    with other_run(), alone_on(target, pytest.fail):
-        pass
-
-
-def test_run_within_a_run_does_not_wait_for_itself():
-    with alone_on(make_target(), pytest.fail), alone_on(make_target(), pytest.fail):
-        pass
+    with other_run(), ExitStack() as runs:
+        for each in (other_server, other_account, other_server):
+            runs.enter_context(alone_on(each, pytest.fail))
 
 
-def test_built_in_sandbox_is_never_locked(folder):
+def test_built_in_sandbox_is_never_locked(file):
     target = replace(make_target(), source=builtin_targets_path() / "sandbox.toml")
 
     with alone_on(target, pytest.fail):
-        assert not folder.exists()
-
-
-def test_folder_that_cannot_be_written_is_no_reason_to_stop(monkeypatch):
-    monkeypatch.setenv("XDG_DATA_HOME", "/proc")
-
-    with alone_on(make_target(), pytest.fail):
-        pass
+        assert not file.parent.exists()
