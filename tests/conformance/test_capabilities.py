@@ -14,13 +14,13 @@ from knouds_harness.targets.needs.keys import AUTHOR_AND_LESSER, STAR_KEY
 from knouds_harness.targets.needs.runs import once
 from knouds_harness.targets.needs.workflows import ANY_MODEL, ANY_WORKFLOW, BOUND_KEY
 
+pytestmark = pytest.mark.independent
 
-@pytest.mark.independent
+
 @pytest.mark.in_a_row(20)
 @pytest.mark.proves(capabilities.denied, capabilities.admitted)
 @pytest.mark.needs(ANY_WORKFLOW, ANY_MODEL, CONTROL)
-@pytest.mark.shows("capability.denied-names-required")
-@pytest.mark.shows("capability.exact-is-admitted")
+@pytest.mark.shows("capability.denied-names-required", "capability.exact-is-admitted")
 @given(data=st.data())
 def test_any_set_of_capabilities_follows_the_rule(tester, test_data, data):
     """Whatever set a key holds, it is admitted exactly where the documented rule says so."""
@@ -50,7 +50,6 @@ def _universe(tester):
     }
 
 
-@pytest.mark.independent
 @pytest.mark.spends.with_args(once(BOUND_KEY, BOUND_KEY))
 @pytest.mark.proves(capabilities.admitted)
 @pytest.mark.needs(BOUND_KEY)
@@ -65,7 +64,6 @@ def test_bound_key_runs_what_it_is_bound_to(tester, test_data):
     test_data.run(resource, key)
 
 
-@pytest.mark.independent
 @pytest.mark.proves(capabilities.admitted)
 @pytest.mark.needs(STAR_KEY, MAY_RUN, MAY_WRITE)
 @pytest.mark.shows("capability.star-is-admitted")
@@ -79,7 +77,6 @@ def test_star_reads_and_cancels_executions_of_its_own(tester, test_data):
     tester.send("cancelExecution", key, call)
 
 
-@pytest.mark.independent
 @pytest.mark.proves(capabilities.nothing_changed)
 @pytest.mark.needs(AUTHOR_AND_LESSER)
 def test_denial_has_no_effect(tester, test_data, document, personas):
@@ -98,7 +95,6 @@ def test_denial_has_no_effect(tester, test_data, document, personas):
     tester.judge(capabilities.nothing_changed, tester.send("getWorkflow", owner, call), before=before)
 
 
-@pytest.mark.independent
 @pytest.mark.proves(capabilities.nothing_created)
 @pytest.mark.needs(AUTHOR_AND_LESSER)
 def test_denied_create_makes_nothing(tester, document, personas):

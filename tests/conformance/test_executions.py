@@ -42,13 +42,8 @@ def statuses_after_cancel(trace):
     return statuses_in(trace.exchanges[trace.cancelled_at + 1 :])
 
 
-def recorded(story, *names, needs=()):
-    def mark(function):
-        for name in names:
-            function = pytest.mark.records(name, needs=needs, is_named=True, story=story)(function)
-        return function
-
-    return mark
+def recorded(story, *names, needs):
+    return pytest.mark.records(*names, needs=needs, is_named=True, story=story)
 
 
 def keep_execution(tester, trace):

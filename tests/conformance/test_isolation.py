@@ -61,7 +61,7 @@ def tried(tester, operation, intruder, name, value):
 @pytest.mark.parametrize(
     "operation",
     [
-        pytest.param(each, id=each.id, marks=[pytest.mark.shows(fact) for fact in REFUSED[each.id].facts])
+        pytest.param(each, id=each.id, marks=pytest.mark.shows(*REFUSED[each.id].facts))
         for each in operations_for(ids=REFUSED)
     ],
 )

@@ -40,6 +40,9 @@ pytestmark = pytest.mark.sequence
 MARGIN_S = 10  # how far from a window's end one looks at it: more than two requests ever take
 LEFT = 4  # of a window, for requests at once of which not all fit
 AT_ONCE = 8
+ADMITTED_IN_WINDOW = tuple(
+    f"runWorkflow-{each}" for each in ("first-of-window", "second-of-window", "last-of-window", "next-window")
+)
 MOST_REMAINING = 2_000  # an account that is told of more than this may well have no limit
 
 
@@ -282,15 +285,11 @@ def what_a_window_spends(target):
 
 
 @pytest.mark.fills_window
-@pytest.mark.records("runWorkflow-first-of-window", 200, is_named=True, story="window")
-@pytest.mark.records("runWorkflow-second-of-window", 200, is_named=True, story="window")
-@pytest.mark.records("runWorkflow-last-of-window", 200, is_named=True, story="window")
+@pytest.mark.records(*ADMITTED_IN_WINDOW, 200, is_named=True, story="window")
 @pytest.mark.records("runWorkflow-over-limit", 429, is_named=True, story="window")
-@pytest.mark.records("runWorkflow-next-window", 200, is_named=True, story="window")
-@pytest.mark.shows("tier.rate-limit-pro")
+@pytest.mark.shows("tier.rate-limit-pro", "rate.refusal-fields")
 @pytest.mark.shows("rate.per-user-not-per-key", TWO_LIMITED_KEYS)
 @pytest.mark.shows("rate.separate-per-route", PRO_MODEL_KEY_BESIDE)
-@pytest.mark.shows("rate.refusal-fields")
 @pytest.mark.spends.with_args(what_a_window_spends)
 @pytest.mark.proves(
     envelopes.over_limit,
@@ -314,8 +313,7 @@ def test_run_over_the_limit_is_refused_until_the_window_ends(tester, test_data, 
     window = window_to_fill(tester, test_data, pytestconfig)
     with tester.reserved(window.persona, "runWorkflow"):
         judge_full_window(tester, test_data, window)
-    if CONTROL.find(tester.target) is not None:
-        tester.next_window()
+    open_window(tester)
 
 
 def judge_full_window(tester, test_data, window):

@@ -52,6 +52,8 @@ from knouds_harness.targets.needs.workflows import (
     lesser_key,
 )
 
+pytestmark = pytest.mark.independent
+
 SECURED = operations_for(secured=True)
 RUNS = operations_for(secured=True, ids=RUN_OPERATIONS)
 CREATE = operations_for(secured=True, ids=("createWorkflow",))
@@ -136,7 +138,6 @@ BY_KEYS = {
 }
 
 
-@pytest.mark.independent
 @pytest.mark.in_a_row(90)
 @pytest.mark.parametrize(
     ("operation", "dimension"),
@@ -155,7 +156,6 @@ def test_request_is_refused_for_its_reason_alone(run, test_data, personas, opera
     Walk(test_data, operation, personas).walk(dimension, is_quick=run.options.quick)
 
 
-@pytest.mark.independent
 @pytest.mark.in_a_row(20)
 @pytest.mark.parametrize(
     "case",
@@ -163,7 +163,7 @@ def test_request_is_refused_for_its_reason_alone(run, test_data, personas, opera
         pytest.param(
             (operations, values, check, change),
             id=name,
-            marks=[pytest.mark.proves(check), *(pytest.mark.shows(fact, *needs) for fact in check.facts)],
+            marks=[pytest.mark.proves(check), pytest.mark.shows(*check.facts, *needs)],
         )
         for name, operations, values, check, change, *needs in (
             ("unknown-key", SECURED, unknown_keys, authentication.unknown_key, with_key),

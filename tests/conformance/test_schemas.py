@@ -180,8 +180,7 @@ def test_pricing_is_served_to_everybody(tester):
 @shows(schemas.public_health)
 @pytest.mark.succeeds("getHealth")
 @pytest.mark.records("getHealth-up")
-@pytest.mark.shows("ground.responses-are-json-objects")
-@pytest.mark.shows("ground.json-content-type")
+@pytest.mark.shows("ground.responses-are-json-objects", "ground.json-content-type")
 def test_health_is_served_to_everybody(tester):
     """Health is served to everybody, as JSON."""
     tester.send("getHealth", None)
@@ -238,13 +237,9 @@ def test_runs_of_models_have_the_documented_shape(tester, test_data):
 @pytest.mark.spends.with_args(once(ASYNC_RUN, FAILING_ASYNC_RUN))
 @shows(schemas.submitted)
 @pytest.mark.succeeds("getExecution")
-@pytest.mark.shows("async.submit-status-code")
-@pytest.mark.shows("async.submit-shape")
-@pytest.mark.shows("async.submit-is-processing")
-@pytest.mark.shows("async.execution-id-is-uuid")
-@pytest.mark.shows("async.poll-url-leads-to-execution")
-@pytest.mark.shows("async.webhook-delivery-shape")
-@pytest.mark.shows("execution.completed-has-result")
+@pytest.mark.shows("async.submit-status-code", "async.submit-shape", "async.submit-is-processing")
+@pytest.mark.shows("async.execution-id-is-uuid", "async.poll-url-leads-to-execution")
+@pytest.mark.shows("async.webhook-delivery-shape", "execution.completed-has-result")
 @pytest.mark.shows("execution.failed-has-error", FAILING_ASYNC_RUN)
 def test_execution_from_submit_to_end(tester, test_data):
     """A submit, each poll and the ending, good or bad, have the documented shape."""
@@ -274,11 +269,9 @@ def test_cancel_answers_in_its_assumed_shape(tester, test_data):
 
 
 @shows_success("listUsage", needs=(ANY_KEY,))
-@pytest.mark.shows("usage.row-shape", ANY_RUN)
-@pytest.mark.shows("usage.row-status-closed", ANY_RUN)
-@pytest.mark.shows("usage.source-closed", ANY_RUN)
-@pytest.mark.shows("usage.slim-has-no-workflow", MODEL_RUN)
+@pytest.mark.shows("usage.row-shape", "usage.row-status-closed", "usage.source-closed", ANY_RUN)
 @pytest.mark.shows("usage.no-provider-ids", ANY_RUN)
+@pytest.mark.shows("usage.slim-has-no-workflow", MODEL_RUN)
 @pytest.mark.parametrize(
     "query",
     [

@@ -11,6 +11,8 @@ from knouds_harness.suite.generation.strategies import garbled_query_values, inv
 from knouds_harness.targets.needs import MAY_READ
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, EXECUTION_READER, READER, WRITER
 
+pytestmark = pytest.mark.independent
+
 DESCRIBED = {
     **dict.fromkeys(("createWorkflow", "updateWorkflow", "moveWorkflow"), WRITER),
     "getWorkflow": READER,
@@ -21,7 +23,6 @@ DESCRIBED = {
 AS_TEXT = Call(json={"name": "as text"}, headers=(("content-type", "text/plain"),))
 
 
-@pytest.mark.independent
 @pytest.mark.proves(validation.garbled_usage_query)
 @pytest.mark.records("listUsage-garbled-limit", is_named=True)
 @given(
@@ -44,7 +45,6 @@ def test_garbled_usage_query_never_fails_the_server(tester, name, value):
     assert not tester.judge(validation.garbled_usage_query, exchange)
 
 
-@pytest.mark.independent
 @pytest.mark.thorough
 @pytest.mark.parametrize(("operation_id", "need"), DESCRIBED.items(), ids=DESCRIBED)
 @pytest.mark.proves(envelopes.no_server_error)
@@ -58,7 +58,6 @@ def test_invalid_request_is_no_server_error(tester, test_data, operation_id, nee
     assert not tester.judge(envelopes.no_server_error, exchange)
 
 
-@pytest.mark.independent
 @pytest.mark.parametrize(
     ("operation_id", "need", "call"),
     [

@@ -186,11 +186,11 @@ def test_event_names_how_the_execution_ended(tester, deliveries):
 def recorded_deliveries(function):
     """Have the submit, the last poll and the delivery of each ending recorded, and a delivery's retry."""
     own = {"is_named": True, "story": "deliveries"}
-    for outcome in ("refused", "retried"):
-        function = pytest.mark.records(f"receiveExecutionCompleted-{outcome}", **own)(function)
+    retries = ("receiveExecutionCompleted-refused", "receiveExecutionCompleted-retried")
+    function = pytest.mark.records(*retries, **own)(function)
     for ending, needs in NEEDS_BY_ENDING.items():
-        for name in (f"runModel-accepted-with-webhook-{ending}", f"getExecution-delivered-{ending}"):
-            function = pytest.mark.records(name, needs=needs, **own)(function)
+        polled = (f"runModel-accepted-with-webhook-{ending}", f"getExecution-delivered-{ending}")
+        function = pytest.mark.records(*polled, needs=needs, **own)(function)
         name = f"receiveExecution{ending.title()}-taken"
         function = pytest.mark.records(name, 204, needs=needs, **own)(function)
     return function

@@ -18,8 +18,7 @@ MOST_STEPS = 10
 @pytest.mark.needs(OWN_WORKFLOW)
 @pytest.mark.shows("workflows.foreign-write-is-refused", TWO_AUTHORS)
 @pytest.mark.shows("run.foreign-workflow-is-404", TWO_AUTHORS_WHO_RUN)
-@pytest.mark.shows("capability.orthogonal", AUTHOR_AND_LESSER)
-@pytest.mark.shows("capability.denial-has-no-effect", AUTHOR_AND_LESSER)
+@pytest.mark.shows("capability.orthogonal", "capability.denial-has-no-effect", AUTHOR_AND_LESSER)
 @pytest.mark.runs
 @pytest.mark.proves(
     workflows.updated,

@@ -32,7 +32,7 @@ from knouds_harness.targets.resources import Model, Workflow
 MARKERS: Final = {
     "proves(*checks)": "the checks that the test drives, its own first",
     "needs(*needs)": "what the profile must offer, besides its own check's needs and its parameter `need`",
-    "shows(fact, *needs)": "of its checks' facts, the test shows only these, if the needs are met",
+    "shows(*facts, *needs)": "of its checks' facts, the test shows only these, if the needs are met",
     "succeeds(*operation_ids)": "these operations succeed in the test, so that it shows their shapes",
     "spends(runs)": "what the test runs and pays for: runs(target)",
     "shares(*parts, unless=None)": "of what its fixture runs once for all tests, the test needs these parts, "
@@ -47,7 +47,7 @@ MARKERS: Final = {
     "in_a_row(requests)": "sends about so many, each after the other: the longest begins first beside others",
     "sequence": "all requests that the test sent before belong to the evidence of its findings",
     "operations(secured=None, ids=None)": "parametrize `operation` over the document",
-    "records(outcome, *statuses, **more)": "an OPERATION-OUTCOME that `record` keeps; more as in `Outcome`",
+    "records(*outcomes, *statuses, **more)": "OPERATION-OUTCOMEs that `record` keeps; more as in `Outcome`",
     "user_test": "set by the plugin on a user's own tests that use its fixtures",
 }
 """The markers of conformance tests, as ``pytest --markers`` lists them."""
@@ -131,7 +131,10 @@ def facts_of(item: pytest.Item) -> dict[str, tuple[Need[object], ...]]:
     successful responses count if a marker ``succeeds`` names the operation, except those of accepted
     asynchronous runs, which have a check of their own.
     """
-    named = {marker.args[0]: marker.args[1:] for marker in item.iter_markers("shows")}
+    named: dict[str, tuple[Need[object], ...]] = {}
+    for marker in item.iter_markers("shows"):
+        needs = tuple(each for each in marker.args if isinstance(each, Need))
+        named |= {fact: needs for fact in marker.args if isinstance(fact, str)}
     facts: dict[str, tuple[Need[object], ...]] = {}
     for check in checks_of(item):
         if check not in _OF_SUCCESSES:
@@ -223,7 +226,6 @@ class Spending:
     """What tests run and pay for, on a target that keeps the contract.
 
     Attributes:
-        cost_credits: The most that this costs.
         paid: Ids of the tests that the credits suffice for.
         unpaid: Ids of the tests that they do not suffice for; the cheapest tests are paid first.
         unpaid_parts: Parts of what tests share that they do not suffice for.

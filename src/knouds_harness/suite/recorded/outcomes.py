@@ -59,13 +59,14 @@ def all_outcomes(items: Iterable[pytest.Item]) -> list[Outcome]:
     outcomes: dict[OutcomeName, Outcome] = {}
     for item in items:
         words = (getattr(item, "function", item).__doc__ or "").strip().partition("\n")[0]
-        for marker in reversed(list(item.iter_markers("records"))):
-            operation, _, name = marker.args[0].partition("-")
+        markers = reversed(list(item.iter_markers("records")))
+        for marker, name in ((each, name) for each in markers for name in each.args if isinstance(name, str)):
+            operation, _, outcome_name = name.partition("-")
             given = marker.kwargs
             outcome = Outcome(
                 operation=operation,
-                outcome=name,
-                statuses=marker.args[1:],
+                outcome=outcome_name,
+                statuses=tuple(each for each in marker.args if isinstance(each, int)),
                 needs=(MAY_READ, *needs_of(item), *given.get("needs", ())),
                 is_named=given.get("is_named", False),
                 story=given.get("story"),
