@@ -225,7 +225,12 @@ class Reservations:
         ``owner`` is the thread on whose behalf it is used, by default the calling one.
         """
         own = (owner or threading.get_ident(), key)
-        self._await(own, lambda: self._ahead_of(own), then=lambda: self._in_use.append(own))
+
+        def ahead() -> list[_Entry]:
+            is_own = any(thread == own[0] and _overlap(reserved, key) for thread, reserved in self._reserved)
+            return [] if is_own else self._reserved
+
+        self._await(own, ahead, then=lambda: self._in_use.append(own))
         try:
             yield
         finally:
@@ -252,12 +257,6 @@ class Reservations:
         with self._while_waiting(), self._changed:
             self._changed.wait_for(is_free)
             then()
-
-    def _ahead_of(self, user: _Entry) -> list[_Entry]:
-        """Return the reservations that a use waits for: none if its own thread has reserved it."""
-        thread, key = user
-        is_own = any(owner == thread and _overlap(reserved, key) for owner, reserved in self._reserved)
-        return [] if is_own else self._reserved
 
     def _leave(self, entries: list[_Entry], own: _Entry) -> None:
         with self._changed:

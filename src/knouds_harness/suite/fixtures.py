@@ -31,9 +31,7 @@ def _of_run(name: str, says: str) -> object:
 
 tester = _of_run("tester", "Sends requests and has the responses judged.")
 test_data = _of_run("test_data", "Resources to act on.")
-executions = _of_run(
-    "executions", "Executions that tests share; each test that uses them plans their cost, once."
-)
+executions = _of_run("executions", "Executions that tests share; their cost is planned once for all of them.")
 deliveries = _of_run("deliveries", "Webhook deliveries of executions that tests share, planned likewise.")
 target = _of_run("target", "The target's profile.")
 personas = _of_run("personas", "The active keys of accounts that may use keys.")

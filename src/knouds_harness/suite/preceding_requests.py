@@ -29,10 +29,7 @@ _TEXT: Final = re.compile(rb'"([^"\\]+)"')
 
 
 def is_comparing(family: str, given: Mapping[str, object]) -> bool:
-    """Return whether a check with these arguments compares responses.
-
-    Usage always does, as what it lists rests on earlier runs.
-    """
+    """Return whether a check with these arguments compares responses; usage does, with earlier runs."""
     return family == "usage" or not given.keys() <= _SAYS_OF_ITSELF
 
 

@@ -36,11 +36,7 @@ _MOST_PARTS: Final = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """A webhook delivery, with what is needed to judge it.
-
-    Attributes:
-        secret: Signs deliveries to this mailbox.
-    """
+    """A webhook delivery, with what is needed to judge it."""
 
     raw: bytes
     secret: str
@@ -82,7 +78,6 @@ class FindingRecorder:
     """Writes what checks claim into the run record.
 
     Attributes:
-        strict: Assumptions that do not hold fail the run too.
         names: Shell variables for the target and its keys.
         user_errors: The first error of each of the user's checks, with its place, by check id.
         keeps_answers: Keep the responses of the running test, even long ones, as ``record`` needs them.

@@ -69,7 +69,6 @@ class Replayer:
 
     Attributes:
         show: Is told what is being done, in a line.
-        left: What could not be deleted on the target.
         runs: Folders of the repeated tests' runs.
         charged_credits: What was charged by all that has ended.
     """

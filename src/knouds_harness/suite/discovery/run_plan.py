@@ -64,10 +64,7 @@ def missing_by_need(target: Target) -> dict[str, list[str]]:
 
 
 def ways_by_fact() -> dict[str, tuple[str, ...]]:
-    """Say what a profile must offer for each fact: all ways to show it, the shortest first.
-
-    Ways that need a control plane, which only the sandbox has, come last.
-    """
+    """Say what a profile must offer for each fact: the shortest way first, those by a control plane last."""
     return {fact: _ways(proofs) for fact, proofs in proofs_by_fact().items()}
 
 

@@ -72,10 +72,7 @@ class SequenceSetup:
 
     Attributes:
         graph: Nodes, edges and viewport that the target knows.
-        folder_id: A folder of the first account, if the profile knows one.
         known: Fingerprints of earlier findings, for which no shorter sequence is sought.
-        broken: The sequence that broke a check.
-        broken_check: The id of that check.
     """
 
     tester: Tester

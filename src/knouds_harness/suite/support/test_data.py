@@ -126,13 +126,10 @@ class TestData:
         return slug
 
     def create(self, owner: Persona, document: JSON) -> tuple[Exchange, str | None]:
-        """Create a workflow that is deleted when the run ends.
+        """Create a workflow that is deleted when the run ends; untested if nothing proves that it is new.
 
-        If nothing proves that the workflow is new, the test is untested.
-
-        Returns:
-            The exchange and the slug: from the response, or (as its form is only assumed) that of the only
-            listed workflow of this name; None if there is none.
+        The slug is that in the response, or (as its form is only assumed) of the only listed workflow of this
+        name; None if there is none.
         """
         created = self.tester.send("createWorkflow", owner, Call(json=document))
         if created.status is None or created.status >= 300:

@@ -1,7 +1,7 @@
 """Read an account's usage: by page, as a whole, or until a row appears; and find the row of a run."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 from knouds_harness.exchange.evidence import Call, Exchange, body_of
@@ -141,8 +141,6 @@ def reserved_rows(tester: Tester, run: Run) -> Iterator[None]:
 
     A workflow may use any model, so for a model no workflow of the account may run.
     """
-    with ExitStack() as reserved:
-        if isinstance(run.resource, Model):
-            reserved.enter_context(tester.reserved(run.key, "runWorkflow"))
-        reserved.enter_context(reserved_run(tester, run))
+    is_model = isinstance(run.resource, Model)
+    with tester.reserved(run.key, "runWorkflow") if is_model else nullcontext(), reserved_run(tester, run):
         yield

@@ -88,6 +88,20 @@ def test_entries_without_an_operation_are_listed(tmp_path):
     assert "GET /api/nothing/like-it 1" in record.note
 
 
+def test_deliveries_in_our_own_traffic_are_told_apart(tmp_path):
+    path = tmp_path / "exchanges.har"
+    with HarWriter(path) as har:
+        har.add(replace(recording("getHealth-200-up").exchange, url="http://127.0.0.1:8000/api/health"))
+        delivery = recording("receiveExecutionCompleted-204-taken").exchange
+        har.add(replace(delivery, url="http://127.0.0.1:9000/webhook"))
+
+    captured = read_captured(path, base_url=None)
+
+    assert [each.request.operation_id for each in captured.exchanges] == ["getHealth"]
+    assert captured.base_url == "http://127.0.0.1:8000"
+    assert [each.url for each in captured.deliveries] == ["http://127.0.0.1:9000/webhook"]
+
+
 @pytest.mark.parametrize(("is_lost", "exit_code"), [(True, ExitCode.KEPT), (False, ExitCode.BREACH)])
 def test_closed_idle_connection_is_not_counted_as_an_error(tmp_path, is_lost, exit_code):
     """Any other request without a response counts against the server."""
