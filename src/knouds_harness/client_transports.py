@@ -24,7 +24,6 @@ from knouds_harness.runs.findings import Finding, Verdict
 from knouds_harness.runs.run_file import RunPersona
 from knouds_harness.targets.secrets import Secret
 
-RawHeaders = Iterable[tuple[bytes, bytes]]
 _CLOSED_EARLY: Final = "the client closed the answer before its end"
 
 
@@ -46,51 +45,22 @@ class ObservedTraffic:
         self._name_by_key[key] = name
         self._redactor.add(Secret(key, f"key:{name}"))
 
-    def exchange(
-        self,
-        *,
-        method: str,
-        url: str,
-        headers: RawHeaders,
-        body: bytes,
-        status: int | None,
-        answer_headers: RawHeaders,
-        answer_body: bytes,
-        began_unix_s: float,
-        elapsed_ms: float,
-        failure: str = "not answered",
-        names_keys: bool = False,
-    ) -> Exchange:
-        """Return one exchange, without secrets.
+    def without_secrets(self, exchange: Exchange, *, names_keys: bool = False) -> Exchange:
+        """Return one exchange, whose header names are in lower case, with a number and without secrets.
 
         With ``names_keys`` a key that is not known yet gets a name; otherwise it is hidden.
         """
-        asked = _texts(headers)
-        key = dict(asked).get(KEY_HEADER)
+        key = dict(exchange.sent_headers).get(KEY_HEADER)
         if names_keys and key and key not in self._name_by_key:
             self._know(key, f"client-{len(self._name_by_key) + 1}")
         sent = tuple(
             (name, HIDDEN if is_secret_name(name) and value not in self._name_by_key else value)
-            for name, value in asked
+            for name, value in exchange.sent_headers
         )
-        request = replace(
-            observed_request(method, url, body or None),
-            headers=tuple(pair for pair in sent if pair[0] != KEY_HEADER),
-            persona=self._name_by_key.get(key or ""),
-        )
-        exchange = Exchange(
-            id=f"x{next(self._numbers):05d}",
-            request=request,
-            url=url,
-            sent_headers=sent,
-            status=status,
-            headers=_texts(answer_headers),
-            body=answer_body,
-            started_at=datetime.fromtimestamp(began_unix_s, UTC),
-            elapsed_ms=elapsed_ms,
-            failure=None if status else failure,
-        )
-        return self._redactor.exchange(exchange)
+        headers = tuple(pair for pair in sent if pair[0] != KEY_HEADER)
+        request = replace(exchange.request, headers=headers, persona=self._name_by_key.get(key or ""))
+        number = f"x{next(self._numbers):05d}"
+        return self._redactor.exchange(replace(exchange, id=number, request=request, sent_headers=sent))
 
 
 class KnownAccount(Protocol):
@@ -218,21 +188,22 @@ class _ObservingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         response: httpx.Response | None = None,
         body: bytes = b"",
         *,
-        failure: str = "",
+        failure: str | None = None,
     ) -> Exchange:
-        return self._traffic.exchange(
-            method=request.method,
-            url=f"{request.url.scheme}://{request.url.netloc.decode()}{request.url.raw_path.decode()}",
-            headers=request.headers.raw,
-            body=request.content,
+        url = f"{request.url.scheme}://{request.url.netloc.decode()}{request.url.raw_path.decode()}"
+        exchange = Exchange(
+            id="",
+            request=observed_request(request.method, url, request.content or None),
+            url=url,
+            sent_headers=header_texts(request.headers.raw),
             status=response.status_code if response else None,
-            answer_headers=response.headers.raw if response else (),
-            answer_body=body,
-            began_unix_s=began_unix_s,
+            headers=header_texts(response.headers.raw if response else ()),
+            body=body,
+            started_at=datetime.fromtimestamp(began_unix_s, UTC),
             elapsed_ms=(time.time() - began_unix_s) * 1000,
             failure=failure,
-            names_keys=True,
         )
+        return self._traffic.without_secrets(exchange, names_keys=True)
 
 
 class JudgingTransport(_ObservingTransport):
@@ -321,7 +292,7 @@ class HarTransport(_ObservingTransport):
         self._writer.add(exchange)
 
 
-def _texts(headers: RawHeaders) -> Pairs:
+def header_texts(headers: Iterable[tuple[bytes, bytes]]) -> Pairs:
     return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers)
 
 

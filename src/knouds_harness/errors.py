@@ -7,7 +7,6 @@ from typing import Final, Self
 
 _MOST_SHOWN: Final = 20
 _MOST_NEAR: Final = 5
-_LISTED_BY: Final = {"fact": "knouds-harness facts"}
 LIKELY_MISTYPED: Final = 0.85
 """Likeness to a known name from which an unknown name of an open set counts as mistyped."""
 
@@ -49,9 +48,7 @@ class UnknownName(UsageError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
         shown = ", ".join(known)
-        if len(known) > _MOST_SHOWN and kind in _LISTED_BY:
-            shown = f"{len(known)}, listed by {_LISTED_BY[kind]}"
-        elif len(known) > _MOST_SHOWN:
+        if len(known) > _MOST_SHOWN:
             near = difflib.get_close_matches(name, known, n=_MOST_NEAR, cutoff=0)
             shown = f"{', '.join(near)}, … {len(known)} in all"
         super().__init__(f'no {kind} "{name}" (known: {shown}). {suggestion(name, known)}'.rstrip())

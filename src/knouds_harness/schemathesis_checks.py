@@ -6,7 +6,7 @@ module registers the checks, as schemathesis requires of hooks; so no other modu
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import LIMIT_BY_TIER, RUN_OPERATIONS
-from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.evidence import Exchange, members_of
 from knouds_harness.exchange.har import observed_request
 from knouds_harness.judging.checks import validation
 from knouds_harness.judging.claim import Check, Claim, is_limited_run
@@ -87,22 +87,19 @@ class ContractCheck:
             return True
         exchange = exchange_of(response, case)
         claims = list(self.claims(exchange, key=str(response.request.headers.get("x-api-key", ""))))
-        broken = [claim for claim in claims if not claim.holds and self._fails(claim, exchange)]
+        findings = [
+            (claim, finding_of(self.check, exchange, claim, waivers=self._waivers))
+            for claim in claims
+            if not claim.holds
+        ]
+        broken = [_described(claim) for claim, found in findings if found.fails(strict=False)]
         if broken:
-            raise AssertionError("\n".join(_described(claim) for claim in broken))
+            raise AssertionError("\n".join(broken))
         return None if claims else True
 
-    def claims(self, exchange: Exchange, *, key: str) -> Iterator[Claim]:  # noqa: ARG002 - for subclasses
-        """Yield the claims of the check about a response to a request with this key."""
-        return self._claims(exchange, {})
-
-    def _claims(self, exchange: Exchange, known: Mapping[str, object]) -> Iterator[Claim]:
-        context = Context(known=known)
-        yield from claims_of(self.check.id, exchange, context) or ()
-
-    def _fails(self, claim: Claim, exchange: Exchange) -> bool:
-        found = finding_of(self.check, exchange, claim, waivers=self._waivers)
-        return found.fails(strict=False)
+    def claims(self, exchange: Exchange, *, key: str) -> Iterable[Claim]:  # noqa: ARG002 - for subclasses
+        """Return the claims of the check about a response to a request with this key."""
+        return claims_of(self.check.id, exchange, Context()) or ()
 
 
 class RateLimitCheck(ContractCheck):
@@ -115,24 +112,22 @@ class RateLimitCheck(ContractCheck):
         super().__init__(waivers=waivers)
         self._tier_by_key: dict[str, str] = {}
 
-    def claims(self, exchange: Exchange, *, key: str) -> Iterator[Claim]:
-        """Note the account's tier from ``getWhoami``, and judge a run of an account on a limited tier."""
-        operation_id, body = exchange.request.operation_id, exchange.json_or_none()
-        if operation_id == "getWhoami" and exchange.status == 200 and isinstance(body, dict):
-            user = body.get("user")
-            if isinstance(user, dict) and user.get("role") == "user" and isinstance(user.get("tier"), str):
-                self._tier_by_key[key] = user["tier"]
+    def claims(self, exchange: Exchange, *, key: str) -> Iterable[Claim]:
+        operation_id, user = exchange.request.operation_id, members_of(exchange.members.get("user"))
+        is_told = operation_id == "getWhoami" and exchange.status == 200 and user.get("role") == "user"
+        if is_told and isinstance(user.get("tier"), str):
+            self._tier_by_key[key] = user["tier"]
         tier = self._tier_by_key.get(key)
-        if operation_id in RUN_OPERATIONS and tier in LIMIT_BY_TIER:
-            yield from self._claims(exchange, {"tier": tier})
+        if operation_id not in RUN_OPERATIONS or tier not in LIMIT_BY_TIER:
+            return ()
+        return claims_of(self.check.id, exchange, Context(known={"tier": tier})) or ()
 
 
 class RequestCheck(ContractCheck):
     """A check of the rule, by the request alone: nothing is known of keys, accounts and resources."""
 
-    def _claims(self, exchange: Exchange, known: Mapping[str, object]) -> Iterator[Claim]:
-        context = Context(is_ours=False, known=known)
-        by_rule = claims_by_rule(Case(exchange=exchange, context=context))
+    def claims(self, exchange: Exchange, *, key: str) -> Iterable[Claim]:  # noqa: ARG002 - nothing is known of it
+        by_rule = claims_by_rule(Case(exchange=exchange, context=Context(is_ours=False)))
         return (claim for check_id, claim in by_rule if check_id == self.check.id)
 
 

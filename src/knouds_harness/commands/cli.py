@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -153,8 +154,9 @@ def writing_har(
 
     Yields what adds an exchange to it, with every secret replaced by its name.
     """
-    from knouds_harness.client_transports import ObservedTraffic
-    from knouds_harness.exchange.har import HarWriter
+    from knouds_harness.client_transports import ObservedTraffic, header_texts
+    from knouds_harness.exchange.evidence import Exchange
+    from knouds_harness.exchange.har import HarWriter, observed_request
 
     traffic = ObservedTraffic(keys)
     try:
@@ -163,18 +165,20 @@ def writing_har(
         raise RunRecordError(f"--har {path}: cannot be written: {error.strerror}") from error
 
     def add(seen: ObservedExchange) -> None:
-        exchange = traffic.exchange(
-            method=seen.method,
-            url=base_url + seen.target.decode("latin-1"),
-            headers=seen.headers,
-            body=bytes(seen.body),
+        url = base_url + seen.target.decode("latin-1")
+        exchange = Exchange(
+            id="",
+            request=observed_request(seen.method, url, bytes(seen.body) or None),
+            url=url,
+            sent_headers=header_texts(seen.headers),
             status=seen.status or None,
-            answer_headers=seen.answer_headers,
-            answer_body=bytes(seen.answer_body),
-            began_unix_s=seen.began_unix_s,
+            headers=header_texts(seen.answer_headers),
+            body=bytes(seen.answer_body),
+            started_at=datetime.fromtimestamp(seen.began_unix_s, UTC),
             elapsed_ms=seen.elapsed_ms,
+            failure=None if seen.status else "not answered",
         )
-        writer.add(exchange)
+        writer.add(traffic.without_secrets(exchange))
 
     with writer:
         yield add

@@ -284,8 +284,8 @@ class RecordedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         Raises:
             AssertionError: The request was not recorded, or its recordings are used up.
         """
-        asked = f"{request.method} {request.url.raw_path.decode()}"
-        answers = self._left.get(_asked(request.method, request.url))
+        asked = _asked(request.method, request.url)
+        answers = self._left.get(asked)
         if answers is None:
             raise AssertionError(f"{asked}: not recorded; there are {', '.join(sorted(self._left))}")
         if not answers:
