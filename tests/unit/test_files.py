@@ -44,22 +44,18 @@ def test_file_is_replaced_whole(folder):
     assert [each.name for each in folder.iterdir()] == ["a.txt"]
 
 
-def test_file_is_created_once(folder):
-    create_file(folder, "a.txt", b"first", mode=0o600)
+def test_file_is_created_once_and_appended_to(folder):
+    create_file(folder, "a.txt", b"first\n", mode=0o600)
+    append_to_file(folder, "b.txt", b"", mode=0o600)
     with pytest.raises(FileExistsError):
         create_file(folder, "a.txt", b"second")
+    append_to_file(folder, "a.txt", b"third\n")
 
-    assert (folder / "a.txt").read_bytes() == b"first"
-    assert stat.S_IMODE((folder / "a.txt").stat().st_mode) == 0o600
-    assert [each.name for each in folder.iterdir()] == ["a.txt"]
-
-
-def test_lines_are_appended(folder):
-    append_to_file(folder, "a.txt", b"one\n", mode=0o600)
-    append_to_file(folder, "a.txt", b"two\n")
-
-    assert (folder / "a.txt").read_bytes() == b"one\ntwo\n"
-    assert stat.S_IMODE((folder / "a.txt").stat().st_mode) == 0o600
+    assert (folder / "a.txt").read_bytes() == b"first\nthird\n"
+    assert {each.name: stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()} == {
+        "a.txt": 0o600,
+        "b.txt": 0o600,
+    }
 
 
 def test_open_file_is_empty_and_gets_each_line_at_once(folder):

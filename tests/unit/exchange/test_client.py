@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import httpx
 import pytest
@@ -43,9 +44,9 @@ def sent():
 def recording(sent):
     """Answer every request, and remember it."""
 
-    def recording(request: httpx.Request) -> httpx.Response:
+    def recording(request: httpx.Request, answer: httpx.Response | None = None) -> httpx.Response:
         sent.append(request)
-        return httpx.Response(200, json={"ok": True})
+        return answer or httpx.Response(200, json={"ok": True})
 
     return recording
 
@@ -165,25 +166,20 @@ def test_path_that_is_too_long_or_no_path_is_not_sent(client_answering, recordin
 @pytest.mark.parametrize(
     "location", ["https://evil.example/", "//evil.example", "/elsewhere", "http://staging.example.com/"]
 )
-def test_redirect_is_not_followed(client_answering, sent, location: str):
-    def redirect(request: httpx.Request) -> httpx.Response:
-        sent.append(request)
-        return httpx.Response(307, headers={"location": location})
+def test_redirect_is_not_followed(client_answering, recording, sent, location: str):
+    redirect = httpx.Response(307, headers={"location": location})
 
-    exchange = client_answering(redirect).send(RUN)
+    exchange = client_answering(partial(recording, answer=redirect)).send(RUN)
 
     assert exchange.status == 307
     assert len(sent) == 1
 
 
-def test_cookies_are_not_kept(client_answering, sent):
+def test_cookies_are_not_kept(client_answering, recording, sent):
     """So one persona's session is never sent with another's key."""
+    cookie = httpx.Response(200, headers={"set-cookie": "sid=abc"}, json={})
+    client = client_answering(partial(recording, answer=cookie))
 
-    def cookie(request: httpx.Request) -> httpx.Response:
-        sent.append(request)
-        return httpx.Response(200, headers={"set-cookie": "sid=abc"}, json={})
-
-    client = client_answering(cookie)
     client.send(WHOAMI)
     client.send(WHOAMI)
 
@@ -350,13 +346,10 @@ def test_run_interrupted_in_flight_counts_at_its_full_price(client_answering):
     assert client.guard.budget.spent_credits == 10
 
 
-def test_unknown_persona_is_named(client_answering, recording):
+def test_unknown_persona_and_production_are_refused(client_answering, recording):
+    """A client without a guard gets one that refuses production."""
     with pytest.raises(UnknownName, match='Did you mean "full"'):
         client_answering(recording).send(Request(method="GET", path="/", persona="ful"))
-
-
-def test_production_is_refused_by_default():
-    """A client without a guard gets one that refuses it."""
     with pytest.raises(GuardStop):
         Client(target=make_target("https://knouds.ai"))
 

@@ -99,52 +99,33 @@ def test_what_the_past_and_the_clock_decide_is_not_a_change():
     assert list(differences(usage, answering(usage, rows=[{**rows[0], "more": 1}]))) != []
 
 
-def test_unchanged_recording_keeps_its_file(tmp_path):
+def test_only_a_changed_recording_replaces_its_file(tmp_path):
+    """And its name, which has the status."""
     path = write_recording(tmp_path, WHOAMI)
     before = path.read_bytes()
-    later = replace(WHOAMI, origin=replace(WHOAMI.origin, seed=7))
 
-    (put,) = RecordingFolder.open(tmp_path).put([later])
-
+    (put,) = RecordingFolder.open(tmp_path).put([replace(WHOAMI, origin=replace(WHOAMI.origin, seed=7))])
     assert put.change is RecordingChange.UNCHANGED
     assert path.read_bytes() == before
 
-
-def test_changed_recording_replaces_its_file_and_file_name(tmp_path):
-    """The file name has the status; the outcome is the same."""
-    write_recording(tmp_path, WHOAMI)
-
     (put,) = RecordingFolder.open(tmp_path).put([answering(WHOAMI, status=203)])
-
     assert (put.change, put.lines) == (RecordingChange.CHANGED, ("response status is 203, was 200",))
     assert [path.name for path in tmp_path.iterdir()] == ["getWhoami-203-user.json"]
 
 
-def test_recordings_of_one_story_are_replaced_together(tmp_path):
+def test_recordings_of_one_story_are_replaced_together_or_not_at_all(tmp_path):
     """They share ids, which would no longer agree."""
     submit = recording("runModel-202-accepted")
-    for each in (submit, POLL):
-        write_recording(tmp_path, each)
+    before = {path.name: path.read_bytes() for path in (write_recording(tmp_path, e) for e in (submit, POLL))}
+    again = [answering(submit, executionId=str(uuid.uuid4())), answering(POLL, cost=1)]
 
-    puts = RecordingFolder.open(tmp_path).put(
-        [answering(submit, executionId=str(uuid.uuid4())), answering(POLL, cost=1)]
-    )
+    (half,) = RecordingFolder.open(tmp_path).put(again[1:])
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    puts = RecordingFolder.open(tmp_path).put(again)
 
+    assert (half.change, after) == (RecordingChange.LEFT, before)
+    assert half.lines
     assert [put.change for put in puts] == [RecordingChange.WITH_STORY, RecordingChange.CHANGED]
-
-
-def test_incomplete_story_changes_no_file(tmp_path):
-    """One half of a story does not fit the other half of an older one."""
-    submit = recording("runModel-202-accepted")
-    for each in (submit, POLL):
-        write_recording(tmp_path, each)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-
-    (put,) = RecordingFolder.open(tmp_path).put([answering(POLL, cost=1)])
-
-    assert put.change is RecordingChange.LEFT
-    assert put.lines
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_damaged_file_is_listed_and_recorded_anew(tmp_path):
