@@ -8,20 +8,15 @@ from typing import Any
 
 from run_records import SETUP, TARGET, SteppingClock
 
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.load.collection.metrics import times as times_of
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
 from knouds_harness.measures.histograms import Histogram, merged
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, PlannedStage
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import JudgedObjective, LoadResults, Validity
-from knouds_harness.runs.operation_load import (
-    RECORDED_PERCENTS,
-    STATUSES,
-    ErrorCount,
-    OperationLoad,
-    SecondRow,
-    Times,
-)
+from knouds_harness.runs.operation_load import STATUSES, ErrorCount, OperationLoad, SecondRow, Times
 from knouds_harness.runs.writer import RunWriter
 
 START_UNIX_S = 1_764_063_000.0
@@ -143,14 +138,29 @@ def histogram_of(times_ms: Sequence[float]) -> Histogram:
     return histogram
 
 
-def times_of(histogram: Histogram) -> Times:
-    return Times(
-        count=len(histogram),
-        mean_ms=histogram.mean_s * 1e3,
-        min_ms=histogram.min_s * 1e3,
-        max_ms=histogram.max_s * 1e3,
-        percentiles={each: histogram.percentile_s(float(each)) * 1e3 for each in RECORDED_PERCENTS},
-    )
+def write_load(
+    root: Path,
+    results: LoadResults,
+    rows: Sequence[SecondRow],
+    *,
+    answers: Sequence[Exchange] = (),
+    ended: tuple[str, int] = ("kept", 0),
+) -> Path:
+    """Write a load run; ``ended`` is its outcome and exit code."""
+    scenario, clock = results.plan.scenario, SteppingClock()
+    setup = replace(SETUP, command=("knouds-harness", "load", scenario))
+    with (
+        RunWriter.start(
+            root, kind="load", target=TARGET, about=scenario, setup=setup, now=clock.now, clock=clock
+        ) as writer,
+        LoadWriter(writer.folder) as load_writer,
+    ):
+        load_writer.write(results)
+        load_writer.add_seconds(rows)
+        for each in answers:
+            writer.add_exchange(each)
+        writer.finish(*ended)
+    return writer.folder
 
 
 def load_run(
@@ -171,43 +181,32 @@ def load_run(
     after the ``warm_up``. ``plan`` has other members of the plan, ``changes`` of ``load.json``. Each run
     needs a root of its own.
     """
-    operations = []
-    together = merged(histogram_of(each) for seconds in seconds_by_operation.values() for each in seconds)
+    operations, rows, logged = [], [], []
+    together = Histogram()
     for index, (name, seconds) in enumerate(seconds_by_operation.items()):
-        whole = merged(histogram_of(each) for each in seconds)
-        wrong = failed * len(seconds) if index == 0 else 0
-        load = operation(name, requests=len(whole) + wrong, response=times_of(whole), **{status: wrong})
-        operations.append(replace(load, per_s=load.requests / len(seconds)))
-    measured = {"operations": tuple(operations), "overall": times_of(together)}
-    results = load_results(**{**measured, **changes})
+        before, wrong = (warm_up, failed) if index == 0 else ((), 0)
+        whole = merged(map(histogram_of, seconds))
+        together.add(whole)
+        requests = len(whole) + wrong * len(seconds)
+        load = operation(name, requests=requests, response=times_of(whole), **{status: wrong * len(seconds)})
+        operations.append(replace(load, per_s=requests / len(seconds)))
+        for at_s, times_ms in enumerate([*before, *seconds]):
+            rows.append(second_row(at_s, name, histogram_of(times_ms)))
+            logged.append(((name, "ok", "response"), at_s - len(before), times_ms))
+            if wrong and at_s >= len(before):
+                logged.append(((name, status, "response"), at_s - len(before), [1.0] * wrong))
+    for name, seconds in (times_of_ones_own or {}).items():
+        logged += [((name, "ok", "time"), at_s, times_ms) for at_s, times_ms in enumerate(seconds)]
+    results = load_results(**{"operations": tuple(operations), "overall": times_of(together), **changes})
     results = replace(results, plan=replace(results.plan, **(plan or {})))
-    clock = SteppingClock()
-    setup = replace(SETUP, command=("knouds-harness", "load", "reads"))
-    with (
-        RunWriter.start(
-            root, kind="load", target=TARGET, about="reads", setup=setup, now=clock.now, clock=clock
-        ) as writer,
-        LoadWriter(writer.folder) as load_writer,
-        HdrLogWriter(writer.folder / "times.hlog", start_unix_s=START_UNIX_S) as log,
-    ):
-        load_writer.write(results)
-        for index, (name, seconds) in enumerate(seconds_by_operation.items()):
-            before = warm_up if index == 0 else ()
-            for at_s, times_ms in enumerate([*before, *seconds]):
-                at_unix_s = START_UNIX_S - len(before) + at_s
-                _log(log, (name, "ok", "response"), at_unix_s, times_ms)
-                if failed and index == 0 and at_s >= len(before):
-                    _log(log, (name, status, "response"), at_unix_s, [1.0] * failed)
-                load_writer.add_seconds([second_row(at_s, name, histogram_of(times_ms))])
-        for name, seconds in (times_of_ones_own or {}).items():
-            for at_s, times_ms in enumerate(seconds):
-                _log(log, (name, "ok", "time"), START_UNIX_S + at_s, times_ms)
-        writer.finish(outcome, 0)
-    return writer.folder
-
-
-def _log(log: HdrLogWriter, series: tuple[str, ...], at_unix_s: float, times_ms: Sequence[float]) -> None:
-    log.write(Interval(series=series, start_unix_s=at_unix_s, length_s=1.0, histogram=histogram_of(times_ms)))
+    folder = write_load(root, results, rows, ended=(outcome, 0))
+    with HdrLogWriter(folder / "times.hlog", start_unix_s=START_UNIX_S) as log:
+        for series, at_s, times_ms in logged:
+            histogram = histogram_of(times_ms)
+            log.write(
+                Interval(series=series, start_unix_s=START_UNIX_S + at_s, length_s=1.0, histogram=histogram)
+            )
+    return folder
 
 
 def second_row(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from load_records import (
+    START_UNIX_S,
     histogram_of,
     load_results,
     lognormal_seconds,
@@ -16,12 +17,13 @@ from load_records import (
     times,
     times_of,
     validity,
+    write_load,
 )
-from run_records import SETUP, TARGET, SteppingClock, exchange
+from run_records import exchange
 
 from knouds_harness.measures.histograms import Histogram, middle_of
 from knouds_harness.runs.load_plan import PlannedStage
-from knouds_harness.runs.load_record import LoadWriter, spread_text
+from knouds_harness.runs.load_record import spread_text
 from knouds_harness.runs.load_results import (
     Capacity,
     CapacityPoint,
@@ -32,9 +34,7 @@ from knouds_harness.runs.load_results import (
     LoadResults,
 )
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, ErrorCount, OperationLoad, SecondRow, Times
-from knouds_harness.runs.writer import RunWriter
 
-BEGUN_UNIX_S = 1_764_063_000.0
 _MEDIAN_MS = {"getWhoami": 4.0, "runWorkflow": 45.0, "runWorkflow async": 60.0}
 _ERRORS = {
     "throttled": (429, "RATE_LIMITED"),
@@ -102,7 +102,7 @@ def _window(
         operation="runWorkflow",
         tier=tier,
         limit=limit,
-        ends_unix_s=int(BEGUN_UNIX_S) + 45 + 60 * number,
+        ends_unix_s=int(START_UNIX_S) + 45 + 60 * number,
         **counts,
     )
 
@@ -111,6 +111,11 @@ _WINDOWS = (
     _window(0, user="bea", tier="business", limit=1000, admitted=640),
     _window(0, admitted=100, throttled=48, longest_wait_s=41, waits_kept=3),
     _window(1, admitted=60),
+)
+
+
+_FAILED_RUN = exchange(
+    1, "runWorkflow", status=500, body={"error": "The model failed.", "code": "EXECUTION_FAILED"}
 )
 
 
@@ -125,52 +130,46 @@ def loaded(root: Path, *, seconds: int = 60) -> Path:
         invariants=_INVARIANTS,
         windows=_WINDOWS,
     )
-    return _written(root, "broken", 1, whole, rows)
+    return write_load(root, whole, rows, answers=[_FAILED_RUN], ended=("broken", 1))
 
 
 def calm(root: Path) -> Path:
     """Make a run in which every request was kept and no objective missed, and nothing else was judged."""
     results, rows = _measured(20, {"getWhoami": 4.0}, is_calm=True)
-    return _written(root, "kept", 0, replace(results, objectives=_OBJECTIVES[1:]), rows)
+    return write_load(root, replace(results, objectives=_OBJECTIVES[1:]), rows)
 
 
 def unmeasured(root: Path) -> Path:
     """Make a run that was interrupted before its first response."""
-    results = load_results(
-        operations=(),
-        overall=None,
-        validity=validity(is_valid=False, reasons=("Nothing was sent.",), achieved_per_s=0.0, arrivals=0),
-    )
-    return _written(root, "interrupted", 130, results, [])
+    nothing = validity(is_valid=False, reasons=("Nothing was sent.",), achieved_per_s=0.0, arrivals=0)
+    results = load_results(operations=(), overall=None, validity=nothing)
+    return write_load(root, results, [], ended=("interrupted", 130))
 
 
 def _measured(
     seconds: int, median_ms_by_operation: Mapping[str, float], *, is_calm: bool = False
 ) -> tuple[LoadResults, list[SecondRow]]:
     chance = random.Random(1)
-    rows = []
+    rows: list[SecondRow] = []
     loads = []
     together: dict[int, Histogram] = defaultdict(Histogram)
     counted: dict[int, Counter[str]] = defaultdict(Counter)
     for name, median_ms in median_ms_by_operation.items():
-        whole = Histogram()
-        counts: dict[str, int] = defaultdict(int)
-        pool, slow = (
+        whole, counts = Histogram(), Counter[str]()
+        usual, slow = (
             list(map(histogram_of, lognormal_seconds(1, median_ms=median, spread=0.5, per_s=40)))
             for median in (median_ms, median_ms * 6)
         )
         for at_s in range(seconds):
-            histogram = chance.choice(slow if seconds / 2 <= at_s < seconds / 2 + 10 else pool)
-            by_status = {"ok": len(histogram)}
+            histogram = chance.choice(slow if seconds / 2 <= at_s < seconds / 2 + 10 else usual)
+            by_status = Counter(ok=len(histogram))
             if not is_calm and name == "getWhoami" and seconds // 5 <= at_s < seconds // 5 + 4:
                 by_status["throttled"] = 12
             if not is_calm and at_s % 7 == 3:
                 by_status["failed" if at_s % 2 else "wrong"] = 1
-            whole.add(histogram)
-            together[at_s].add(histogram)
-            for status, count in by_status.items():
-                counts[status] += count
-                counted[at_s][status] += count
+            for histograms, counter in ((whole, counts), (together[at_s], counted[at_s])):
+                histograms.add(histogram)
+                counter.update(by_status)
             spread = spread_text((middle_of(bucket), count) for bucket, count in histogram.counts.items())
             rows.append(second_row(at_s, name, histogram, by_status, spread=spread))
         loads.append(_operation(name, seconds, counts, times_of(whole)))
@@ -191,7 +190,7 @@ def _measured(
         plan=plan,
         operations=tuple(loads),
         overall=times(45.0, 300.0, count=9000),
-        begun_unix_s=BEGUN_UNIX_S,
+        begun_unix_s=START_UNIX_S,
         is_steady=True,
         steady_from_s=8.0,
         cost_credits=31.5,
@@ -217,23 +216,3 @@ def _operation(name: str, seconds: int, counts: Mapping[str, int], response: Tim
         ),
         service=replace(response, percentiles={at: ms * 0.8 for at, ms in response.percentiles.items()}),
     )
-
-
-def _written(root: Path, outcome: str, exit_code: int, results: LoadResults, rows: list[SecondRow]) -> Path:
-    clock = SteppingClock()
-    setup = replace(
-        SETUP, command=("knouds-harness load mixed --target staging --rate 120 --find-capacity --verify",)
-    )
-    with (
-        RunWriter.start(
-            root, kind="load", target=TARGET, about="mixed", setup=setup, now=clock.now, clock=clock
-        ) as writer,
-        LoadWriter(writer.folder) as load_writer,
-    ):
-        load_writer.write(results)
-        load_writer.add_seconds(rows)
-        if results.operations:
-            body = {"error": "The model failed.", "code": "EXECUTION_FAILED"}
-            writer.add_exchange(exchange(1, "runWorkflow", status=500, body=body))
-        writer.finish(outcome, exit_code)
-    return writer.folder
