@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -56,28 +57,31 @@ def run(folder, *arguments):
     return done.returncode, done.stdout + done.stderr
 
 
-class Throttle:
-    """Refuse a number of deletions of workflows."""
+@contextmanager
+def throttling(sandbox, *, deletions, wait_s):
+    """Refuse that many deletions of workflows; yield the server in front, and those that are left."""
+    body = json.dumps({"error": "Slow down", "code": "RATE_LIMIT_EXCEEDED", "retryAfter": wait_s})
+    head = f"HTTP/1.1 429 Too Many\r\nRetry-After: {wait_s}\r\nContent-Type: application/json\r\n"
+    refused = [f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()] * deletions
 
-    def __init__(self, *, times, wait_s):
-        self.times, self.wait_s = times, wait_s
+    def instead(method, _):
+        return refused.pop() if method == "DELETE" and refused else None
 
-    def instead(self, method, _):
-        if method != "DELETE" or not self.times:
-            return None
-        self.times -= 1
-        body = json.dumps({"error": "Slow down", "code": "RATE_LIMIT_EXCEEDED", "retryAfter": self.wait_s})
-        head = f"HTTP/1.1 429 Too Many\r\nRetry-After: {self.wait_s}\r\nContent-Type: application/json\r\n"
-        return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+    with replacing(sandbox.base_url, instead=instead) as server:
+        yield server.base_url, refused
 
 
-def wait_for_creations(folder, process, *, least=3):
-    def are_there():
-        ledgers = list(folder.glob(f"reports/runs/*/{LEDGER_FILE}"))
-        ledgers += folder.glob(f"reports/runs/.record-*/*/{LEDGER_FILE}")
-        return sum(each.read_text().count('"created"') for each in ledgers) >= least
+@contextmanager
+def creating(folder, *arguments):
+    """Start a command, and wait until it has created three workflows."""
 
-    wait_while_running(process, are_there)
+    def has_created():
+        ledgers = (folder / "reports/runs").rglob(LEDGER_FILE)
+        return sum(each.read_text().count('"created"') for each in ledgers) >= 3
+
+    with started(folder, *arguments) as process:
+        wait_while_running(process, has_created)
+        yield process
 
 
 def wait_while_running(process, holds):
@@ -89,13 +93,6 @@ def wait_while_running(process, holds):
 def sandbox():
     """A sandbox that was started by hand, so it outlives the runs."""
     with running_sandbox(seed=1) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def lying_sandbox():
-    """A sandbox that answers a create with another workflow of the account."""
-    with running_sandbox(seed=1, faults=("create-answers-an-existing-slug",)) as sandbox:
         yield sandbox
 
 
@@ -125,8 +122,19 @@ def note(tmp_path):
     return note
 
 
-def owner_of(sandbox):
-    return httpx.Client(base_url=sandbox.base_url, headers={"x-api-key": sandbox.keys["full"]})
+@pytest.fixture
+def create(sandbox):
+    """Create workflows of these names, as their user would."""
+
+    def create(*names):
+        for name in names:
+            httpx.post(
+                f"{sandbox.base_url}/api/workflows",
+                headers={"x-api-key": sandbox.keys["full"]},
+                json={"name": name},
+            )
+
+    return create
 
 
 @pytest.mark.parametrize(
@@ -137,15 +145,14 @@ def owner_of(sandbox):
         pytest.param("check", FACT, marks=pytest.mark.nightly),
     ],
 )
-def test_workflow_not_proven_to_be_the_runs_own_is_not_touched(
-    lying_sandbox, profile_of, tmp_path, command, says
-):
-    """No older workflow is changed or deleted, and the create is a breach."""
-    before = workflows_of(lying_sandbox)
+def test_workflow_not_proven_to_be_the_runs_own_is_not_touched(profile_of, tmp_path, command, says):
+    """A create is answered with an older workflow, which is not changed or deleted, and is a breach."""
+    with running_sandbox(seed=1, faults=("create-answers-an-existing-slug",)) as sandbox:
+        before = workflows_of(sandbox)
+        exit_code, printed = run(tmp_path, *COMMANDS[command], "--target", profile_of(sandbox))
+        after = workflows_of(sandbox)
 
-    exit_code, printed = run(tmp_path, *COMMANDS[command], "--target", profile_of(lying_sandbox))
-
-    assert workflows_of(lying_sandbox) == before
+    assert after == before
     assert says in " ".join(printed.split())
     assert exit_code == ExitCode.BREACH
 
@@ -157,12 +164,7 @@ TOLD_TO_END = [(command, number) for command in ("check", "record") for number i
 @pytest.mark.parametrize(("command", "number"), sampled(TOLD_TO_END, every=5))
 def test_terminated_command_cleans_up(sandbox, profile_of, tmp_path, command, number):
     """SIGTERM and SIGHUP work like Ctrl-C: all is deleted, a check has a report, and recordings are kept."""
-    arguments = {
-        "check": ("check", "--family", "workflows"),
-        "record": ("record", "--yes", "--outcome", "*Workflow*", "--folder", "recordings"),
-    }[command]
-    with started(tmp_path, *arguments, "--target", profile_of(sandbox)) as process:
-        wait_for_creations(tmp_path, process)
+    with creating(tmp_path, *COMMANDS[command], "--target", profile_of(sandbox)) as process:
         process.send_signal(number)
         exit_code = process.wait(TIMEOUT_S)
 
@@ -185,9 +187,7 @@ def test_terminated_command_cleans_up(sandbox, profile_of, tmp_path, command, nu
 def test_cleanup_deletes_what_a_killed_run_left(sandbox, profile_of, tmp_path, command):
     """And nothing else; a second cleanup has nothing to do."""
     profile, before = profile_of(sandbox), workflows_of(sandbox)
-    arguments = {"check": ("--family", "workflows"), "record": ("--yes", "--folder", "recordings")}[command]
-    with started(tmp_path, command, "--target", profile, *arguments) as process:
-        wait_for_creations(tmp_path, process)
+    with creating(tmp_path, *COMMANDS[command], "--target", profile) as process:
         process.kill()
     left = of_harness(sandbox)
 
@@ -204,12 +204,10 @@ def test_cleanup_deletes_what_a_killed_run_left(sandbox, profile_of, tmp_path, c
     assert run(tmp_path, "cleanup") == (ExitCode.KEPT, "Nothing to do: no run has left a workflow behind.\n")
 
 
-def test_create_without_a_response_is_found_by_its_name(sandbox, profile_of, note, tmp_path):
+def test_create_without_a_response_is_found_by_its_name(sandbox, create, profile_of, note, tmp_path):
     """The list shows what a run created that was killed before the response, and within a line."""
     profile_of(sandbox)
-    with owner_of(sandbox) as client:
-        for each in (NAME, "Harness of somebody else", f"{NAME} copied by a user"):
-            client.post("/api/workflows", json={"name": each})
+    create(NAME, "Harness of somebody else", f"{NAME} copied by a user")
     folder = note(SENT, base_url=sandbox.base_url)
     with (folder / LEDGER_FILE).open("a") as file:
         file.write('{"event": "sen')
@@ -220,12 +218,10 @@ def test_create_without_a_response_is_found_by_its_name(sandbox, profile_of, not
     assert of_harness(sandbox) == ["harness-0123456789ab-draft-copied-by-a-user", "harness-of-somebody-else"]
 
 
-def test_ledger_of_somebody_else_is_shown_and_not_acted_on(sandbox, profile_of, note, tmp_path):
+def test_ledger_of_somebody_else_is_shown_and_not_acted_on(sandbox, create, profile_of, note, tmp_path):
     """``--trust`` lets it count, and then still only what shows a name with a token that was sent."""
     profile_of(sandbox)
-    with owner_of(sandbox) as client:
-        client.post("/api/workflows", json={"name": NAME})
-        client.post("/api/workflows", json={"name": "Pipeline"})
+    create(NAME, "Pipeline")
     forged = {"event": "created", "number": 2, "user": "ada", "slug": "pipeline"}
     profiled = {"event": "created", "number": 3, "user": "ada", "slug": "sunset-clip"}
     before = workflows_of(sandbox)
@@ -272,29 +268,27 @@ def test_profile_that_a_run_names_is_not_read(sandbox, note, tmp_path, name, opt
 @pytest.mark.parametrize("command", sampled(["check", "record", "load"], every=3))
 def test_deletion_waits_for_a_target_that_throttles(sandbox, profile_of, tmp_path, command):
     """Until all is deleted, even if the run itself does not wait any more."""
-    throttle = Throttle(times=10 if command == "load" else 2, wait_s=1)  # load itself sends 8
-
-    with replacing(sandbox.base_url, instead=throttle.instead) as server:
-        profile = profile_of(sandbox, base_url=server.base_url)
+    deletions = 10 if command == "load" else 2  # load itself sends 8
+    with throttling(sandbox, deletions=deletions, wait_s=1) as (base_url, refused):
+        profile = profile_of(sandbox, base_url=base_url)
         _, printed = run(tmp_path, *QUICK[command], "--target", profile)
 
     assert "deleting it was answered 429: waiting 1 s" in printed
-    assert throttle.times == 0
+    assert refused == []
     assert of_harness(sandbox) == []
 
 
 @pytest.mark.parametrize("command", sampled(["check", "record", "load"], every=3))
 def test_failed_deletion_is_reported_with_a_cleanup_command(sandbox, profile_of, tmp_path, command):
     """Ctrl-C ends the wait with an exit code other than 0, and the command deletes the rest."""
-    throttle = Throttle(times=1000, wait_s=60)
-    with replacing(sandbox.base_url, instead=throttle.instead) as server:
-        profile = profile_of(sandbox, base_url=server.base_url)
+    with throttling(sandbox, deletions=1000, wait_s=60) as (base_url, refused):
+        profile = profile_of(sandbox, base_url=base_url)
         with started(tmp_path, *QUICK[command], "--target", profile) as process:
             wait_while_running(process, lambda: "waiting 60 s" in (tmp_path / PRINTED_FILE).read_text())
             process.send_signal(signal.SIGINT)
             exit_code = process.wait(TIMEOUT_S)
         printed, left = (tmp_path / PRINTED_FILE).read_text(), of_harness(sandbox)
-        throttle.times = 0
+        refused.clear()
         (cleanup,) = set(re.findall(r"knouds-harness (cleanup \S+) tries again", printed))
         cleaned = run(tmp_path, *cleanup.split())
 
@@ -307,8 +301,7 @@ def test_failed_deletion_is_reported_with_a_cleanup_command(sandbox, profile_of,
 
 
 def test_cleanup_says_that_the_sandbox_of_a_run_is_gone(tmp_path):
-    with started(tmp_path, "check", "--family", "workflows") as process:
-        wait_for_creations(tmp_path, process)
+    with creating(tmp_path, *COMMANDS["check"]) as process:
         process.kill()
 
     assert "the sandbox of this run has ended" in run(tmp_path, "cleanup")[1]
@@ -316,8 +309,7 @@ def test_cleanup_says_that_the_sandbox_of_a_run_is_gone(tmp_path):
 
 
 def test_cleanup_does_not_touch_a_running_run(sandbox, profile_of, tmp_path):
-    with started(tmp_path, "check", "--target", profile_of(sandbox), "--family", "workflows") as process:
-        wait_for_creations(tmp_path, process)
+    with creating(tmp_path, *COMMANDS["check"], "--target", profile_of(sandbox)) as process:
         os.kill(process.pid, signal.SIGSTOP)
         left = of_harness(sandbox)
         exit_code, printed = run(tmp_path, "cleanup")
