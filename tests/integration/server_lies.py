@@ -9,7 +9,10 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from integration.echoed_secrets import FORGED, FORMS
-from lying_server import KEYS, MINE, PRICE, Answer, Honest, Lie, LyingServer, Request, refusal, routed
+from lying_server import KEYS, MINE, PRICE, Answer, Honest, Lie, LyingServer, Request, refusal
+
+from knouds_sandbox.state.run_records import end_run
+from knouds_sandbox.state.workflows import add_workflow
 
 LIES: Final[dict[str, Lie]] = {}
 ABOUT: Final[dict[str, str]] = {}
@@ -176,14 +179,13 @@ def made_but_answered(server, request, answer, kind):
 @lie("things", after=CREATE)
 def made_twice(server, request, answer):
     """Each create makes two workflows, and its response shows one."""
-    slug = answer.body["slug"] + "-2"
-    server.workflows[slug] = server.workflows[answer.body["slug"]] | {"slug": slug}
+    add_workflow(server.store, answer.body, slug=answer.body["slug"], owner_id=answer.body["createdBy"])
 
 
 @lie("things", after=CREATE)
 def made_under_a_random_slug(server, request, answer):
     """The slug has no part of the name."""
-    answer.body["slug"] = server.moved(answer.body["slug"], f"wf-{uuid.uuid4().hex[:12]}")
+    answer.body["slug"] = server.move(answer.body["slug"], f"wf-{uuid.uuid4().hex[:12]}")
 
 
 @lie(
@@ -200,7 +202,7 @@ def odd_slug(server, request, honest, kind):
     path = unquote(unquote(request.target)).partition("?")[0].partition("\0")[0]
     while (shorter := re.sub(r"/[^/]+/\.\./", "/", path, count=1)) != path:
         path = shorter
-    answer = honest(routed(request, path))
+    answer = honest(request.to(path))
     if request.operation == "createWorkflow" and answer.is_success:
         answer.body["slug"] = kind(answer.body["slug"])
     return answer
@@ -227,14 +229,14 @@ def renaming_moves(server, request, answer):
     """A new name gives a workflow a new slug, which the response shows."""
     if request.name not in MINE:
         slug = re.sub(r"[^a-z0-9]+", "-", answer.body["name"].lower()).strip("-")
-        answer.body["slug"] = server.moved(request.name, slug)
+        answer.body["slug"] = server.move(request.name, slug)
 
 
 @lie("things", after=("updateWorkflow",))
 def updating_moves_silently(server, request, answer):
     """An update gives a workflow a random slug, which only the list shows."""
     if request.name not in MINE:
-        server.moved(request.name, f"wf-{uuid.uuid4().hex[:12]}")
+        server.move(request.name, f"wf-{uuid.uuid4().hex[:12]}")
 
 
 @lie("things", after=(*CREATE, *LIST))
@@ -266,7 +268,7 @@ def writes_are_done_and_throttled(server, request, answer):
 def odd_execution(server, request, honest, kind):
     """`executionId` and `pollUrl`, put into a path, lead to another operation."""
     path = re.sub(r"/executions/\.\./", "/", unquote(request.target).partition("?")[0])
-    answer = honest(routed(request, path))
+    answer = honest(request.to(path))
     if request.operation == "runWorkflow" and answer.status == 202:
         answer.body |= {"executionId": kind, "pollUrl": f"/api/executions/{kind}"}
     return answer
@@ -309,7 +311,7 @@ REFUSALS: Final = {
 )
 def charged_out_of_sight(server, request, answer, kind):
     """A run is charged, usage does not show it, and its response is not one that a sound server may give."""
-    server.rows.pop()
+    server.hide_charge()
     return kind(answer)
 
 
@@ -361,13 +363,13 @@ def has_inputs(body: Any) -> bool:
     "money",
     kinds={
         "no key": lambda request: not request.key,
-        "no inputs": lambda request: request.is_known and not has_inputs(request.body),
+        "no inputs": lambda request: request.is_known and not has_inputs(request.json),
         "unknown slug": lambda request: request.is_known and request.name not in MINE,
     },
 )
 def refusals_run(server, request, honest, kind):
     """A run that must be refused is carried out, charged, and answered as a run."""
-    if request.operation == "runWorkflow" and request.body is not ... and kind(request):
+    if request.operation == "runWorkflow" and request.json is not ... and kind(request):
         server.charge(PRICE)
         return Answer({"success": True, "result": {"images": []}, "cost": PRICE, "ms": 3})
     return honest()
@@ -389,15 +391,15 @@ def estimated(server, request, answer, kind):
 @lie("money", after=RUN)
 def free_runs_cost(server, request, answer):
     """Runs without a generator cost 6; the response says 0, and usage tells the truth."""
-    if not server.rows[-1]["creditsCost"]:
+    if not server.runs[-1].cost_credits:
         server.charge_more(PRICE)
 
 
-@lie("money", kinds={"never": "", "always": "?async=true"})
+@lie("money", kinds={"never": "", "always": "async=true"})
 def asynchronous(server, request, honest, kind):
     """A run is asynchronous, or not, whatever was requested."""
     if request.operation == "runWorkflow":
-        request.target = request.target.partition("?")[0] + kind
+        return honest(request.to(request.target.partition("?")[0], kind))
     return honest()
 
 
@@ -440,9 +442,7 @@ def soon(server, request, honest, kind):
 @lie("green", after=RUN)
 def every_run_fails(server, request, answer):
     """No run succeeds, and none is charged."""
-    if server.rows[-1]["creditsCost"]:
-        server.charges.pop()
-    server.rows[-1].update(status="failed", creditsCost=0, errorCode="EXECUTION_FAILED")
+    end_run(server.store, server.runs[-1], "failed")
     return refusal(500, "EXECUTION_FAILED")
 
 

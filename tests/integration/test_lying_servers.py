@@ -123,6 +123,7 @@ class Desk:
 
     def __init__(self, folder, server, *, has_prices=True, is_known=True, charges_runs=True):
         self.folder, self.server, self.charged = folder / "work", server, 0.0
+        self.mine = server.mine()
         self.is_known, self.charges_runs, self.left = is_known, charges_runs, set()
         sandbox = RunningSandbox(base_url=server.base_url, keys=KEYS, control_token=None)
         small = SmallProfile(folder=folder, sandbox=sandbox, limits=LIMITS)
@@ -155,13 +156,13 @@ class Desk:
             assert not shows_a_secret(path.read_bytes()), path
             assert not is_obeyed(path.name, path.read_bytes()), path
         assert [each for each in server.heard if CANARY.encode() in each or has_key_elsewhere(each)] == []
-        assert {slug: server.workflows.get(slug) for slug in server.originals} == server.originals
+        assert server.mine() == self.mine
         spent, self.charged = sum(server.charges) - self.charged, sum(server.charges)
         if self.charges_runs:  # what usage does not show, no response states either
-            over = IN_FLIGHT * max(server.charges, default=0) if server.rows else 0
+            over = IN_FLIGHT * max(server.charges, default=0) if server.runs else 0
             assert spent <= LIMIT + over, server.charges
         assert spent <= LIMIT or ended.returncode == ExitCode.GUARD, printed
-        before, self.left = self.left, set(server.left())
+        before, self.left = self.left, server.left()
         left = self.left - (set() if command == "cleanup" else before)  # earlier commands reported the others
         if left and self.is_known and command in ("check", "load", "record", "cleanup"):
             assert ended.returncode != ExitCode.KEPT, printed
@@ -226,7 +227,7 @@ def test_promises_hold_whatever_a_server_says(tmp_path, lie, most):
         server.lie = honestly
         if server.left() and lie not in NOT_PROVEN:
             desk.give(("cleanup",))
-            assert server.left() == {}
+            assert server.left() == set()
 
 
 def test_every_command_meets_servers_that_echo_secrets():
@@ -244,7 +245,7 @@ def test_honest_server_is_green(tmp_path, about):
         desk = Desk(tmp_path, server)
 
         assert desk.give(COMMANDS[about][0]) == ExitCode.KEPT
-        assert server.left() == {}
+        assert server.left() == set()
 
 
 @pytest.mark.parametrize("name", FORMS)

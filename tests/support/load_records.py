@@ -9,7 +9,7 @@ from typing import Any
 from run_records import SETUP, TARGET, SteppingClock
 
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.load.collection.metrics import times as times_of
+from knouds_harness.load.collection import metrics
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
 from knouds_harness.measures.histograms import Histogram, merged
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, PlannedStage
@@ -20,6 +20,7 @@ from knouds_harness.runs.operation_load import STATUSES, ErrorCount, OperationLo
 from knouds_harness.runs.writer import RunWriter
 
 START_UNIX_S = 1_764_063_000.0
+times_of = metrics.times
 LIVE_PROGRESS = LoadProgress(
     folder="runs/one",
     at_s=23.4,

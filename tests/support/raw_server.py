@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Self
 from urllib.parse import urlsplit
 
 Script = Callable[["RawServer", socket.socket], object]
@@ -97,6 +98,14 @@ class Relayed:
     headers: Pairs
     body: bytes
 
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        head, _, body = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        method, target, _ = first.split(" ")
+        pairs = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+        return cls(method=method, target=target, headers=pairs, body=body)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
@@ -128,11 +137,7 @@ def proxying(
 
     def relay(server: RawServer, connection: socket.socket) -> None:
         while request := server.read_request(connection):
-            head, _, body = request.partition(b"\r\n\r\n")
-            first, *lines = head.decode("latin-1").split("\r\n")
-            method, target, _ = first.split(" ")
-            pairs = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-            relayed = Relayed(method=method, target=target, headers=pairs, body=body)
+            relayed = Relayed.of(request)
             proxied = answer(relayed, partial(_asked, netloc, relayed))
             if isinstance(proxied, bytes):
                 connection.sendall(proxied)
