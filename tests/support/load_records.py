@@ -1,7 +1,8 @@
 """Hand-made results and records of load runs."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,29 @@ from typing import Any
 from run_records import SETUP, TARGET, SteppingClock
 
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.load.collection import metrics
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
-from knouds_harness.measures.histograms import Histogram, merged
+from knouds_harness.measures.histograms import Histogram, merged, middle_of
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, PlannedStage
 from knouds_harness.runs.load_progress import LoadProgress
-from knouds_harness.runs.load_record import LoadWriter
+from knouds_harness.runs.load_record import LoadWriter, spread_text
 from knouds_harness.runs.load_results import JudgedObjective, LoadResults, Validity
-from knouds_harness.runs.operation_load import STATUSES, ErrorCount, OperationLoad, SecondRow, Times
+from knouds_harness.runs.operation_load import (
+    ALL_OPERATIONS,
+    RECORDED_PERCENTS,
+    STATUSES,
+    ErrorCount,
+    OperationLoad,
+    SecondRow,
+    Times,
+)
 from knouds_harness.runs.writer import RunWriter
 
 START_UNIX_S = 1_764_063_000.0
-times_of = metrics.times
+_ERRORS = {
+    "throttled": (429, "RATE_LIMITED"),
+    "failed": (500, "EXECUTION_FAILED"),
+    "wrong": (200, "the body is not JSON"),
+}
 LIVE_PROGRESS = LoadProgress(
     folder="runs/one",
     at_s=23.4,
@@ -139,29 +151,15 @@ def histogram_of(times_ms: Sequence[float]) -> Histogram:
     return histogram
 
 
-def write_load(
-    root: Path,
-    results: LoadResults,
-    rows: Sequence[SecondRow],
-    *,
-    answers: Sequence[Exchange] = (),
-    ended: tuple[str, int] = ("kept", 0),
-) -> Path:
-    """Write a load run; ``ended`` is its outcome and exit code."""
-    scenario, clock = results.plan.scenario, SteppingClock()
-    setup = replace(SETUP, command=("knouds-harness", "load", scenario))
-    with (
-        RunWriter.start(
-            root, kind="load", target=TARGET, about=scenario, setup=setup, now=clock.now, clock=clock
-        ) as writer,
-        LoadWriter(writer.folder) as load_writer,
-    ):
-        load_writer.write(results)
-        load_writer.add_seconds(rows)
-        for each in answers:
-            writer.add_exchange(each)
-        writer.finish(*ended)
-    return writer.folder
+def times_of(histogram: Histogram) -> Times:
+    found = histogram.percentiles_s(*map(float, RECORDED_PERCENTS))
+    return Times(
+        count=len(histogram),
+        mean_ms=histogram.mean_s * 1e3,
+        min_ms=histogram.min_s * 1e3,
+        max_ms=histogram.max_s * 1e3,
+        percentiles={percent: at_s * 1e3 for percent, at_s in zip(RECORDED_PERCENTS, found, strict=True)},
+    )
 
 
 def load_run(
@@ -171,7 +169,10 @@ def load_run(
     warm_up: Sequence[Sequence[float]] = (),
     failed: int = 0,
     status: str = "failed",
+    others: Callable[[str, int], Mapping[str, int]] | None = None,
     outcome: str = "kept",
+    exit_code: int = 0,
+    evidence: Sequence[Exchange] = (),
     plan: Mapping[str, Any] | None = None,
     times_of_ones_own: Mapping[str, Sequence[Sequence[float]]] | None = None,
     **changes: Any,
@@ -179,47 +180,85 @@ def load_run(
     """Make a load run from the times of each operation, in ms, second by second.
 
     ``failed`` requests (or those of another ``status``) are added to the first operation, in each second
-    after the ``warm_up``. ``plan`` has other members of the plan, ``changes`` of ``load.json``. Each run
-    needs a root of its own.
+    after the ``warm_up``; or ``others`` says how many of which status an operation has in a second. ``plan``
+    has other members of the plan, ``changes`` of ``load.json``. Each run needs a root of its own.
     """
+    first = next(iter(seconds_by_operation), None)
+    others = others or (lambda name, _: {status: failed} if failed and name == first else {})
     operations, rows, logged = [], [], []
-    together = Histogram()
-    for index, (name, seconds) in enumerate(seconds_by_operation.items()):
-        before, wrong = (warm_up, failed) if index == 0 else ((), 0)
-        whole = merged(map(histogram_of, seconds))
-        together.add(whole)
-        requests = len(whole) + wrong * len(seconds)
-        load = operation(name, requests=requests, response=times_of(whole), **{status: wrong * len(seconds)})
-        operations.append(replace(load, per_s=requests / len(seconds)))
-        for at_s, times_ms in enumerate([*before, *seconds]):
-            rows.append(second_row(at_s, name, histogram_of(times_ms)))
-            logged.append(((name, "ok", "response"), at_s - len(before), times_ms))
-            if wrong and at_s >= len(before):
-                logged.append(((name, status, "response"), at_s - len(before), [1.0] * wrong))
-    for name, seconds in (times_of_ones_own or {}).items():
-        logged += [((name, "ok", "time"), at_s, times_ms) for at_s, times_ms in enumerate(seconds)]
-    results = load_results(**{"operations": tuple(operations), "overall": times_of(together), **changes})
-    results = replace(results, plan=replace(results.plan, **(plan or {})))
-    folder = write_load(root, results, rows, ended=(outcome, 0))
-    with HdrLogWriter(folder / "times.hlog", start_unix_s=START_UNIX_S) as log:
-        for series, at_s, times_ms in logged:
+    together: dict[int, tuple[Histogram, Counter[str]]] = {}
+    for name, seconds in seconds_by_operation.items():
+        before = warm_up if name == first else ()
+        whole, counts = Histogram(), Counter[str]()
+        for at_s, times_ms in enumerate([*before, *seconds], -len(before)):
             histogram = histogram_of(times_ms)
-            log.write(
-                Interval(series=series, start_unix_s=START_UNIX_S + at_s, length_s=1.0, histogram=histogram)
-            )
-    return folder
+            by_status = Counter({"ok": len(histogram), **(others(name, at_s) if at_s >= 0 else {})})
+            rows.append(second_row(at_s + len(before), name, histogram, by_status))
+            logged += [(at_s, (name, "ok", "response"), histogram)]
+            logged += [
+                (at_s, (name, status, "response"), histogram_of([1.0] * count))
+                for status, count in by_status.items()
+                if status != "ok"
+            ]
+            if at_s >= 0:
+                whole_second, all_counts = together.setdefault(at_s, (Histogram(), Counter()))
+                for histograms, counter in ((whole, counts), (whole_second, all_counts)):
+                    histograms.add(histogram)
+                    counter.update(by_status)
+        operations.append(_operation_of(name, len(seconds), counts, times_of(whole)))
+    if len(operations) > 1:
+        rows += [second_row(at_s, ALL_OPERATIONS, *each) for at_s, each in together.items()]
+    for name, seconds in (times_of_ones_own or {}).items():
+        logged += [(at_s, (name, "ok", "time"), histogram_of(each)) for at_s, each in enumerate(seconds)]
+    overall = times_of(merged(histogram for histogram, _ in together.values()))
+    results = load_results(**{"operations": tuple(operations), "overall": overall, **changes})
+    results = replace(results, plan=replace(results.plan, **(plan or {})))
+    scenario, clock = results.plan.scenario, SteppingClock()
+    setup = replace(SETUP, command=("knouds-harness", "load", scenario))
+    with (
+        RunWriter.start(
+            root, kind="load", target=TARGET, about=scenario, setup=setup, now=clock.now, clock=clock
+        ) as writer,
+        LoadWriter(writer.folder) as load_writer,
+        HdrLogWriter(writer.folder / "times.hlog", start_unix_s=START_UNIX_S) as log,
+    ):
+        load_writer.write(results)
+        load_writer.add_seconds(rows)
+        for at_s, series, histogram in logged:
+            start_unix_s = START_UNIX_S + at_s
+            log.write(Interval(series=series, start_unix_s=start_unix_s, length_s=1.0, histogram=histogram))
+        for each in evidence:
+            writer.add_exchange(each)
+        writer.finish(outcome, exit_code)
+    return writer.folder
 
 
-def second_row(
-    at_s: int, name: str, ok: Histogram, by_status: Mapping[str, int] | None = None, *, spread: str = ""
-) -> SecondRow:
+def _operation_of(name: str, seconds: int, counts: Mapping[str, int], response: Times) -> OperationLoad:
+    others = {status: count for status, count in counts.items() if status != "ok"}
+    made = operation(name, requests=sum(counts.values()), response=response, **others)
+    errors = (
+        ErrorCount(
+            status=status,
+            status_code=status_code,
+            code=code,
+            count=counts[status],
+            exchanges=("x00001",) if (name, status) == ("runWorkflow", "failed") else (),
+        )
+        for status, (status_code, code) in _ERRORS.items()
+        if counts.get(status)
+    )
+    service = replace(response, percentiles={at: ms * 0.8 for at, ms in response.percentiles.items()})
+    return replace(made, per_s=made.requests / seconds, errors=tuple(errors), service=service)
+
+
+def second_row(at_s: int, name: str, ok: Histogram, by_status: Mapping[str, int]) -> SecondRow:
     p50, p99, longest = (each * 1e3 for each in ok.percentiles_s(50, 99, 100))
     return SecondRow(
         at_s=at_s,
         operation=name,
-        by_status=by_status or {"ok": len(ok)},
+        by_status=by_status,
         p50_ms=p50,
         p99_ms=p99,
         max_ms=longest,
-        spread=spread,
+        spread=spread_text((middle_of(bucket), count) for bucket, count in ok.counts.items()),
     )

@@ -1,29 +1,14 @@
 """A hand-made record of a load run with everything that a report can show."""
 
 import random
-from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from load_records import (
-    START_UNIX_S,
-    histogram_of,
-    load_results,
-    lognormal_seconds,
-    missed,
-    operation,
-    second_row,
-    times,
-    times_of,
-    validity,
-    write_load,
-)
+from load_records import START_UNIX_S, load_run, lognormal_seconds, missed, times, validity
 from run_records import exchange
 
-from knouds_harness.measures.histograms import Histogram, middle_of
 from knouds_harness.runs.load_plan import PlannedStage
-from knouds_harness.runs.load_record import spread_text
 from knouds_harness.runs.load_results import (
     Capacity,
     CapacityPoint,
@@ -31,16 +16,9 @@ from knouds_harness.runs.load_results import (
     Invariant,
     JudgedObjective,
     LimitWindow,
-    LoadResults,
 )
-from knouds_harness.runs.operation_load import ALL_OPERATIONS, ErrorCount, OperationLoad, SecondRow, Times
 
 _MEDIAN_MS = {"getWhoami": 4.0, "runWorkflow": 45.0, "runWorkflow async": 60.0}
-_ERRORS = {
-    "throttled": (429, "RATE_LIMITED"),
-    "failed": (500, "EXECUTION_FAILED"),
-    "wrong": (200, "the body is not JSON"),
-}
 _OBJECTIVES = (
     missed("p99_ms", 250.0, 431.0),
     JudgedObjective(
@@ -121,98 +99,70 @@ _FAILED_RUN = exchange(
 
 def loaded(root: Path, *, seconds: int = 60) -> Path:
     """Make a run with ten slow seconds, throttling, some failures, and a missed objective."""
-    results, rows = _measured(seconds, _MEDIAN_MS)
-    whole = replace(
-        results,
+
+    def others(name: str, at_s: int) -> dict[str, int]:
+        is_throttled = name == "getWhoami" and seconds // 5 <= at_s < seconds // 5 + 4
+        failed = {"failed" if at_s % 2 else "wrong": 1} if at_s % 7 == 3 else {}
+        return failed | ({"throttled": 12} if is_throttled else {})
+
+    return _load_run(
+        root,
+        seconds,
+        _MEDIAN_MS,
+        others=others,
+        outcome="broken",
+        exit_code=1,
         objectives=_OBJECTIVES,
         cycles=_CYCLES,
         capacity=_CAPACITY,
         invariants=_INVARIANTS,
         windows=_WINDOWS,
     )
-    return write_load(root, whole, rows, answers=[_FAILED_RUN], ended=("broken", 1))
 
 
 def calm(root: Path) -> Path:
     """Make a run in which every request was kept and no objective missed, and nothing else was judged."""
-    results, rows = _measured(20, {"getWhoami": 4.0}, is_calm=True)
-    return write_load(root, replace(results, objectives=_OBJECTIVES[1:]), rows)
+    return _load_run(root, 20, {"getWhoami": 4.0}, objectives=_OBJECTIVES[1:])
 
 
 def unmeasured(root: Path) -> Path:
     """Make a run that was interrupted before its first response."""
     nothing = validity(is_valid=False, reasons=("Nothing was sent.",), achieved_per_s=0.0, arrivals=0)
-    results = load_results(operations=(), overall=None, validity=nothing)
-    return write_load(root, results, [], ended=("interrupted", 130))
+    return load_run(root, {}, outcome="interrupted", exit_code=130, overall=None, validity=nothing)
 
 
-def _measured(
-    seconds: int, median_ms_by_operation: Mapping[str, float], *, is_calm: bool = False
-) -> tuple[LoadResults, list[SecondRow]]:
+def _load_run(root: Path, seconds: int, median_ms_by_operation: Mapping[str, float], **more: Any) -> Path:
     chance = random.Random(1)
-    rows: list[SecondRow] = []
-    loads = []
-    together: dict[int, Histogram] = defaultdict(Histogram)
-    counted: dict[int, Counter[str]] = defaultdict(Counter)
+    drawn = {}
     for name, median_ms in median_ms_by_operation.items():
-        whole, counts = Histogram(), Counter[str]()
         usual, slow = (
-            list(map(histogram_of, lognormal_seconds(1, median_ms=median, spread=0.5, per_s=40)))
+            lognormal_seconds(1, median_ms=median, spread=0.5, per_s=40)
             for median in (median_ms, median_ms * 6)
         )
-        for at_s in range(seconds):
-            histogram = chance.choice(slow if seconds / 2 <= at_s < seconds / 2 + 10 else usual)
-            by_status = Counter(ok=len(histogram))
-            if not is_calm and name == "getWhoami" and seconds // 5 <= at_s < seconds // 5 + 4:
-                by_status["throttled"] = 12
-            if not is_calm and at_s % 7 == 3:
-                by_status["failed" if at_s % 2 else "wrong"] = 1
-            for histograms, counter in ((whole, counts), (together[at_s], counted[at_s])):
-                histograms.add(histogram)
-                counter.update(by_status)
-            spread = spread_text((middle_of(bucket), count) for bucket, count in histogram.counts.items())
-            rows.append(second_row(at_s, name, histogram, by_status, spread=spread))
-        loads.append(_operation(name, seconds, counts, times_of(whole)))
-    rows += [second_row(at_s, ALL_OPERATIONS, each, counted[at_s]) for at_s, each in together.items()]
-    plan = replace(
-        load_results().plan,
-        scenario="mixed",
-        question="How does the server carry what a real integrator does, all of it at once?",
-        duration_s=float(seconds),
-        warm_up_s=5.0,
-        stages=(
+        drawn[name] = [
+            chance.choice(slow if seconds / 2 <= at_s < seconds / 2 + 10 else usual)
+            for at_s in range(seconds)
+        ]
+    plan = {
+        "scenario": "mixed",
+        "question": "How does the server carry what a real integrator does, all of it at once?",
+        "duration_s": float(seconds),
+        "warm_up_s": 5.0,
+        "stages": (
             PlannedStage(duration_s=10.0, start=20.0, end=120.0),
             PlannedStage(duration_s=seconds - 10.0, start=120.0, end=120.0),
         ),
-        verified_share=0.1,
-    )
-    return load_results(
+        "verified_share": 0.1,
+    }
+    return load_run(
+        root,
+        drawn,
+        evidence=[_FAILED_RUN],
         plan=plan,
-        operations=tuple(loads),
         overall=times(45.0, 300.0, count=9000),
         begun_unix_s=START_UNIX_S,
         is_steady=True,
         steady_from_s=8.0,
         cost_credits=31.5,
-    ), rows
-
-
-def _operation(name: str, seconds: int, counts: Mapping[str, int], response: Times) -> OperationLoad:
-    others = {status: count for status, count in counts.items() if status != "ok"}
-    made = operation(name, requests=sum(counts.values()), response=response, **others)
-    return replace(
-        made,
-        per_s=made.requests / seconds,
-        errors=tuple(
-            ErrorCount(
-                status=status,
-                status_code=status_code,
-                code=code,
-                count=counts[status],
-                exchanges=("x00001",) if (name, status) == ("runWorkflow", "failed") else (),
-            )
-            for status, (status_code, code) in _ERRORS.items()
-            if counts.get(status)
-        ),
-        service=replace(response, percentiles={at: ms * 0.8 for at, ms in response.percentiles.items()}),
+        **more,
     )

@@ -65,7 +65,7 @@ def test_older_record_offers_the_times_of_each_operation(record_of, page_of):
 
     old = html(load_report(record, replace(record.load, seconds=(second(0),))))
 
-    assert '<select id="pick-times"><option>all operations</option><option value="">' in page_of(calm)
+    assert '<select id="pick-times"><option>all operations</option><option value="">' in page_of(loaded)
     assert '<select id="pick-times"><option value="">99th percentile of each</option>' in old
 
 
