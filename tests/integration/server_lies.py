@@ -67,10 +67,11 @@ def one_line(text: str) -> str:
 
 @lie("secrets")
 def key_in_names(server, request, honest):
-    """The caller's key, in each form, is the name of members and headers."""
+    """The caller's key, in each form, is the name of members and headers; others' keys are in members."""
     answer = honest()
     if answer.is_object and request.is_known:
         answer.body |= {form: name for name, form in forms_of(request.key).items()}
+        answer.body |= {"keys": [*KEYS.values()], "joined": "".join(KEYS.values())}
         answer.headers += [(f"X-{request.key}", "1"), (f"X-{request.key.encode().hex()}", "1")]
     return answer
 
@@ -129,16 +130,6 @@ def key_breaks_http(server, request, honest):
         ok + b"Content-Length: %d\r\n\r\n{tru %s" % (len(key) + 5, key),
     )
     return Answer(raw=broken[server.seen["broken"] % len(broken)])
-
-
-@lie("secrets")
-def keys_of_others(server, request, honest):
-    """Every response shows the keys of all personas, also concatenated and as one hexadecimal number."""
-    answer, joined = honest(), "".join(KEYS.values())
-    if answer.is_object:
-        answer.body |= {"keys": [*KEYS.values()], "joined": joined, "number": joined.encode().hex()}
-        answer.body |= {"error": f"Try {KEYS['reader']}"} if answer.status >= 400 else {}
-    return answer
 
 
 @lie("secrets", after=(*CREATE, *RUN))
@@ -355,26 +346,6 @@ def nothing_is_free(server, request, honest, kind):
     return honest()
 
 
-def has_inputs(body: Any) -> bool:
-    return isinstance(body, dict) and "inputs" in body
-
-
-@lie(
-    "money",
-    kinds={
-        "no key": lambda request: not request.key,
-        "no inputs": lambda request: request.is_known and not has_inputs(request.json),
-        "unknown slug": lambda request: request.is_known and request.name not in MINE,
-    },
-)
-def refusals_run(server, request, honest, kind):
-    """A run that must be refused is carried out, charged, and answered as a run."""
-    if request.operation == "runWorkflow" and request.json is not ... and kind(request):
-        server.charge(PRICE)
-        return Answer({"success": True, "result": {"images": []}, "cost": PRICE, "ms": 3})
-    return honest()
-
-
 @lie(
     "money",
     after=("getWorkflowSchema", *LIST),
@@ -401,14 +372,6 @@ def asynchronous(server, request, honest, kind):
     if request.operation == "runWorkflow":
         return honest(request.to(request.target.partition("?")[0], kind))
     return honest()
-
-
-@lie("money", after=RUN)
-def submitting_costs_more(server, request, answer):
-    """A submit is charged twice the price, and its response says so."""
-    if answer.status == 202:
-        server.charge_more(PRICE)
-        answer.body["cost"] = 2 * PRICE
 
 
 # --- Green that is not earned ---

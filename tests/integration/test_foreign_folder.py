@@ -123,21 +123,6 @@ def test_modules_beside_a_locust_file_of_ones_own_come_last(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("command", ["check", "load"])
-def test_file_named_like_the_sandbox_gets_no_key(tmp_path, monkeypatch, command):
-    """Its profile could send any variable to any host."""
-    monkeypatch.setenv("OTHER_KEY", KEY)
-    arguments = [command, "reads"] if command == "load" else [command]
-    (tmp_path / "targets").mkdir()
-    with serving(always(b"{}")) as stranger:
-        (tmp_path / "targets" / "sandbox.toml").write_text(PROFILE.format(url=stranger.base_url))
-        process = knouds(*arguments, cwd=tmp_path)
-
-    assert process.returncode == 2
-    assert 'error: targets/sandbox.toml: "sandbox" is the name of the built-in target' in process.stderr
-    assert stranger.requests == []
-
-
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to read an environment")
 def test_sandbox_process_gets_no_secret_of_another_target(tmp_path, monkeypatch):
     monkeypatch.setenv("STAGING_KEY", KEY)

@@ -24,7 +24,7 @@ NOT_CLOSED = {
 """Why a finding of this fault may not show again (a race that does not is never reported as gone)."""
 
 
-@pytest.mark.parametrize("fault", sampled(TRIED_FAULTS, every=36), ids=lambda fault: fault.id)
+@pytest.mark.parametrize("fault", sampled(TRIED_FAULTS, every=38), ids=lambda fault: fault.id)
 def test_finding_stands_with_its_fault_and_is_gone_without_it(fault, tmp_path):
     record, (finding, *_) = findings_of(fault, tmp_path)
 
