@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from socket import socket
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -24,13 +25,14 @@ from raw_server import RawServer, Relayed, serving
 from knouds_harness.contract.document import shipped_document
 from knouds_sandbox.app import build_app
 from knouds_sandbox.state.accounts import add_account, add_key
-from knouds_sandbox.state.run_records import NewRun, StoredRun, accept_run, end_run, select_runs
+from knouds_sandbox.state.run_records import StoredRun, accept_run, end_run, select_runs
 from knouds_sandbox.state.store import Store
 from knouds_sandbox.state.workflows import (
     StoredWorkflow,
     add_workflow,
     change_workflow,
     find_workflow,
+    free_slug,
     new_members,
 )
 
@@ -82,7 +84,7 @@ class Request(Relayed):
     def to(self, path: str, query: str | None = None) -> Self:
         """Return the same request for another path, which is not encoded, and query."""
         query = self.target.partition("?")[2] if query is None else query
-        return replace(self, target=str(httpx.URL(path=path, query=query.encode())))
+        return replace(self, target=f"{quote(path)}{'?' if query else ''}{query}")
 
 
 @dataclass
@@ -168,7 +170,7 @@ class LyingServer:
 
     def charge(self, amount: int) -> None:
         """Charge an amount; usage shows it."""
-        run = NewRun(
+        run = StoredRun(
             request_id=f"req_{uuid.uuid4().hex}",
             account_id=_ACCOUNT,
             key_id=None,
@@ -193,8 +195,8 @@ class LyingServer:
         """Give a workflow another slug, and return it."""
         workflow = find_workflow(self.store, slug)
         assert workflow is not None
-        change_workflow(self.store, workflow, {"slug": to})
-        return to
+        to = to if to == slug else free_slug(self.store, to)
+        return str(change_workflow(self.store, workflow, {"slug": to})["slug"])
 
     def honest(self, request: Request) -> Answer:
         sent = [pair for pair in request.headers if pair[0].lower() not in ("host", "content-length")]
@@ -216,15 +218,13 @@ class LyingServer:
 def lying_server(lie: Lie = honestly) -> Iterator[LyingServer]:
     app, services = build_app(now_unix_s=time.time)
     _make_account(services.store)
-    with start_blocking_portal() as portal:
-        portal.call(services.engine.start)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(services.engine.serving()):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
         lying = LyingServer(lie=lie, store=services.store, ask=partial(_asked, portal, client))
         with serving(lying.speak) as server:
             lying.base_url, lying.heard = server.base_url, server.requests
             yield lying
-        services.engine.stop()
     services.store.close()
 
 
@@ -234,9 +234,16 @@ def _asked(portal: BlockingPortal, client: httpx.AsyncClient, *words: Any, **opt
 
 def _make_account(store: Store) -> None:
     store.clear()
-    add_account(store, account_id=_ACCOUNT, name="pia", tier="business", balance_credits=100_000)
+    add_account(store, id=_ACCOUNT, name="pia", tier="business", credits=100_000)
     for name, capabilities in (("full", PRO), ("reader", ("workflow:read",))):
-        add_key(store, name=name, secret=KEYS[name], account_id=_ACCOUNT, capabilities=capabilities)
+        add_key(
+            store,
+            name=name,
+            secret=KEYS[name],
+            account_id=_ACCOUNT,
+            capabilities=capabilities,
+            state="active",
+        )
     fields = [{"name": "prompt", "type": "text", "default": "a lighthouse"}]
     for slug in MINE:
         kinds = {"requestInput": {"fields": fields}, "generator": {"modelId": _MODEL}, "responseOutput": {}}
