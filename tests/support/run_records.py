@@ -177,37 +177,33 @@ def add_finding(
 def add_matrix(writer: RunWriter, *, wrong: tuple[tuple[str, str], ...] = ()) -> None:
     """Add a cell for each secured operation and persona; ``wrong`` ones admit whom they should refuse."""
     secured = [each for each in DOCUMENT.operations if not each.is_public]
-    not_found = {"error": "Not found", "code": "NOT_FOUND"}
     for number, (operation, persona) in enumerate(product(secured, TARGET.personas.values()), start=1):
         names = dict.fromkeys(operation.path_parameters, "portrait")
         is_admitted = operation.admits(persona.capabilities, names)
         is_wrong = (operation.id, persona.name) in wrong
-        if is_admitted or is_wrong:
-            shown = exchange(number, operation, status=404, body=not_found, persona=persona.name)
-        else:
-            denied = {"error": "Denied", "code": "CAPABILITY_DENIED", "required": operation.alternatives[0]}
-            shown = exchange(number, operation, status=403, body=denied, persona=persona.name)
-        observed = f"{shown.status} {shown.code}"
+        status, code = (404, "NOT_FOUND") if is_admitted or is_wrong else (403, "CAPABILITY_DENIED")
+        body = {"error": "Refused", "code": code, "required": operation.alternatives}
+        shown = exchange(number, operation, status=status, body=body, persona=persona.name)
         writer.cells.append(
             Cell(
                 operation=operation.id,
                 persona=persona.name,
                 expected="admitted" if is_admitted else "denied",
-                observed=observed,
+                observed=f"{status} {code}",
                 ok=not is_wrong,
                 exchange_id=shown.id,
             )
         )
         check = "capabilities.denied"
+        fact = "capability.exact-is-admitted" if is_admitted else "capability.orthogonal"
         if is_wrong:
             expected = f"403 CAPABILITY_DENIED: holds {', '.join(sorted(persona.capabilities))}"
-            words: dict[str, Any] = {"check": check, "expected": expected, "observed": observed}
-            add_finding(writer, shown, "capability.orthogonal", **words)
+            add_finding(writer, shown, fact, check=check, expected=expected, observed=f"{status} {code}")
         else:
-            fact = "capability.exact-is-admitted" if is_admitted else "capability.orthogonal"
             writer.add_exchange(shown)
-            result = {"check": check, "fact": fact, "operation": operation.id, "exchange_id": shown.id}
-            writer.add_result(**result, passed=True)
+            writer.add_result(
+                check=check, fact=fact, operation=operation.id, passed=True, exchange_id=shown.id
+            )
 
 
 def add_verified(writer: RunWriter, share: Callable[[str], bool] = lambda _: True) -> None:
