@@ -9,7 +9,6 @@ import pytest
 from checking import knouds
 from raw_server import RawServer, serving
 from recorded import recording
-from rendering import render_all
 from run_records import TARGET, exchange, finding, healthy, start
 
 from knouds_harness.exchange.har import HarWriter
