@@ -67,12 +67,12 @@ def claims_of(check_id: str, exchange: Exchange, context: Context) -> list[Claim
 
 
 def checks_of_every_answer() -> tuple[Check[...], ...]:
-    """Return the checks that apply to every response."""
+
     return tuple(check for check in _checks().values() if check.applies in _OF_EVERY_ANSWER)
 
 
 def checks_that_apply(when: Callable[[Case], object]) -> tuple[Check[...], ...]:
-    """Return the checks whose ``applies`` is this predicate."""
+
     return tuple(check for check in _checks().values() if check.applies is when)
 
 

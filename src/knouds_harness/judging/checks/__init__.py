@@ -8,21 +8,8 @@ from typing import Final
 from knouds_harness.judging.claim import Check
 
 _FAMILIES: Final = (
-    "authentication",
-    "capabilities",
-    "envelopes",
-    "validation",
-    "schemas",
-    "workflows",
-    "runs",
-    "executions",
-    "webhooks",
-    "usage",
-    "rate_limits",
-    "concurrency",
-    "isolation",
-    "spellings",
-    "times",
+    *("authentication", "capabilities", "envelopes", "validation", "schemas", "workflows", "runs"),
+    *("executions", "webhooks", "usage", "rate_limits", "concurrency", "isolation", "spellings", "times"),
 )
 
 

@@ -10,20 +10,13 @@ from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange, body_of, status_in
 from knouds_harness.judging.checks.runs import amount
 from knouds_harness.judging.claim import Claim, admitting, answer_is, check, is_submit, member_is, status_is
-from knouds_harness.targets.needs.runs import (
-    ASYNC_RUN,
-    ASYNC_RUN_IN_TIME,
-    ASYNC_WORKFLOW_RUN,
-    CANCELLED_RUN,
-    CHARGED_CANCELLED_RUN,
-    FAILING_ASYNC_RUN,
-)
+from knouds_harness.targets.needs import runs
 
 MOST_SUBMIT_MS: Final = 500
 FEWEST_SAMPLES: Final = 5
 _FEWEST_CANCELS: Final = 3
-_RUN_NEEDS = (ASYNC_RUN,)
-_CANCEL_NEEDS = (CANCELLED_RUN,)
+_RUN_NEEDS = (runs.ASYNC_RUN,)
+_CANCEL_NEEDS = (runs.CANCELLED_RUN,)
 
 
 @check("async.submit-under-500-ms", needs=_RUN_NEEDS)
@@ -57,7 +50,7 @@ def poll_url(exchange: Exchange, *, submitted: Exchange) -> Iterator[Claim]:
         yield member_is(shown, "executionId", f"execution {execution_id}", holds=is_same)
 
 
-@check("async.workflow-submit-names-slug", needs=(ASYNC_WORKFLOW_RUN,), applies=is_submit)
+@check("async.workflow-submit-names-slug", needs=(runs.ASYNC_WORKFLOW_RUN,), applies=is_submit)
 def workflow_submit(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     """The response to a submit of a workflow run names the workflow's slug."""
     if "executionId" in body_of(exchange):
@@ -102,7 +95,7 @@ stays_known = admitting(
 )
 
 
-@check("execution.ends-in-time", needs=(ASYNC_RUN_IN_TIME,))
+@check("execution.ends-in-time", needs=(runs.ASYNC_RUN_IN_TIME,))
 def ends_in_time(exchange: Exchange, *, deadline_s: float | None) -> Iterator[Claim]:
     """An execution ends within the profile's deadline.
 
@@ -173,7 +166,7 @@ def cancels_do_not_fail(
         yield Claim("cancelled, or completed as without a cancel", observed, holds=holds, where="/status")
 
 
-@check("execution.failed-has-error", needs=(FAILING_ASYNC_RUN,))
+@check("execution.failed-has-error", needs=(runs.FAILING_ASYNC_RUN,))
 def fails(exchange: Exchange) -> Iterator[Claim]:
     """An execution that the profile expects to fail ends as failed.
 
@@ -184,7 +177,7 @@ def fails(exchange: Exchange) -> Iterator[Claim]:
         yield member_is(body_of(exchange), "status", expected, holds=has_failed)
 
 
-@check("execution.cancelled-is-charged", "usage.run-has-a-row", needs=(CHARGED_CANCELLED_RUN,))
+@check("execution.cancelled-is-charged", "usage.run-has-a-row", needs=(runs.CHARGED_CANCELLED_RUN,))
 def cancelled_is_charged(
     exchange: Exchange,
     *,

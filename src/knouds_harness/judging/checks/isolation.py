@@ -1,40 +1,17 @@
 """Whether what belongs to one user stays out of the reach of others."""
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Final
+from collections.abc import Collection, Iterator
 
 from knouds_harness.exchange.evidence import Exchange, body_of, status_in
 from knouds_harness.exchange.usage import listed_models, rows_in, rows_of
 from knouds_harness.judging.checks.usage import as_told
 from knouds_harness.judging.checks.workflows import summaries_of
 from knouds_harness.judging.claim import Claim, check, member_is
-from knouds_harness.judging.rule import reasons
-from knouds_harness.judging.rule.reason import Reason
-from knouds_harness.targets.needs import CONTROL
+from knouds_harness.targets.needs import CONTROL, workflows
 from knouds_harness.targets.needs.keys import ANY_KEY
-from knouds_harness.targets.needs.workflows import (
-    CANCELLED_BY_STRANGER,
-    FILED_AND_STRANGER,
-    MODEL_RUN_AND_STRANGER,
-)
-
-_FOREIGN: Final = (
-    reasons.RUN_FOREIGN_WORKFLOW,
-    reasons.READ_FOREIGN_WORKFLOW,
-    reasons.PRIVATE_PUBLIC_SCHEMA,
-    reasons.WRITE_FOREIGN_WORKFLOW,
-    reasons.FOREIGN_EXECUTION,
-)
-ON_WORKFLOWS: Final[Mapping[str, Reason]] = {
-    operation_id: reason for reason in _FOREIGN[:-1] for operation_id in reason.on
-}
-"""What refuses operations on somebody else's private workflow, by operation."""
-ON_EXECUTIONS: Final = frozenset(reasons.FOREIGN_EXECUTION.on)
-ON_NOBODYS: Final = frozenset({"runModel"})
-"""Operations on resources without an owner."""
 
 
-@check("execution.foreign-is-404", needs=(CANCELLED_BY_STRANGER,))
+@check("execution.foreign-is-404", needs=(workflows.CANCELLED_BY_STRANGER,))
 def not_cancelled(exchange: Exchange) -> Iterator[Claim]:
     """An execution that only another account tried to cancel is not cancelled, as its owner sees."""
     status = status_in(exchange)
@@ -44,7 +21,7 @@ def not_cancelled(exchange: Exchange) -> Iterator[Claim]:
         yield member_is(body_of(exchange), "status", expected, holds=holds)
 
 
-@check("workflows.list-own-and-templates", needs=(FILED_AND_STRANGER,))
+@check("workflows.list-own-and-templates", needs=(workflows.FILED_AND_STRANGER,))
 def not_received(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     """A workflow that is moved to another account's folder is not in that account's list."""
     summaries = summaries_of(exchange)
@@ -73,7 +50,7 @@ def no_models(exchange: Exchange, *, of_others: Collection[str]) -> Iterator[Cla
         yield Claim("no model: the account never ran anything", observed, holds=not shown)
 
 
-@check("usage.models-are-distinct", needs=(MODEL_RUN_AND_STRANGER,))
+@check("usage.models-are-distinct", needs=(workflows.MODEL_RUN_AND_STRANGER,))
 def no_foreign_model(exchange: Exchange, *, model: str) -> Iterator[Claim]:
     """A model that only another account has run is not listed."""
     listed = listed_models(exchange)

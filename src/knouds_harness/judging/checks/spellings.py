@@ -4,17 +4,14 @@ from collections.abc import Collection, Iterator, Mapping
 from http import HTTPStatus
 
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.judging.checks.isolation import ON_WORKFLOWS
 from knouds_harness.judging.claim import Claim, answer_is, check
+from knouds_harness.judging.rule import reasons
 from knouds_harness.targets.needs.keys import ANY_KEY
 
 WITHOUT_KEY = "auth.missing-key-is-401"
 WITHOUT_CAPABILITY = "capability.missing-is-403-denied"
-FOREIGN = {
-    operation_id: reason.fact
-    for operation_id, reason in ON_WORKFLOWS.items()
-    if operation_id != "getPublicWorkflowSchema"  # which needs no key
-}
+_FOREIGN = (reasons.RUN_FOREIGN_WORKFLOW, reasons.READ_FOREIGN_WORKFLOW, reasons.WRITE_FOREIGN_WORKFLOW)
+FOREIGN = {operation_id: reason.fact for reason in _FOREIGN for operation_id in reason.on}
 """The fact that an operation on somebody else's workflow is refused, by operation."""
 _KEY, _JSON, _STATUS = (
     "auth.key-in-x-api-key",

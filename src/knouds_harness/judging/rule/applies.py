@@ -37,11 +37,7 @@ def both(*parts: bool | None) -> bool | None:
 
 def is_sent(how: str) -> Decision:
     """Whether the key was sent in this way, or falsified so."""
-
-    def decide(asked: AskedRequest, _: Known) -> bool | None:
-        return both(asked.is_secured, None if asked.key == "" else asked.key == how)
-
-    return decide
+    return lambda asked, _: both(asked.is_secured, None if asked.key == "" else asked.key == how)
 
 
 def is_in_state(state: str) -> Decision:
@@ -105,7 +101,6 @@ def is_private(asked: AskedRequest, known: Known) -> bool | None:
 
 
 def is_foreign(asked: AskedRequest, known: Known) -> bool | None:
-    """Whether it belongs to another account."""
     found = known.resource
     if found.exists is False or found.is_deleted or not asked.is_well_named:
         return False
