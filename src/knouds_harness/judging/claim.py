@@ -67,7 +67,7 @@ class Check(Generic[P]):
             knows.
         if_unknown: Replaces arguments that are not known. The check then yields only claims that do not hold.
             None if it can say nothing then.
-        judge: Takes an exchange and the arguments, and yields claims.
+
     """
 
     id: str
@@ -108,14 +108,11 @@ class Check(Generic[P]):
         """Return the claims about an exchange to which the check applies; none if it knows too little."""
         judge = cast("Callable[..., Iterator[Claim]]", self.judge)
         known = self._known(case)
+        is_known = known.keys() == set(self.given)
+        if not is_known and self.if_unknown is not None and self.id not in case.context.applying:
+            known = {**self.if_unknown(case), **known}
         if known.keys() == set(self.given):
-            return judge(case.exchange, **known)
-        if self.if_unknown is None or self.id in case.context.applying:
-            return iter(())
-        known = {**self.if_unknown(case), **known}
-        if known.keys() != set(self.given):
-            return iter(())
-        return (claim for claim in judge(case.exchange, **known) if not claim.holds)
+            yield from (claim for claim in judge(case.exchange, **known) if is_known or not claim.holds)
 
     def _known(self, case: Case) -> dict[str, object]:
         known = {**(self.reads(case) if self.reads else {}), **case.known}

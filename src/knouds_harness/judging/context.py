@@ -70,20 +70,16 @@ class Case:
 
     @cached_property
     def asked(self) -> AskedRequest:
-        """The request, as the rule reads it."""
-        known = {
-            *self.context.keys,
-            *((self.exchange.request.persona,) if "state" in self.context.known else ()),
-        }
-        return AskedRequest.of(self.exchange, is_ours=self.context.is_ours, key_names=known)
+        names = set(self.context.keys)
+        if "state" in self.context.known:
+            names.add(self.exchange.request.persona or "")
+        return AskedRequest.of(self.exchange, is_ours=self.context.is_ours, key_names=names)
 
     @cached_property
     def allowed(self) -> Allowed:
-        """What may be answered to the request, by all that is known."""
         key, resources = self.key, self.context.resources
-        told: dict[str, Any] = {
-            each: self.known.get(each) for each in ("state", "held", "user", "tier", "role")
-        }
+        names = ("state", "held", "user", "tier", "role")
+        told: dict[str, Any] = {each: self.known.get(each) for each in names}
         if key is not None:
             told |= {"state": key.state, "funds": key.credits}
             told["has_workflow"] = resources.has_workflow(key.user, self.exchange)

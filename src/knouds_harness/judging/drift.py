@@ -73,8 +73,6 @@ class Novelty:
         operation: The operationId; None for webhook deliveries.
         where: A JSON pointer, ``header NAME``, or empty for a status; after ``delivery`` for webhooks.
         value: The new code, status or value; empty for members and headers.
-        first: The exchange that showed it first.
-        types: The JSON types of a member.
     """
 
     kind: str

@@ -122,12 +122,7 @@ class HistoryContradiction(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryVerdict(Generic[T]):
-    """The verdict on a history.
-
-    Attributes:
-        is_consistent: Whether some order explains it; None if undecided.
-        states: The possible states of each partition after it, if it is consistent.
-    """
+    """Whether some order explains a history, None if undecided; then the states that may follow it."""
 
     is_consistent: bool | None
     contradiction: HistoryContradiction[T] | None = None

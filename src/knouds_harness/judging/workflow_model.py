@@ -99,8 +99,7 @@ class WorkflowModel:
 
     def update(self, slug: str, changes: Mapping[str, JSON]) -> None:
         """Note an accepted update by the owner: the members it names change, the others and the slug stay."""
-        written = {name: value for name, value in changes.items() if name in WRITABLE_MEMBERS}
-        self[slug].members.update(written)
+        self[slug].members.update({name: changes[name] for name in WRITABLE_MEMBERS if name in changes})
 
     def move(self, slug: str, folder_id: str | None) -> None:
         """Note an accepted move by the owner: the folder changes, the rest stays."""

@@ -203,13 +203,9 @@ def no_server_error(exchange: Exchange) -> Iterator[Claim]:
     if exchange.status is None:
         yield Claim("an answer", exchange.failure or "no answer", holds=False)
         return
-    is_documented = (
-        exchange.status == 500
-        and exchange.code == "EXECUTION_FAILED"
-        and exchange.request.operation_id in RUN_OPERATIONS
-    )
-    holds = exchange.status < 500 or is_documented
-    yield answer_is(exchange, "no 5xx but EXECUTION_FAILED", holds=holds)
+    is_run = exchange.request.operation_id in RUN_OPERATIONS
+    has_failed = is_run and (exchange.status, exchange.code) == (500, "EXECUTION_FAILED")
+    yield answer_is(exchange, "no 5xx but EXECUTION_FAILED", holds=exchange.status < 500 or has_failed)
 
 
 # --- which cause gets which refusal

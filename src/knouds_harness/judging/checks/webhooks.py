@@ -115,22 +115,18 @@ def agrees(exchange: Exchange, *, poll: Exchange, submitted: Exchange) -> Iterat
     delivered, polled = exchange.request.members, body_of(poll)
     if status_in(poll) not in FINAL:
         return
+    code, polled_code = (members_of(each.get("error")).get("code") for each in (delivered, polled))
+    made, polled_result = (members_of(each.get("result")) for each in (delivered, polled))
+    kinds = [each for each in _MADE if each in polled_result and "result" in delivered]
     pairs = [
         ("/status", delivered.get("status"), polled.get("status")),
         ("/requestId", delivered.get("requestId"), body_of(submitted).get("requestId")),
-        (
-            "/error/code",
-            members_of(delivered.get("error")).get("code"),
-            members_of(polled.get("error")).get("code"),
-        ),
+        ("/error/code", code, polled_code),
     ]
-    if "result" in delivered:
-        pairs += [
-            (f"/result/{kind}", _unsigned(made.get(kind, "nothing")), _unsigned(shown))
-            for made in [members_of(delivered.get("result"))]
-            for kind, shown in members_of(polled.get("result")).items()
-            if kind in _MADE
-        ]
+    pairs += [
+        (f"/result/{each}", _unsigned(made.get(each, "nothing")), _unsigned(polled_result[each]))
+        for each in kinds
+    ]
     for where, said, shown in pairs:
         if said is not None and shown is not None:
             yield Claim(f"{as_json(shown)}, as polling says", as_json(said), holds=said == shown, where=where)

@@ -41,12 +41,9 @@ def is_sent(how: str) -> Decision:
 
 
 def is_in_state(state: str) -> Decision:
-
-    def decide(asked: AskedRequest, known: Known) -> bool | None:
-        is_sent_so = asked.is_secured and asked.key in ("", "known")
-        return both(is_sent_so, None if known.state is None else known.state == state)
-
-    return decide
+    return lambda asked, known: both(
+        asked.is_secured and asked.key in ("", "known"), None if known.state is None else known.state == state
+    )
 
 
 def may_hold_no_key(asked: AskedRequest, known: Known) -> bool | None:

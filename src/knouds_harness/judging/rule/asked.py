@@ -52,16 +52,14 @@ class AskedRequest:
         values = request.path_values
         types = [value for name, value in exchange.sent_headers if name.lower() == "content-type"]
         is_named = operation is None or values.keys() >= set(operation.path_parameters)
+        takes_none = operation is None or operation.request_schema is None
         return cls(
             operation=operation,
             key=_key_sent(exchange, key_names, is_ours=is_ours),
             path_values=values if is_named else None,
             query=dict(request.query),
             body=request.body or None,
-            is_body_known=is_ours
-            or bool(request.body)
-            or operation is None
-            or operation.request_schema is None,
+            is_body_known=is_ours or bool(request.body) or takes_none,
             is_json="json" in ", ".join(types).lower(),
             is_session_only=is_ours and request.path in document.session_only_paths,
         )
@@ -173,7 +171,7 @@ class Known:
 
     Attributes:
         state: Whether the key that was sent is ``active``, ``revoked``, ``legacy`` or ``unapproved``.
-        user: The account of the key, as the profile names accounts.
+
         funds: How its paid runs end, in the words of the profile.
         asserted: Ids of reasons that the sender knows to apply.
     """

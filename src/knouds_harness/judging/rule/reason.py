@@ -41,7 +41,6 @@ class Reason:
         lets_pass: Whether a success is legal even if it applies.
         comes_last: Whether it shows only if nothing else refuses the request.
         admits: What is broken by a refusal for it that does not apply.
-        decides: Whether it applies.
     """
 
     id: str = ""

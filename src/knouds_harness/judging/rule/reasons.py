@@ -43,10 +43,7 @@ BEARER = _of_key(
     "bearer", "the key was sent as Bearer", applies.is_sent("bearer"), "auth.bearer-is-not-accepted"
 )
 KEY_IN_QUERY = _of_key(
-    "key-in-query",
-    "the key was sent in the query",
-    applies.is_sent("query"),
-    "auth.query-key-is-not-accepted",
+    "key-in-query", "the key was in the query", applies.is_sent("query"), "auth.query-key-is-not-accepted"
 )
 REVOKED_KEY = _of_key(
     "revoked-key", "the key is revoked", applies.is_in_state("revoked"), otherwise="the key works"
@@ -439,21 +436,21 @@ OVER_LIMIT = row(
     codes=("RATE_LIMIT_EXCEEDED",),
     is_told_to_all=True,
 )
-UNKNOWN_ROUTE = row(
-    "envelopes.unknown-route",
-    "ground.unknown-route-is-404",
-    404,
-    "the route may be unknown",
-    applies.is_elsewhere,
-    is_told_to_all=True,
+
+
+def _of_route(name: str, fact: str, because: str, *statuses: int) -> Reason:
+    return row(name, fact, statuses, because, applies.is_elsewhere, is_told_to_all=True)
+
+
+UNKNOWN_ROUTE = _of_route(
+    "envelopes.unknown-route", "ground.unknown-route-is-404", "the route may be unknown", 404
 )
-WRONG_METHOD = row(
+WRONG_METHOD = _of_route(
     "envelopes.wrong-method",
     "ground.wrong-method-is-404-or-405",
-    (404, 405),
     "the path may not have this method",
-    applies.is_elsewhere,
-    is_told_to_all=True,
+    404,
+    405,
 )
 
 REASONS: Final = tuple(each for each in list(vars().values()) if isinstance(each, Reason))
