@@ -55,6 +55,21 @@ class Charges:
         return self._shown
 
 
+@pytest.fixture
+def settling(monkeypatch):
+    """Note usage in a run's folder, let usage show other charges, and return a client."""
+
+    def settling(folder, noted, charges, users=()):
+        (folder / UNSETTLED_FILE).write_bytes(unsettled_format().dump_json(noted.signed()))
+        monkeypatch.setattr("knouds_harness.runs.unsettled.ChargesShown", charges)
+        monkeypatch.setattr("knouds_harness.runs.unsettled.rewrite_usage", lambda *_: 100.0)
+        personas = {user: SimpleNamespace(user=user) for user in users}
+        target = SimpleNamespace(base_url=NOTED.base_url)
+        return SimpleNamespace(target=target, send=None, personas=personas)
+
+    return settling
+
+
 @pytest.mark.parametrize(
     ("charges", "runs", "says"),
     [
@@ -86,15 +101,11 @@ class Charges:
         pytest.param(Charges(credits=8, rows=2), None, "charged 8 credits (usage)", id="not counted"),
     ],
 )
-def test_charges_of_other_runs_are_not_told_as_its_own(tmp_path, monkeypatch, charges, runs, says):
+def test_charges_of_other_runs_are_not_told_as_its_own(tmp_path, settling, charges, runs, says):
     """By when they were created, and by how many there are, as far as that is known."""
     noted = replace(NOTED, ended_at=NOTED.settles_at, rows=1, runs=runs)
-    (tmp_path / UNSETTLED_FILE).write_bytes(unsettled_format().dump_json(noted.signed()))
-    monkeypatch.setattr("knouds_harness.runs.unsettled.ChargesShown", charges)
-    monkeypatch.setattr("knouds_harness.runs.unsettled.rewrite_usage", lambda *_: 100.0)
-    client: Any = SimpleNamespace(target=SimpleNamespace(base_url=NOTED.base_url), send=None, personas={})
 
-    told, _ = settle(tmp_path, client)
+    told, _ = settle(tmp_path, settling(tmp_path, noted, charges))
 
     assert told.removeprefix(f"{tmp_path}: ").startswith(says)
     assert charges.until == NOTED.settles_at + timedelta(seconds=2)
@@ -107,19 +118,12 @@ def test_charges_of_other_runs_are_not_told_as_its_own(tmp_path, monkeypatch, ch
     ids=["its accounts", "another profile's accounts", "too early"],
 )
 def test_earlier_runs_are_told_if_usage_of_their_accounts_is_settled(
-    tmp_path, monkeypatch, users, settles_in_s, is_told
+    tmp_path, settling, users, settles_in_s, is_told
 ):
     """Otherwise there is nothing to say of them, and they are kept for a later command."""
     noted = replace(NOTED, settles_at=datetime.now(UTC) + timedelta(seconds=settles_in_s))
     (run := tmp_path / "earlier").mkdir()
-    (run / UNSETTLED_FILE).write_bytes(unsettled_format().dump_json(noted.signed()))
-    monkeypatch.setattr("knouds_harness.runs.unsettled.ChargesShown", Charges(credits=8, rows=1))
-    monkeypatch.setattr("knouds_harness.runs.unsettled.rewrite_usage", lambda *_: 100.0)
-    client: Any = SimpleNamespace(
-        target=SimpleNamespace(base_url=NOTED.base_url),
-        send=None,
-        personas={user: SimpleNamespace(user=user) for user in users},
-    )
+    client = settling(run, noted, Charges(credits=8, rows=1), users)
 
     told = list(settle_earlier(tmp_path, client))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from run_records import SETUP, START, TARGET, SteppingClock, add_finding, empty, exchange, finding, start
+from run_records import SETUP, START, TARGET, SteppingClock, add_finding, exchange, finding, start
 
 from knouds_harness import files
 from knouds_harness.errors import RunRecordError
@@ -21,13 +21,14 @@ COST = "run.cost-is-credits"
 
 
 def test_folder_is_named_for_time_kind_and_target(tmp_path):
-    assert empty(tmp_path).name == "20261125T093000Z-check-staging"
+    """Runs of one second have numbers; no other user can read the folder."""
+    first, second, third = (
+        make_run_folder(tmp_path, kind="load", target_name="my target/é", at=START) for _ in range(3)
+    )
 
-
-def test_two_runs_of_one_second_get_two_folders(tmp_path):
-    first, second, third = empty(tmp_path), empty(tmp_path), empty(tmp_path)
-
+    assert first.name == "20261125T093000Z-load-my_target_"
     assert [second.name, third.name] == [f"{first.name}-2", f"{first.name}-3"]
+    assert stat.S_IMODE(first.stat().st_mode) == 0o700
 
 
 def test_repeated_finding_is_written_once_and_counted(tmp_path):
@@ -178,13 +179,6 @@ def test_full_disk_leaves_room_for_the_reason_of_the_end(tmp_path, disk, monkeyp
     assert (record.outcome, record.note) == (RunOutcome.STOPPED, "No space left on device")
 
 
-def test_reserved_room_is_released(tmp_path):
-    with start(tmp_path) as writer:
-        writer.finish("kept", 0)
-
-    assert not list(writer.folder.glob("room-*"))
-
-
 def test_runs_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "runs").write_text("a file")
 
@@ -203,19 +197,7 @@ def test_responses_and_cost_are_counted(tmp_path):
         writer.budget.settle(writer.budget.reserve(15), 12.5)
         writer.finish("kept", 0)
 
+    assert not list(writer.folder.glob("room-*"))
     counts = read_run(writer.folder).counts
     assert counts.answers == {"200": 1, "402": 1, "none": 1}
     assert counts.cost_credits == 12.5
-
-
-def test_folder_name_is_valid_on_every_system(tmp_path):
-    made = make_run_folder(tmp_path, kind="load", target_name="my target/é", at=START)
-
-    assert made.name == "20261125T093000Z-load-my_target_"
-    assert made.is_dir()
-
-
-def test_run_folder_is_readable_only_by_its_user(tmp_path):
-    folder = make_run_folder(tmp_path, kind="check", target_name="x", at=START)
-
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -111,10 +111,14 @@ def test_expired_waiver_counts_the_findings_that_it_would_accept(record):
     assert (row.state, {each.fact for each in row.findings}) == ("expired", {expired.fact})
 
 
+def verdict_on(record):
+    return headline(record, fact_rows(record))
+
+
 def test_run_about_a_waived_fact_tested_something(record):
     waived = alone_about(record, "envelope.plain-401-has-code")
 
-    assert headline(waived, fact_rows(waived)).title == "No breach found"
+    assert verdict_on(waived).title == "No breach found"
 
 
 @pytest.mark.parametrize(
@@ -132,17 +136,13 @@ def test_run_about_a_waived_fact_tested_something(record):
     ],
 )
 def test_headline_says_how_the_run_ended(record_of, write, outcome, tone, title):
-    record = replace(record_of(write), outcome=outcome)
-
-    verdict = headline(record, fact_rows(record))
+    verdict = verdict_on(replace(record_of(write), outcome=outcome))
 
     assert (verdict.tone, verdict.title) == (tone, title)
 
 
 def test_run_that_verified_nothing_is_not_green(record_of):
-    record = replace(record_of(healthy), results=())
-
-    assert headline(record, fact_rows(record)).title == "Nothing was tested"
+    assert verdict_on(replace(record_of(healthy), results=())).title == "Nothing was tested"
 
 
 def about(record, facts):
@@ -157,7 +157,7 @@ def sound(record_of):
 
 
 def test_run_that_verified_all_it_could_kept_the_contract(sound):
-    verdict = headline(sound, fact_rows(sound))
+    verdict = verdict_on(sound)
 
     assert (verdict.tone, verdict.title) == ("good", "Contract kept")
     count = len(sound.setup.selected)
@@ -177,7 +177,7 @@ def test_contract_is_kept_if_only_the_profile_lacks_something(sound, cause, titl
     asked = about(sound, (*sound.setup.selected, "webhook.payload-shape"))
     record = replace(asked, untested=(missing("webhook.payload-shape", cause),))
 
-    assert headline(record, fact_rows(record)).title == title
+    assert verdict_on(record).title == title
 
 
 def test_contract_is_not_kept_if_a_fact_was_never_claimed(sound):
@@ -188,7 +188,7 @@ def test_contract_is_not_kept_if_a_fact_was_never_claimed(sound):
     record = about(sound, (*sound.setup.selected, fact))
     record = replace(record, setup=replace(record.setup, checks={check.id: check}), untested=())
 
-    assert headline(record, fact_rows(record)).title == "No breach found"
+    assert verdict_on(record).title == "No breach found"
 
 
 def test_contract_is_never_kept_with_a_quarter_of_the_facts(sound):
@@ -197,13 +197,11 @@ def test_contract_is_never_kept_with_a_quarter_of_the_facts(sound):
     lacking = tuple(missing(fact, "profile") for fact in facts)
     record = replace(about(sound, facts), results=few, untested=lacking)
 
-    assert headline(record, fact_rows(record)).title == "No breach found"
+    assert verdict_on(record).title == "No breach found"
 
 
 def test_headline_names_the_keys_whose_executions_never_end(sound):
-    record = replace(sound, endless=("full",))
-
-    verdict = headline(record, fact_rows(record))
+    verdict = verdict_on(replace(sound, endless=("full",)))
 
     assert verdict.title == "No execution ended"
     assert "No execution of full ended by its deadline." in verdict.detail
@@ -223,7 +221,7 @@ def test_headline_says_that_the_target_contradicts_its_profile(sound):
     """The findings say where; facts keep the status that claims give them."""
     record = replace(sound, outcome=RunOutcome.BROKEN, findings=(contradiction(1), contradiction(2)))
 
-    verdict = headline(record, fact_rows(record))
+    verdict = verdict_on(record)
 
     assert (verdict.tone, verdict.title) == ("bad", "The target contradicts its profile")
     assert "keys.pro-1" not in verdict.detail
@@ -232,9 +230,7 @@ def test_headline_says_that_the_target_contradicts_its_profile(sound):
 
 
 def test_breach_outweighs_contradictions(record):
-    both = replace(record, findings=(*record.findings, contradiction()))
-
-    verdict = headline(both, fact_rows(both))
+    verdict = verdict_on(replace(record, findings=(*record.findings, contradiction())))
 
     assert verdict.title == "Contract broken"
     assert "1 contradiction of the profile" in verdict.detail

@@ -237,34 +237,31 @@ def test_run_is_no_baseline_of_itself(poorer):
 
 
 @pytest.fixture
-def checked(monkeypatch, poorer):
+def check(monkeypatch, poorer, baselines):
     """Instead of a check: a run that was made before, and its exit code."""
 
-    def end_with(exit_code):
-        monkeypatch.setattr(suite, "run_suite", lambda *_, **__: (exit_code, poorer))
+    def check(*options, ended=ExitCode.KEPT, folder=baselines):
+        monkeypatch.setattr(suite, "run_suite", lambda *_, **__: (ended, poorer))
+        command = ["check", "--target", "staging", "--baselines-folder", str(folder)]
+        return CliRunner().invoke(cli, [*command, *options])
 
-    return end_with
+    return check
 
 
 @pytest.mark.parametrize("named", [(), ("--baseline", "staging-check")], ids=["kept", "named"])
 @pytest.mark.parametrize(
     ("ended", "exits"), [(ExitCode.KEPT, ExitCode.BREACH), (ExitCode.GUARD, ExitCode.GUARD)]
 )
-def test_lost_facts_fail_a_check_that_kept_the_contract(ended, exits, named, baselines, checked):
-    checked(ended)
-    command = ["check", "--target", "staging", *named, "--baselines-folder", str(baselines)]
-
-    done = CliRunner().invoke(cli, command)
+def test_lost_facts_fail_a_check_that_kept_the_contract(ended, exits, named, check):
+    done = check(*named, ended=ended)
 
     assert done.exit_code == exits
     assert f"not tested any more: {LOST}: needs {NEEDS}" in done.output
 
 
-def test_record_has_the_exit_code_of_the_command(poorer, baselines, checked):
+def test_record_has_the_exit_code_of_the_command(poorer, check):
     """In every file, also when rendered again without the baseline; the headline says why."""
-    checked(ExitCode.KEPT)
-
-    CliRunner().invoke(cli, ["check", "--target", "staging", "--baselines-folder", str(baselines)])
+    check()
 
     (poorer / "baseline.json").unlink()
     paths = render_all(poorer)
@@ -275,12 +272,8 @@ def test_record_has_the_exit_code_of_the_command(poorer, baselines, checked):
     assert read_run(poorer).exit_code == 1
 
 
-def test_check_without_a_kept_baseline_compares_nothing(tmp_path, checked):
-    checked(ExitCode.KEPT)
-
-    done = CliRunner().invoke(
-        cli, ["check", "--target", "staging", "--baselines-folder", str(tmp_path / "none")]
-    )
+def test_check_without_a_kept_baseline_compares_nothing(tmp_path, check):
+    done = check(folder=tmp_path / "none")
 
     assert done.exit_code == ExitCode.KEPT
     assert "Against" not in done.output

@@ -43,6 +43,11 @@ def side(tmp_path_factory):
     return side
 
 
+def alone(folder, seconds, **options):
+    """Make a side of one run."""
+    return read_side([load_run(folder, seconds, **options)], baselines=folder).loads
+
+
 def compared(baseline, candidate, tolerances=TOLERANCES, objectives=None):
     return compare_loads(baseline, candidate, tolerances=tolerances, objectives=objectives)
 
@@ -113,14 +118,8 @@ def test_tolerated_change_is_not_a_regression(side):
     assert row(comparison, "p50_ms").verdict is ChangeVerdict.SAME
 
 
-UNSENT = validity(
-    is_valid=False, reasons=("It was late.",), doubts=(Doubt.UNSENT,), arrivals=2000, dropped=50
-)
-
-
-BUSY = validity(
-    is_valid=False, reasons=("All were busy.",), doubts=(Doubt.BUSY,), arrivals=2000, dropped=1700
-)
+LATE = validity(is_valid=False, reasons=("It was late.",), doubts=(Doubt.UNSENT,), arrivals=2000)
+UNSENT, BUSY = replace(LATE, dropped=50), replace(LATE, doubts=(Doubt.BUSY,), dropped=1700)
 
 
 @pytest.mark.parametrize(
@@ -155,10 +154,7 @@ def test_tasks_that_were_not_sent_may_have_been_the_slowest(side):
 
 
 def test_side_without_figures_is_an_invalid_measurement(side, tmp_path):
-    folder = load_run(tmp_path / "none", {}, operations=())
-    nothing = read_side([folder], baselines=tmp_path).loads
-
-    comparison = compared(side(), nothing)
+    comparison = compared(side(), alone(tmp_path, {}, operations=()))
 
     assert comparison.exit_code == ExitCode.INVALID_MEASUREMENT
     assert comparison.rows == ()
@@ -191,9 +187,8 @@ def test_contract_newly_broken_under_load_is_a_regression(side):
     """Even if the generator was the limit: a wrong response is wrong, however late it was requested."""
     fact = "async.final-status-is-kept"
     broken = (Invariant(fact=fact, says="A final status is kept.", seen=9, broken=1),)
-    late = validity(is_valid=False, reasons=("It was late.",))
 
-    comparison = compared(side(), side(runs=1, invariants=broken, validity=late))
+    comparison = compared(side(), side(runs=1, invariants=broken, validity=LATE))
 
     assert comparison.newly_broken == (fact,)
     assert comparison.exit_code == ExitCode.BREACH
@@ -222,14 +217,11 @@ def test_comparison_of_single_runs_has_a_note(side):
 
 
 def test_operations_of_one_side_and_of_all_are_shown_and_not_gated(tmp_path):
-    both = {"whoami": lognormal_seconds(1, seconds=10), "list": lognormal_seconds(2, seconds=10)}
-    sides = [
-        read_side([load_run(tmp_path / name, seconds)], baselines=tmp_path).loads
-        for name, seconds in (("a", both), ("b", {"whoami": both["whoami"]}))
-    ]
+    seconds = lognormal_seconds(1, seconds=10)
+    both = alone(tmp_path / "both", {"whoami": seconds, "list": seconds})
 
-    found = row(compared(*sides), "p99_ms", operation="list")
-    rows = compared(sides[0], sides[0]).rows
+    found = row(compared(both, alone(tmp_path / "one", {"whoami": seconds})), "p99_ms", operation="list")
+    rows = compared(both, both).rows
 
     assert (found.reason, found.candidate, found.change) == ("only one side sent it", None, None)
     assert rows[-1].operation == "all"
@@ -239,22 +231,10 @@ def test_operations_of_one_side_and_of_all_are_shown_and_not_gated(tmp_path):
 def test_throughput_is_compared_where_answers_did_not_keep_up(tmp_path):
     """The rate at which requests are due is the schedule's, and the same on both sides."""
     seconds = {"whoami": lognormal_seconds(1, per_s=200, seconds=10)}
+    due = replace(operation("whoami", requests=2000), per_s=200.0)
     kept_up, lagged = (
-        read_side(
-            [
-                load_run(
-                    tmp_path / f"{throughput_per_s}",
-                    seconds,
-                    operations=(
-                        replace(
-                            operation("whoami", requests=2000), per_s=200.0, throughput_per_s=throughput_per_s
-                        ),
-                    ),
-                )
-            ],
-            baselines=tmp_path,
-        ).loads
-        for throughput_per_s in (200.0, 150.0)
+        alone(tmp_path / f"{rate}", seconds, operations=(replace(due, throughput_per_s=rate),))
+        for rate in (200.0, 150.0)
     )
 
     found = row(compared(kept_up, lagged), "throughput_per_s")
@@ -327,13 +307,9 @@ def test_metrics_of_ones_own_are_compared(tmp_path):
             CustomMetric(name="hits", count=hits, per_s=hits / 10),
             CustomMetric(name="render", count=2000, per_s=200.0, times=times),
         )
-        folder = load_run(
-            tmp_path / str(number),
-            {"whoami": lognormal_seconds(2, per_s=200, seconds=10)},
-            times_of_ones_own={"render": taken},
-            custom_metrics=metrics,
-        )
-        sides.append(read_side([folder], baselines=tmp_path).loads)
+        seconds = {"whoami": lognormal_seconds(2, per_s=200, seconds=10)}
+        own = {"times_of_ones_own": {"render": taken}, "custom_metrics": metrics}
+        sides.append(alone(tmp_path / str(number), seconds, **own))
 
     comparison = compare_loads(
         *sides,
@@ -342,10 +318,8 @@ def test_metrics_of_ones_own_are_compared(tmp_path):
         added=parse_objectives(["hits count > 30", *OF_A_STAGE]),
     )
 
-    assert {(each.operation, each.measure) for each in comparison.regressions} == {
-        ("render", "p50_ms"),
-        ("render", "p99_ms"),
-    }
+    regressions = {(each.operation, each.measure) for each in comparison.regressions}
+    assert regressions == {("render", "p50_ms"), ("render", "p99_ms")}
     assert {each.measure for each in comparison.rows if each.operation == "render"} == set(PERCENTILES)
     assert not any(each.operation == "all" for each in comparison.rows)
     assert comparison.counters == {"hits": (5.0, 2.0)}
