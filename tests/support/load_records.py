@@ -216,7 +216,7 @@ def load_run(
     scenario, clock = results.plan.scenario, SteppingClock()
     setup = replace(SETUP, command=("knouds-harness", "load", scenario))
     with (
-        RunWriter.start(
+        RunWriter(
             root, kind="load", target=TARGET, about=scenario, setup=setup, now=clock.now, clock=clock
         ) as writer,
         LoadWriter(writer.folder) as load_writer,

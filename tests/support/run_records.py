@@ -105,7 +105,7 @@ def start(
     root: Path, *, target: Target = TARGET, setup: RunSetup = SETUP, clock: SteppingClock | None = None
 ) -> RunWriter:
     clock = clock or SteppingClock()
-    return RunWriter.start(root, kind="check", target=target, setup=setup, now=clock.now, clock=clock)
+    return RunWriter(root, kind="check", target=target, setup=setup, now=clock.now, clock=clock)
 
 
 def exchange(

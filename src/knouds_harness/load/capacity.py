@@ -54,7 +54,7 @@ def find_capacity(
     about = f"{command.scenario.stem}-capacity"
     with ExitStack() as resources:
         run_writer = resources.enter_context(
-            RunWriter.start(command.runs_folder, kind="load", target=target, about=about, setup=setup)
+            RunWriter(command.runs_folder, kind="load", target=target, about=about, setup=setup)
         )
         load_writer = resources.enter_context(LoadWriter(run_writer.folder))
 

@@ -41,36 +41,6 @@ class RunWriter(RunCounts):
 
     def __init__(
         self,
-        folder: Path,
-        *,
-        kind: str,
-        setup: RunSetup,
-        redactor: Redactor,
-        now: Callable[[], datetime],
-        clock: Callable[[], float],
-    ) -> None:
-        """Start writing into an empty folder; ``RunWriter.start`` makes one."""
-        super().__init__()
-        self.folder = folder
-        self._kind = kind
-        self._setup = setup
-        self._redactor = redactor
-        self._clock = clock
-        self._started_at, self._started_s = now(), clock()
-        self._outcome = RunOutcome.RUNNING
-        self._exit_code: int | None = None
-        self._note = ""
-        self._findings: dict[str, Finding] = {}
-        self._has_stale_findings = False
-        self._files = RunFolder(folder)
-        with self._files.writing(EXCHANGES_FILE):
-            self._exchanges = HarWriter(folder / EXCHANGES_FILE)
-        self._files.append(FINDINGS_FILE, b"")
-        self.checkpoint()
-
-    @classmethod
-    def start(
-        cls,
         root: Path,
         *,
         kind: str,
@@ -79,12 +49,26 @@ class RunWriter(RunCounts):
         about: str = "",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
-    ) -> Self:
+    ) -> None:
         """Make the folder ``<UTC time>-<kind>-<target>-<about>`` and begin the record in it."""
+        super().__init__()
+        self._started_at, self._started_s = now(), clock()
         name = f"{target.name}-{about}" if about else target.name
-        folder = make_run_folder(root, kind=kind, target_name=name, at=now())
-        redactor = Redactor.for_target(target)
-        return cls(folder, kind=kind, setup=setup, redactor=redactor, now=now, clock=clock)
+        self.folder = make_run_folder(root, kind=kind, target_name=name, at=self._started_at)
+        self._kind = kind
+        self._setup = setup
+        self._redactor = Redactor.for_target(target)
+        self._clock = clock
+        self._outcome = RunOutcome.RUNNING
+        self._exit_code: int | None = None
+        self._note = ""
+        self._findings: dict[str, Finding] = {}
+        self._has_stale_findings = False
+        self._files = RunFolder(self.folder)
+        with self._files.writing(EXCHANGES_FILE):
+            self._exchanges = HarWriter(self.folder / EXCHANGES_FILE)
+        self._files.append(FINDINGS_FILE, b"")
+        self.checkpoint()
 
     def __enter__(self) -> Self:
         return self

@@ -118,7 +118,7 @@ class ConformanceRun:
         self.expected = expected_facts(self.profile)
         self.resources.enter_context(alone_on(self.profile, _tell))
         writer = self.resources.enter_context(
-            RunWriter.start(self.options.runs_folder, kind="check", target=self.profile, setup=self._setup())
+            RunWriter(self.options.runs_folder, kind="check", target=self.profile, setup=self._setup())
         )
         today = datetime.now(UTC).date()
         self._unsteady = self.nights.waivers(self.options.alarm_after, self.asked, today)

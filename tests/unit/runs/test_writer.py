@@ -72,7 +72,7 @@ def test_long_script_has_its_own_file(tmp_path, lines, is_file):
 def test_clock_set_back_does_not_make_the_duration_negative(tmp_path):
     instants = iter([START, START, *[START - timedelta(hours=1)] * 9])
     seconds = iter([0.0, 1.0, 2.0, 3.0, 4.0])
-    with RunWriter.start(
+    with RunWriter(
         tmp_path,
         kind="check",
         target=TARGET,

@@ -71,7 +71,7 @@ class LoadRecordWriter:
         self._background = BackgroundWriter()
         setup = run_setup(target, command=shlex.split(options.started_by), seed=options.seed)
         enter = self._resources.enter_context
-        self.run = enter(RunWriter.start(root, kind="load", target=target, about=scenario, setup=setup))
+        self.run = enter(RunWriter(root, kind="load", target=target, about=scenario, setup=setup))
         self.folder = self.run.folder
         self._load = enter(LoadWriter(self.folder))
         self._histograms = enter(HdrLogWriter(self.folder / "times.hlog", start_unix_s=now_unix_s()))

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Final
 
 from knouds_harness.contract.operations import WINDOW_S
+from knouds_harness.printable import counted
 from knouds_harness.reporting.report import HTML, Column, Columns, Table, Toned, Words, bar, table_of
 from knouds_harness.runs.load_results import LimitWindow, LoadResults
 
@@ -44,8 +45,8 @@ class Track:
     def says(self) -> str:
         most = max(each.window.admitted for each in self.windows)
         throttled = sum(each.window.throttled for each in self.windows)
-        counted = f"{len(self.windows):,} {'window' if len(self.windows) == 1 else 'windows'}"
-        return f"{counted}, at most {most:,} of {self.limit:,} admitted, {throttled:,} throttled"
+        windows = counted(len(self.windows), "window")
+        return f"{windows}, at most {most:,} of {self.limit:,} admitted, {throttled:,} throttled"
 
 
 def tracks_of(load: LoadResults) -> list[Track]:

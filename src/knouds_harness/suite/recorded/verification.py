@@ -57,7 +57,7 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
     # A control plane may have moved the clock of the windows.
     known = {"advanced_s": 0.0} if len(exchanges) == len(captured.exchanges) else {}
     context = Context(keys=keys, resources=resources, known=known)
-    with RunWriter.start(runs_folder, kind="verify", target=target, setup=setup) as writer:
+    with RunWriter(runs_folder, kind="verify", target=target, setup=setup) as writer:
         recorder = FindingRecorder(
             document=document, writer=writer, waivers=(), today=datetime.now(UTC).date(), strict=strict
         )

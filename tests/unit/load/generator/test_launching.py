@@ -153,7 +153,7 @@ def test_record_of_a_run_that_was_interrupted_twice_says_so(monkeypatch, tmp_pat
         for _ in range(2 * told.has_begun):
             signal.raise_signal(signal.SIGINT)
 
-    with RunWriter.start(tmp_path, kind="load", target=target, setup=run_setup(target, seed=1)) as writer:
+    with RunWriter(tmp_path, kind="load", target=target, setup=run_setup(target, seed=1)) as writer:
         progress = asdict(replace(LIVE_PROGRESS, folder=str(writer.folder)))
         generator = ENDLESS.replace('{"exit_code": 0}', json.dumps({"progress": progress}))
 
