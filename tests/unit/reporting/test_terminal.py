@@ -1,18 +1,15 @@
 """Terminal output at the end of a run."""
 
-import io
 import re
 from dataclasses import replace
 from datetime import date
 
 import pytest
 from rendering import printed
-from rich.console import Console
 from run_records import broken, empty, healthy, interrupted
 
 from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.markdown import markdown
-from knouds_harness.reporting.terminal import print_report
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.run_file import UsageShown
 from knouds_harness.suite.nights import Nights
@@ -84,15 +81,6 @@ def test_usage_that_is_not_settled_is_told_to_who_ran_it(record_of):
     assert f"knouds-harness cleanup {record.folder} reads usage again" in printed(report)
     assert "cleanup" not in markdown(report)
     assert "usage shows 4 credits so far" in markdown(report)
-
-
-def test_no_color_means_no_escapes(record_of, monkeypatch):
-    monkeypatch.setenv("NO_COLOR", "1")
-    out = io.StringIO()
-
-    print_report(check_report(record_of(broken)), None, console=Console(file=out, force_terminal=True))
-
-    assert "\x1b[3" not in out.getvalue()
 
 
 def test_piped_lines_are_not_cut(record_of):

@@ -149,8 +149,3 @@ TEN_MINUTES_NS = 600 * 10**9
 @given(durations=st.lists(st.tuples(st.integers(0, TEN_MINUTES_NS), st.integers(1, 1000))))
 def test_spread_text_keeps_all_counts(durations):
     assert spread_counts(spread_text(durations)).total() == sum(count for _, count in durations)
-
-
-def test_invalid_spread_is_refused():
-    with pytest.raises(ValueError, match="72:many"):
-        spread_counts("72:many")

@@ -33,11 +33,6 @@ def test_differences_between_seconds_widen_the_error():
     assert clustered > 3 * independent
 
 
-def test_percentile_with_too_few_requests_beyond_it_is_left_out():
-    """Of 400 requests, only four are beyond p99."""
-    assert percentile_error([histogram_of([1.0] * 200), histogram_of([2.0] * 200)], 99) is None
-
-
 def test_rate_without_errors_is_still_uncertain():
     """The fewer requests there were, the more."""
     few, many = share_error([0], [100]), share_error([0], [10_000])
@@ -66,10 +61,3 @@ def test_blocks_have_the_requests_and_errors_after_the_warm_up(tmp_path):
     assert (last.requests, last.counts["error_rate"], len(last.response)) == (120, 20, 100)
     assert max(each.response.max_s for each in blocks["whoami"]) < 1
     assert sum(each.requests for each in blocks["all"]) == 2_200
-
-
-def test_run_without_a_log_has_no_blocks(tmp_path):
-    folder = load_run(tmp_path, {"whoami": lognormal_seconds(1, seconds=2)})
-    (folder / "times.hlog").unlink()
-
-    assert read_blocks(folder, 200) == {}

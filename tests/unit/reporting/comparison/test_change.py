@@ -13,7 +13,6 @@ from knouds_harness.reporting.comparison.change import (
     FigureChange,
     RunFigure,
     change_between,
-    share_within,
     two_sided_quantile,
 )
 
@@ -153,8 +152,3 @@ def test_verdict_follows_from_interval_and_tolerance(low, estimate, high, verdic
 )
 def test_quantiles_are_those_of_the_tables(confidence, degrees, printed):
     assert two_sided_quantile(confidence, degrees) == pytest.approx(printed, abs=6e-4)
-
-
-@given(confidence=st.floats(0.5, 0.9999), degrees=st.integers(1, 200))
-def test_quantile_is_the_inverse_of_the_share(confidence, degrees):
-    assert share_within(two_sided_quantile(confidence, degrees), degrees) == pytest.approx(confidence)
