@@ -10,8 +10,6 @@ whatever delay fell on which response. The best of these bounds is given; with s
 so no figure is said to be moved by more than anything was late (docs/decisions/validity-is-relative.md).
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass

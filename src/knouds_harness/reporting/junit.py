@@ -48,7 +48,11 @@ def junit(record: RunRecord, change: CheckComparison | None = None) -> str:
     verdict = headline(record, rows, change)
     suites = [("run", [_completion(record, verdict, record.note or verdict.detail)])]
     if contradictions := contradictions_of(record):
-        suites.append(("profile", [_contradiction(each) for each in contradictions]))
+        cases = [
+            _Case("profile", each.expected, "failure", each.observed, each.verdict, _describe(each))
+            for each in contradictions
+        ]
+        suites.append(("profile", cases))
     if change:
         lost = zip(change.lost, change.lost_with_reasons, strict=True)
         kind = "not tested any more"
@@ -75,11 +79,6 @@ def _completion(record: RunRecord, verdict: Headline, text: str) -> _Case:
         return case
     tag = "failure" if record.outcome is RunOutcome.SHORT else "error"
     return case._replace(tag=tag, message=verdict.title, kind=record.outcome, text=text)
-
-
-def _contradiction(finding: Finding) -> _Case:
-    text = _describe(finding)
-    return _Case("profile", finding.expected, "failure", finding.observed, finding.verdict, text)
 
 
 def _cases(record: RunRecord, row: FactRow) -> Iterator[_Case]:

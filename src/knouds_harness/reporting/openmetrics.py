@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, Final
@@ -93,18 +94,16 @@ def _of_progress(progress: LoadProgress) -> Iterable[Metric]:
     )
 
 
-def _gauge(name: str, says: str, values: Values, *labels: str) -> Metric:
-    return _filled(GaugeMetricFamily(f"{_PREFIX}_{name}", says, labels=labels), values)
-
-
-def _counter(name: str, says: str, values: Values, *labels: str) -> Metric:
-    return _filled(CounterMetricFamily(f"{_PREFIX}_{name}", says, labels=labels), values)
-
-
-def _filled(family: CounterMetricFamily | GaugeMetricFamily, values: Values) -> Metric:
-    for labels, value in values.items():
-        family.add_metric([*map(printable, labels)], value)  # text of a target, or of a damaged file
+def _family(
+    kind: type[CounterMetricFamily | GaugeMetricFamily], name: str, says: str, values: Values, *labels: str
+) -> Metric:
+    family = kind(f"{_PREFIX}_{name}", says, labels=labels)
+    for of_labels, value in values.items():
+        family.add_metric([*map(printable, of_labels)], value)  # text of a target, or of a damaged file
     return family
+
+
+_gauge, _counter = partial(_family, GaugeMetricFamily), partial(_family, CounterMetricFamily)
 
 
 def _of_every_run(record: RunRecord) -> Iterable[Metric]:

@@ -1,7 +1,5 @@
 """What ``run.json`` holds: the setup of a run, its results and counts. Reports need nothing else."""
 
-from __future__ import annotations
-
 import os
 import platform
 import sys

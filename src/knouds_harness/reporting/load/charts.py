@@ -1,7 +1,5 @@
 """The data that the script of a load report draws."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from math import ceil

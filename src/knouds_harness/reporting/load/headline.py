@@ -1,7 +1,5 @@
 """The verdict on a load run in one line, the same words in every report."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final

@@ -101,12 +101,19 @@ def _figures(progress: LoadProgress) -> Iterator[tuple[str, str | Text]]:
         yield "answers", _answers(progress)
         return
     waiting = f", {progress.waiting:,} for over 1 s, {longest}" if progress.waiting else ""
-    yield "rate", _rate(progress)
+    asked = f" ({progress.asked_per_s:,.0f} tasks/s asked for)" if progress.asked_per_s else ""
+    rate = f"{progress.recent_per_s:,.1f} requests/s" if progress.requests else "no answer yet"
+    yield "rate", f"{rate}{asked}"
     if progress.in_flight is None:
         yield "users", f"{progress.users:,}{waiting and f', of their requests{waiting[1:]}'}"
     else:
         yield "in flight", f"{progress.in_flight:,} of at most {progress.users:,}{waiting}"
-    yield "times", _times(progress) or ("none yet" if progress.at_s < _RECENT_S else "no recent ones")
+    times = " ".join(
+        f"{'max' if percent == 'max' else f'p{percent}'} {ms:,.{0 if ms >= 100 else 1}f}"
+        for percent, ms in progress.percentiles_ms.items()
+    )
+    none = "none yet" if progress.at_s < _RECENT_S else "no recent ones"
+    yield "times", f"{times} ms" if times else none
     yield "answers", _answers(progress)
     if progress.most_credits is not None:
         yield "credits", f"at most {progress.spent_credits:,.0f} of {progress.most_credits:,.0f}"
@@ -126,20 +133,6 @@ def _time(progress: LoadProgress) -> str:
         return f"load ended after {min(progress.ended_at_s, progress.duration_s):.0f} s"
     phase = "warm-up" if progress.at_s < progress.warm_up_s else "load"
     return f"{phase} {min(progress.at_s, progress.duration_s):.0f}/{progress.duration_s:.0f} s"
-
-
-def _rate(progress: LoadProgress) -> str:
-    asked = f" ({progress.asked_per_s:,.0f} tasks/s asked for)" if progress.asked_per_s else ""
-    rate = f"{progress.recent_per_s:,.1f} requests/s" if progress.requests else "no answer yet"
-    return f"{rate}{asked}"
-
-
-def _times(progress: LoadProgress) -> str:
-    figures = [
-        f"{'max' if percent == 'max' else f'p{percent}'} {ms:,.{0 if ms >= 100 else 1}f}"
-        for percent, ms in progress.percentiles_ms.items()
-    ]
-    return f"{' '.join(figures)} ms" if figures else ""
 
 
 def _answers(progress: LoadProgress) -> Text:

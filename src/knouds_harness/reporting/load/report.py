@@ -1,7 +1,5 @@
 """The report of a load run: first whether its figures are valid, then the figures."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final

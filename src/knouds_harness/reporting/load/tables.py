@@ -1,7 +1,5 @@
 """The tables of a load run, each for every medium that shows it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
