@@ -12,8 +12,7 @@ from urllib.parse import quote
 
 from rich.console import Console
 
-from knouds_harness.errors import RunRecordError
-from knouds_harness.files import append_to_file, replace_file
+from knouds_harness.files import append_to_file
 from knouds_harness.measures.objectives import describe
 from knouds_harness.printable import printable
 from knouds_harness.reporting.check.fact_status import (
@@ -38,7 +37,7 @@ from knouds_harness.reporting.summary import summary
 from knouds_harness.reporting.terminal import print_report
 from knouds_harness.runs.findings import LESS_VERIFIED, Finding
 from knouds_harness.runs.load_results import LoadResults
-from knouds_harness.runs.record import RunRecord, read_run
+from knouds_harness.runs.record import RunRecord, read_run, write_stored
 
 _MOST_ANNOTATIONS: Final = 10
 """GitHub shows no more annotations of one kind for a step."""
@@ -90,15 +89,7 @@ def render_and_print(folder: Path, *, console: Console, only_new: bool = False) 
 
 def _write(record: RunRecord, name: str, text: str) -> Path:
     path = record.folder / name
-    try:
-        replace_file(record.folder, name, text.encode(errors="backslashreplace"))
-    except OSError as error:
-        state = "is complete" if record.outcome.is_complete and not record.gaps else "was cut off"
-        raise RunRecordError(
-            f"{path}: cannot be written: {error.strerror}\n"
-            f"  The run record itself {state}; make room, or copy the folder elsewhere, and run the "
-            "report command again."
-        ) from error
+    write_stored(path, text.encode(errors="backslashreplace"))
     return path
 
 

@@ -111,12 +111,18 @@ def rewrite_usage(folder: Path, usage: UsageShown) -> float:
 
 
 def write_stored(path: Path, content: bytes) -> None:
-    """Replace a file, in a folder that is made if it is missing; raise ``RunRecordError`` if that fails."""
+    """Replace a file, in a folder that is made if it is missing.
+
+    Raises:
+        RunRecordError: It cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path.parent, path.name, content)
     except OSError as error:
-        raise RunRecordError(f"{path}: cannot be written: {error.strerror}") from error
+        raise RunRecordError(
+            f"{path}: cannot be written: {error.strerror}\n  Make room there, or choose another folder."
+        ) from error
 
 
 _NO_RUN = "Give a folder under reports/runs."

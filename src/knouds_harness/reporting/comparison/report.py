@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Final
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.errors import RunRecordError
-from knouds_harness.files import replace_file
 from knouds_harness.measures.objectives import describe, figure_text
 from knouds_harness.reporting.check.fact_status import finding_groups
 from knouds_harness.reporting.comparison.change import ChangeVerdict
@@ -50,6 +48,7 @@ from knouds_harness.reporting.report import (
     pieces_of,
 )
 from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.record import write_stored
 
 _TONE_BY_VERDICT: Final[dict[ChangeVerdict, Tone]] = {
     ChangeVerdict.WORSE: "bad",
@@ -67,14 +66,8 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
     """Write the page, a comment for a pull request, and JSON; return the path of the page."""
     report = comparison_report(comparison)
     texts = {_PAGE: html(report), "compare.md": markdown(report), "compare.json": comparison_json(comparison)}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            replace_file(folder, name, text.encode(errors="backslashreplace"))
-    except OSError as error:
-        raise RunRecordError(
-            f"{folder}: cannot be written to: {error.strerror}\n  Name another folder with --output."
-        ) from error
+    for name, text in texts.items():
+        write_stored(folder / name, text.encode(errors="backslashreplace"))
     return folder / _PAGE
 
 

@@ -150,5 +150,5 @@ def test_terminal_shows_a_few_findings_of_each_kind(checks):
 def test_folder_that_cannot_be_written_is_named(tmp_path, slower):
     (tmp_path / "out").write_text("")
 
-    with pytest.raises(RunRecordError, match="out: cannot be written to"):
+    with pytest.raises(RunRecordError, match=r"out/compare\.html: cannot be written: "):
         write_comparison(slower, tmp_path / "out")
