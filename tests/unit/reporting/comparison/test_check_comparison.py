@@ -73,42 +73,36 @@ def test_lost_fact_fails_the_comparison(sound, faulty):
     assert FACT not in compare_checks(sound, faulty).lost
 
 
+A_KEY = {"reasons": {FACT: ("an active key",)}}
+MONEY = {"reasons": {FACT: (f"{MORE_CREDITS} the 40 that --credits allows",)}}
+RUNS = {"choice": "--family runs"}
+
+
 @pytest.mark.parametrize(
-    "blind",
+    ("before", "now", "is_lost"),
     [
-        pytest.param({"selected": frozenset({"whoami.user-object"})}, id="not selected"),
-        pytest.param({"choice": "--operation getWorkflow"}, id="tests left out"),
-        pytest.param({"choice": "--quick"}, id="quick"),
-        pytest.param({"doubt": "It did not come to its end."}, id="cut short"),
+        pytest.param({}, {"selected": frozenset({"whoami.user-object"})}, False, id="not selected"),
+        pytest.param({}, {"doubt": "It did not come to its end."}, False, id="cut short"),
+        pytest.param({}, {"choice": "--operation getWorkflow"}, False, id="tests left out"),
+        pytest.param(RUNS, RUNS, True, id="the same tests, as each night"),
+        pytest.param({}, {"choice": "--quick"}, False, id="quick"),
+        pytest.param({}, {"choice": "--quick", **A_KEY}, True, id="quick, which tests every fact"),
+        pytest.param(A_KEY, {"choice": "--quick", **A_KEY}, False, id="what the baseline lacked too"),
+        pytest.param({}, {"is_rotating": True, **MONEY}, False, id="another night pays for it"),
+        pytest.param({}, {"is_rotating": True, **A_KEY}, True, id="not for a key"),
     ],
 )
-def test_fact_left_out_or_not_reached_is_not_lost(sound, blind):
-    assert compare_checks(sound, without(sound, **blind)).lost == ()
+def test_fact_that_was_verified_before_is_lost(sound, before, now, is_lost):
+    """Unless it was left out, or not reached; what lacks more than before is lost all the same."""
+    comparison = compare_checks(replace(sound, **before), without(sound, **now))
+
+    assert comparison.lost == ((FACT,) if is_lost else ())
 
 
-def test_fact_that_another_night_pays_for_is_not_lost(sound):
-    """With --rotate it was not its turn; what lacks something else is lost all the same."""
-    for reason, lost in ((f"{MORE_CREDITS} the 40 that --credits allows", ()), ("an active key", (FACT,))):
-        blind = without(sound, is_rotating=True, reasons={FACT: (reason,)})
+def test_comparison_says_what_does_not_count_as_lost(sound):
+    detail = headline(compare_checks(sound, without(sound, **RUNS))).detail
 
-        assert compare_checks(sound, blind).lost == lost
-
-
-def test_selection_loses_facts_only_against_the_same_selection(sound):
-    """So a nightly check of one family finds losses; against a whole check it says what does not count."""
-    blind = without(sound, choice="--family runs")
-
-    assert compare_checks(replace(sound, choice="--family runs"), blind).lost == (FACT,)
-    detail = headline(compare_checks(sound, blind)).detail
     assert "What --family left out does not count as lost." in detail
-
-
-def test_fact_that_lacks_what_the_baseline_had_is_lost_whatever_was_left_out(sound):
-    """--quick tests every fact, so a key that is gone is none of its doing."""
-    blind = without(sound, choice="--quick", reasons={FACT: ("an active key",)})
-
-    assert compare_checks(sound, blind).lost == (FACT,)
-    assert compare_checks(replace(sound, reasons=blind.reasons), blind).lost == ()
 
 
 def test_selection_is_read_from_the_command(record_of):
@@ -122,14 +116,14 @@ def test_selection_is_read_from_the_command(record_of):
 
 POLLED = "a polled model"
 CREDITS = "more credits"
-A_KEY = "a second key"
+SECOND = "a second key"
 
 
 @pytest.mark.parametrize(
     ("before", "now", "says"),
     [
         ((POLLED,), (POLLED, CREDITS), "needs more credits"),
-        ((), (A_KEY, CREDITS), "needs a second key or more credits"),
+        ((), (SECOND, CREDITS), "needs a second key or more credits"),
         ((POLLED,), (POLLED,), "needs a polled model"),
         ((), (), "nothing was about it"),
     ],

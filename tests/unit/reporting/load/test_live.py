@@ -102,15 +102,6 @@ def test_time_shown_never_exceeds_the_duration(is_terminal):
     assert "60/60 s" in shown(replace(LIVE_PROGRESS, at_s=63.0), force_terminal=is_terminal)
 
 
-def test_no_color_is_respected(monkeypatch):
-    monkeypatch.setenv("NO_COLOR", "1")
-
-    text = shown(LIMITED, force_terminal=True)
-
-    assert "\x1b[3" not in text
-    assert "\x1b[1;3" not in text
-
-
 def test_view_fits_a_narrow_terminal():
     """Long lines are folded, so that the view can be redrawn in place."""
     text = shown(LIMITED, force_terminal=True, width=44, color_system=None)
