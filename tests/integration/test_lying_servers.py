@@ -120,15 +120,15 @@ def character_table():
 class Desk:
     """Runs commands, and checks the promises after each."""
 
-    def __init__(self, folder, server, *, has_prices=True, is_known=True, charges_runs=True):
-        self.folder, self.server, self.charged = folder / "work", server, 0.0
-        self.mine = server.mine()
-        self.is_known, self.charges_runs, self.left = is_known, charges_runs, set()
+    def __init__(self, folder, server, lie=""):
+        self.folder, self.server, self.lie = folder / "work", server, lie
+        self.mine, self.charged, self.left = server.mine(), 0, set()
         sandbox = RunningSandbox(base_url=server.base_url, keys=KEYS, control_token=None)
         small = SmallProfile(folder=folder, sandbox=sandbox, limits=LIMITS)
         small.key("full", PRO, user="pia", tier="business")
         small.key("reader", ("workflow:read",), user="pia", tier="business")
-        small.resource(TABLES.format(price=f"cost_credits = {PRICE:g}\n" if has_prices else ""))
+        price = "" if lie.startswith("estimated") else f"cost_credits = {PRICE}\n"
+        small.resource(TABLES.format(price=price))
         self.profile = small.written()
         self.folder.mkdir()
 
@@ -157,13 +157,13 @@ class Desk:
         assert [each for each in server.heard if CANARY.encode() in each or has_key_elsewhere(each)] == []
         assert server.mine() == self.mine
         spent, self.charged = sum(server.charges) - self.charged, sum(server.charges)
-        if self.charges_runs:  # what usage does not show, no response states either
+        if self.lie not in NOT_OF_RUNS:  # what usage does not show, no response states either
             over = IN_FLIGHT * max(server.charges, default=0) if server.runs else 0
             assert spent <= LIMIT + over, server.charges
         assert spent <= LIMIT or ended.returncode == ExitCode.GUARD, printed
         before, self.left = self.left, server.left()
         left = self.left - (set() if command == "cleanup" else before)  # earlier commands reported the others
-        if left and self.is_known and command in ("check", "load", "record", "cleanup"):
+        if left and self.lie not in NOT_KNOWN and command in ("check", "load", "record", "cleanup"):
             assert ended.returncode != ExitCode.KEPT, printed
             assert "cleanup" in printed or command == "cleanup", printed
 
@@ -211,13 +211,7 @@ def test_promises_hold_whatever_a_server_says(tmp_path, lie, most):
     about = ABOUT[lie]
     never = () if lie in HARMLESS else NEVER_GREEN.get(about, ())
     with lying_server(LIES[lie]) as server:
-        desk = Desk(
-            tmp_path,
-            server,
-            has_prices=not lie.startswith("estimated"),
-            is_known=lie not in NOT_KNOWN,
-            charges_runs=lie not in NOT_OF_RUNS,
-        )
+        desk = Desk(tmp_path, server, lie)
 
         for words in COMMANDS[about][:most]:
             exit_code = desk.give(words)
