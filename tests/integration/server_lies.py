@@ -57,11 +57,6 @@ def forms_of(key: str) -> dict[str, str]:
     return plain | {name: form(key) for name, form in FORMS.items()}
 
 
-def one_line(text: str) -> str:
-    """Return a text as a header can hold it."""
-    return re.sub(r"[\r\n\0]", " ", text)
-
-
 # --- Secrets: what the harness sent, in places where it must not be kept ---
 
 
@@ -407,40 +402,3 @@ def every_run_fails(server, request, answer):
     """No run succeeds, and none is charged."""
     end_run(server.store, server.runs[-1], "failed")
     return refusal(500, "EXECUTION_FAILED")
-
-
-# --- Texts that a terminal or CI could obey ---
-
-
-ORDERS: Final = (
-    *("\x1b[31mred", "\x1b]0;title\x07", "\x9b31m", "\u202egnirts", "\u2028::error::owned"),
-    *("\n::add-mask::a", "\r##[error]owned", "\r\n##vso[task.setvariable variable=a]b", "\x85::warning::x"),
-    *("\x08\x08", "\0", "\U000e0041", "</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>"),
-    *("```\n# big", '"]\nallow = ["run"]\n', "\n[limits]\ncredits = 9\n"),
-)
-ALL_ORDERS: Final = "".join(ORDERS)
-
-
-def ordering(value: Any) -> Any:
-    """Append all orders to each text, and add them as a member."""
-    if isinstance(value, dict):
-        return {ALL_ORDERS: ALL_ORDERS} | {name: ordering(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [ordering(each) for each in value]
-    return value + ALL_ORDERS if isinstance(value, str) else value
-
-
-@lie("terminal", kinds={"all": 200, "refusals": 400})
-def orders_in_texts(server, request, honest, kind):
-    """Each text, id and code, a header and the reason hold orders."""
-    answer = honest()
-    if answer.status >= kind:
-        answer.body, answer.reason = ordering(answer.body), one_line(ORDERS[len(server.heard) % len(ORDERS)])
-        answer.headers += [("X-Order", one_line(ALL_ORDERS))]
-    return answer
-
-
-@lie("terminal", after=(*LIST, "getWorkflowSchema", "listUsageModels"))
-def orders_in_names(server, request, answer):
-    """Names of workflows, fields, models and members hold orders; the account is the right one."""
-    answer.body = ordering(answer.body)

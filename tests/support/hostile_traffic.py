@@ -29,7 +29,10 @@ _ODD_VALUES: Final[tuple[Any, ...]] = (
 _DRIP_PAUSE_S: Final = 0.1
 _LATE_S: Final = 3.0
 """Longer than the timeout in the profiles of these tests."""
-_ESCAPES: Final = "\x1b]0;owned\x07\x1b[2J\u009b31m\u202e\r\n::error::owned\n"
+_ESCAPES: Final = (
+    "\x1b]0;owned\x07\x1b[2J\u009b31m\u202e\u2028\x85\x08\0\r\n::error::owned\n##[error]a\n##vso[task.b]\n"
+)
+"""What a terminal or a CI system obeys."""
 _MEGABYTE: Final = b"x" * 1_000_000
 
 
