@@ -8,7 +8,7 @@ from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import Call, body_of
 from knouds_harness.judging.checks import capabilities
 from knouds_harness.suite.generation.strategies import capability_sets
-from knouds_harness.suite.walk.walk import Point, Walk, key_value
+from knouds_harness.suite.generation.walk import Point, Walk, key_value
 from knouds_harness.targets.needs import CONTROL, MAY_RUN, MAY_WRITE
 from knouds_harness.targets.needs.keys import AUTHOR_AND_LESSER, STAR_KEY
 from knouds_harness.targets.needs.runs import once

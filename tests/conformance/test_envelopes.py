@@ -5,7 +5,7 @@ import pytest
 from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import Call, effectless_call
 from knouds_harness.judging.checks import envelopes
-from knouds_harness.suite.walk.dimensions import USUAL_KEYS
+from knouds_harness.suite.generation.dimensions import USUAL_KEYS
 from knouds_harness.targets.needs import MAY_WRITE
 from knouds_harness.targets.needs.keys import ANY_KEY, WRITER, key_of
 from knouds_harness.targets.needs.runs import FAILS, UNPOLLED_MODEL, every, key_that_runs, once

@@ -12,17 +12,7 @@ from hypothesis import strategies as st
 from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.judging.checks import authentication, capabilities, envelopes, validation
 from knouds_harness.judging.claim import Check
-from knouds_harness.suite.generation.strategies import (
-    altered_keys,
-    bodies_not_json,
-    malformed_keys,
-    malformed_slugs,
-    misshapen_documents,
-    unknown_keys,
-    wrong_inputs,
-)
-from knouds_harness.suite.selection import operations_for
-from knouds_harness.suite.walk.dimensions import (
+from knouds_harness.suite.generation.dimensions import (
     BODY,
     CAPABILITIES,
     KEY,
@@ -32,7 +22,17 @@ from knouds_harness.suite.walk.dimensions import (
     with_key,
     with_name,
 )
-from knouds_harness.suite.walk.walk import Point, Walk, recorded_outcomes, values_of
+from knouds_harness.suite.generation.strategies import (
+    altered_keys,
+    bodies_not_json,
+    malformed_keys,
+    malformed_slugs,
+    misshapen_documents,
+    unknown_keys,
+    wrong_inputs,
+)
+from knouds_harness.suite.generation.walk import Point, Walk, recorded_outcomes, values_of
+from knouds_harness.suite.selection import operations_for
 from knouds_harness.targets.needs import Need
 from knouds_harness.targets.needs.keys import (
     ANY_KEY,

@@ -9,6 +9,8 @@ from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import Call, body_of, objects_in
 from knouds_harness.exchange.usage import MAX_LIMIT
 from knouds_harness.judging.checks import runs, schemas, usage
+from knouds_harness.suite.generation.dimensions import BODY, run_call
+from knouds_harness.suite.generation.walk import Walk
 from knouds_harness.suite.support.usage_rows import (
     is_used_by_others,
     read_page,
@@ -18,8 +20,6 @@ from knouds_harness.suite.support.usage_rows import (
 )
 from knouds_harness.suite.support.workflow_authoring import doubled, graph_of, make
 from knouds_harness.suite.untested import Untested
-from knouds_harness.suite.walk.dimensions import BODY, run_call
-from knouds_harness.suite.walk.walk import Walk
 from knouds_harness.targets.needs.keys import ADMIN_MODEL_RUNNER
 from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
 from knouds_harness.targets.needs.runs import (

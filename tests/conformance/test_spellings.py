@@ -9,8 +9,8 @@ from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.exchange.evidence import Call, body_of, effectless_call
 from knouds_harness.judging.checks import authentication, capabilities, envelopes, spellings
 from knouds_harness.suite.generation.unusual_requests import SPELLINGS, header_form, in_form, spelled
+from knouds_harness.suite.generation.walk import Point, Walk, values_of
 from knouds_harness.suite.selection import operations_for
-from knouds_harness.suite.walk.walk import Point, Walk, values_of
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR_AND_LESSER
 
 pytestmark = pytest.mark.independent

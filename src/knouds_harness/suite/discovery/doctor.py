@@ -25,11 +25,11 @@ from knouds_harness.exchange.webhooks import Receiver
 from knouds_harness.judging.checks import families, family_by_fact
 from knouds_harness.printable import counted
 from knouds_harness.suite.discovery.run_plan import lacking_by_fact, missing_by_need, possible_in
+from knouds_harness.suite.generation.walk import values_words
 from knouds_harness.suite.nights import lines_beyond
 from knouds_harness.suite.run_outcome import expected_facts, mistyped
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.suite.selection import Spending
-from knouds_harness.suite.walk.walk import values_words
 from knouds_harness.targets.address import (
     HOSTS_VARIABLE,
     allowed_hosts,

@@ -1,1 +1,1 @@
-"""Generated input: strategies, unusual values, and random sequences of requests."""
+"""Requests to send: strategies, unusual values, the values of each dimension, and random sequences."""

@@ -21,7 +21,7 @@ from knouds_harness.targets.resources import Persona
 from knouds_harness.targets.secrets import Secret
 
 if TYPE_CHECKING:
-    from knouds_harness.suite.walk.walk import Walk
+    from knouds_harness.suite.generation.walk import Walk
 
 KEY, CAPABILITIES, RESOURCE, BODY = "key", "capabilities", "resource", "body"
 ASYNC: Final = ("async", "true")

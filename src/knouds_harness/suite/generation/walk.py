@@ -23,9 +23,7 @@ from knouds_harness.judging.checks import authentication, capabilities
 from knouds_harness.judging.rule.reasons import CAPABILITY
 from knouds_harness.printable import first_few
 from knouds_harness.runs.run_file import Cell
-from knouds_harness.suite.support.test_data import TestData
-from knouds_harness.suite.untested import Untested
-from knouds_harness.suite.walk.dimensions import (
+from knouds_harness.suite.generation.dimensions import (
     ASYNC,
     CAPABILITIES,
     KEY,
@@ -34,6 +32,8 @@ from knouds_harness.suite.walk.dimensions import (
     fixed_values,
     run_call,
 )
+from knouds_harness.suite.support.test_data import TestData
+from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs import CONTROL, missing_in
 from knouds_harness.targets.needs.rate_limits import free_workflow
 from knouds_harness.targets.needs.runs import own_workflows, usable_models

@@ -8,7 +8,7 @@ import pytest
 from example_targets import make_target
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.suite.walk.walk import Point, shown_in, values_of, values_words
+from knouds_harness.suite.generation.walk import Point, shown_in, values_of, values_words
 
 OPERATIONS = shipped_document().operation_by_id
 RUN = list(values_of(OPERATIONS["runModel"]))
