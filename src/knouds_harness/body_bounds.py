@@ -21,11 +21,11 @@ _MOST_ENCODINGS: Final = 5
 
 
 class UndecodableBody(ValueError):
-    """The body does not match its ``Content-Encoding``, or is too long once decoded."""
+    """The body does not match its ``Content-Encoding``, or is too long."""
 
 
-class TooLongOnceDecoded(UndecodableBody):
-    """The decoded body is longer than allowed."""
+class BodyTooLong(UndecodableBody):
+    """The body is longer than allowed, as it was sent or once decoded."""
 
 
 def decoded(body: bytes, content_encoding: str) -> bytes:
@@ -33,7 +33,7 @@ def decoded(body: bytes, content_encoding: str) -> bytes:
 
     Raises:
         UndecodableBody: The body does not match the header.
-        TooLongOnceDecoded: The decoded body is longer than ``MAX_BODY_BYTES``.
+        BodyTooLong: The decoded body is longer than ``MAX_BODY_BYTES``.
     """
     encodings = [part.strip().lower() for part in content_encoding.split(",")]
     if len(encodings) > _MOST_ENCODINGS:
@@ -58,8 +58,8 @@ def _inflated(body: bytes, *, window_bits: int) -> bytes:
     return data
 
 
-def _too_long() -> TooLongOnceDecoded:
-    return TooLongOnceDecoded(f"the body is over {MAX_BODY_BYTES:,} bytes once decoded")
+def _too_long() -> BodyTooLong:
+    return BodyTooLong(f"the body is over {MAX_BODY_BYTES:,} bytes once decoded")
 
 
 def _deflated(body: bytes) -> bytes:

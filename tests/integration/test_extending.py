@@ -235,7 +235,7 @@ def test_client_in_a_script_keeps_to_the_budget(tmp_path):
         assert client.send(whoami).status == 200
         with pytest.raises(CreditsShort):
             client.send(run)
-        key = client.secret_of("full").reveal()
+        key = client.persona("full").secret.reveal()
 
     (kept,) = read_har(tmp_path / "evidence.har")
     assert kept.request.path == "/api/whoami"

@@ -55,7 +55,6 @@ class Client:
         created: CreatedWorkflows | None = None,
         on_exchange: Callable[[Exchange], None] = lambda _: None,
         transport: httpx.BaseTransport | None = None,
-        clock: Callable[[], float] = time.perf_counter,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         while_waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
         reads_usage: bool = False,
@@ -68,7 +67,6 @@ class Client:
             created: Knows which workflows may be changed; by default those that this client creates.
             on_exchange: Called with each exchange, one at a time, before ``send`` returns it.
             transport: Sends requests; HTTP/1.1 with keep-alive by default.
-            clock: Returns monotonic seconds.
             now: Returns the time as aware UTC.
             while_waiting: Returns a context that is open while a request waits for its turn and its response.
             reads_usage: Read usage before a run if it is due, because responses may not report all charges.
@@ -81,7 +79,7 @@ class Client:
         self.created = created or CreatedWorkflows(target=target)
         self.redactor = Redactor.for_target(target)
         self._on_exchange = on_exchange
-        self._sender = Sender(target, redactor=self.redactor, transport=transport, clock=clock, now=now)
+        self._sender = Sender(target, redactor=self.redactor, transport=transport, now=now)
         self.while_waiting = while_waiting
         self._reads_usage = reads_usage
         self._lock = threading.Lock()
@@ -126,14 +124,6 @@ class Client:
             raise UnknownName("persona", name, self._personas)
         return self._personas[name]
 
-    def secret_of(self, persona: str) -> Secret:
-        """Return the key of a persona.
-
-        Raises:
-            UnknownName: There is no such persona.
-        """
-        return self.persona(persona).secret
-
     def send(self, request: Request, *, key: Secret | None = None) -> Exchange:
         """Send one request, once, and wait for the whole response.
 
@@ -155,7 +145,7 @@ class Client:
             UnknownName: There is no such persona.
         """
         if key is None and request.persona is not None:
-            key = self.secret_of(request.persona)
+            key = self.persona(request.persona).secret
         request = self._with_encoded_path(request)
         what, effect = f"{request.method} {request.path}", request.effect
         self.guard.check(effect, is_deliberate=request.is_deliberate, host=self._sender.host, what=what)

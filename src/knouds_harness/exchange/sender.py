@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -41,7 +42,6 @@ class Sender:
         *,
         redactor: Redactor,
         transport: httpx.BaseTransport | None,
-        clock: Callable[[], float],
         now: Callable[[], datetime],
     ) -> None:
         http = target.http
@@ -54,8 +54,7 @@ class Sender:
         self._parsed_url = lru_cache(maxsize=256)(lambda path: base.copy_with(raw_path=path.encode()))
         self._origin = str(base.copy_with(raw_path=b"/")).removesuffix("/")
         self._base_path = base.raw_path.decode().rstrip("/")
-        self._transport = Transport(target, transport=transport, clock=clock)
-        self._clock = clock
+        self._transport = Transport(target, transport=transport)
         self._now = now
         self._numbers = itertools.count(1)
 
@@ -94,10 +93,10 @@ class Sender:
         number = next(self._numbers)
         http_request = self._http_request(request, key)
         trace = self._new_trace(request)
-        started_at, start = self._now(), self._clock()
+        started_at, start = self._now(), time.perf_counter()
         http_request.headers.update(trace)
         received = self._transport.send(http_request, is_abandoned=request.is_abandoned)
-        elapsed_ms = (self._clock() - start) * 1000
+        elapsed_ms = (time.perf_counter() - start) * 1000
         redactor, failure = self._redactor, received.failure
         sent_headers = tuple(pair for pair in text_pairs(http_request.headers) if pair not in trace)
         altered = redactor.altered(key.reveal()) if key else None

@@ -43,7 +43,7 @@ _ANSWERED_AS_THEY_ARE: Final = re.compile(
     r"|x-ratelimit-(limit|remaining|reset)"
 )
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_PARAMETER: Final = re.compile(r"(^|[?&;#])([\w.%\[\]-]+)=([^&\s\"'<>#;]+)")
+_PARAMETER: Final = re.compile(r"(?:^|(?<=[?&;#]))([\w.%\[\]-]+)(=)([^&\s\"'<>#;]+)")
 _MEMBER: Final = re.compile(r"(?<![\w-])([\w-]+)([\"']?\s*[:=]\s*[\"']?)([^\s\"'&<>,;]+)")
 _TOKEN: Final = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
 _SCHEME: Final = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
@@ -88,12 +88,7 @@ class TrafficRedactor:
 
     def text(self, text: str) -> str:
         text = _PRIVATE_KEY.sub(HIDDEN, self._redactor.text(text))
-        text = _PARAMETER.sub(
-            lambda found: (
-                f"{found[1]}{found[2]}={_HIDDEN_IN_URL}" if is_secret_name(unquote(found[2])) else found[0]
-            ),
-            text,
-        )
+        text = _without_values(_PARAMETER, text, hidden=_HIDDEN_IN_URL)
         text = _SCHEME.sub(rf"\1 {HIDDEN}", _TOKEN.sub(HIDDEN, text))
         return _USER.sub(r"\1", text)
 
@@ -160,7 +155,7 @@ class TrafficRedactor:
             if is_request:
                 return HIDDEN.encode()  # requests are not judged, so nothing is lost
             text = self.text(data.decode("utf-8", "surrogateescape"))
-            return _without_values(text).encode("utf-8", "surrogateescape")
+            return _without_values(_MEMBER, text).encode("utf-8", "surrogateescape")
         clean = self._walked(document)
         return data if clean == document else json.dumps(clean).encode()
 
@@ -182,7 +177,7 @@ class TrafficRedactor:
         try:
             document = json.loads(text, object_pairs_hook=members_once)
         except ValueError:
-            return _without_values(self.text(text))
+            return _without_values(_MEMBER, self.text(text))
         clean = self._walked(document)
         return self.text(text if clean == document else json.dumps(clean))
 
@@ -191,11 +186,13 @@ def _is_like_json(text: str) -> bool:
     return text.lstrip()[:1] in ("{", "[")
 
 
-def _without_values(text: str) -> str:
-    """Hide what follows a name of a secret in text that is not JSON, or has a member twice."""
-    return _MEMBER.sub(
-        lambda found: f"{found[1]}{found[2]}{HIDDEN}" if is_secret_name(found[1]) else found[0], text
-    )
+def _without_values(pattern: re.Pattern[str], text: str, *, hidden: str = HIDDEN) -> str:
+    """Hide what follows a name of a secret: in a URL, in text that is not JSON, or has a member twice."""
+
+    def without_value(found: re.Match[str]) -> str:
+        return f"{found[1]}{found[2]}{hidden}" if is_secret_name(unquote(found[1])) else found[0]
+
+    return pattern.sub(without_value, text)
 
 
 def secrets_in(exchange: Exchange) -> Iterator[str]:

@@ -7,7 +7,8 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, cast
 
@@ -18,7 +19,7 @@ from knouds_harness.body_bounds import (
     KEPT_BYTES,
     MAX_BODY_BYTES,
     TOO_LONG,
-    TooLongOnceDecoded,
+    BodyTooLong,
     UndecodableBody,
     decoded,
 )
@@ -36,14 +37,13 @@ class Deadline(threading.local):
         is_answered: Whether any byte of the response has come.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._at_s = float("inf")
         self.is_reused = self.is_answered = self.is_abandoned = False
 
     @contextmanager
     def within(self, seconds: float, *, is_abandoned: bool) -> Iterator[None]:
-        self._at_s = self._clock() + seconds
+        self._at_s = time.perf_counter() + seconds
         self.is_reused = self.is_answered = False
         self.is_abandoned = is_abandoned
         try:
@@ -54,7 +54,7 @@ class Deadline(threading.local):
     @property
     def left_s(self) -> float:
         """The seconds left; negative once the deadline has passed."""
-        return self._at_s - self._clock()
+        return self._at_s - time.perf_counter()
 
 
 class _Stream(httpcore.NetworkStream):
@@ -159,11 +159,9 @@ class Received(NamedTuple):
 class Transport:
     """A transport that limits the size of a response, and the time that it may take."""
 
-    def __init__(
-        self, target: Target, *, transport: httpx.BaseTransport | None, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, target: Target, *, transport: httpx.BaseTransport | None) -> None:
         """Send to a target, by its proxy and with its certificates, unless a ``transport`` is given."""
-        self._deadline = Deadline(clock)
+        self._deadline = Deadline()
         self._transport = transport or _http_transport(target, self._deadline)
         self._timeout_s = target.limits.timeout_s
         self._proxy = target.http.via.authority if target.http.via else ""
@@ -266,22 +264,11 @@ def _authority(url: httpx.URL) -> str:
     return f"{host}:{url.port or (443 if url.scheme == 'https' else 80)}"
 
 
-class BodyTooLong(Exception):
-    """The response is longer than any response of this API."""
-
-
 class DeadlinePassed(Exception):
     """The response was not complete by the deadline."""
 
 
-FAILURES = (
-    httpx.HTTPError,
-    httpx.InvalidURL,
-    httpx.StreamError,
-    BodyTooLong,
-    DeadlinePassed,
-    UndecodableBody,
-)
+FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, DeadlinePassed, UndecodableBody)
 """The exceptions of a request that come from the network or a malformed response."""
 
 
@@ -295,7 +282,6 @@ _SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
     (httpx.WriteTimeout, "the request could not be sent within {timeout_s:g} s"),
     (DeadlinePassed, "the answer was not complete within {timeout_s:g} s"),
     (BodyTooLong, TOO_LONG),
-    (TooLongOnceDecoded, TOO_LONG),
     # The library's own message quotes the header, which may be the key.
     (httpx.LocalProtocolError, "the request is not valid HTTP and was not sent"),
     (httpx.InvalidURL, "the request is not valid HTTP and was not sent"),

@@ -314,4 +314,4 @@ def _with_keys(text: str, client: Client) -> str:
 def _secret(persona: str, client: Client) -> str:
     if persona not in client.personas:
         raise CannotTell(f'key "{persona}" is not in the profile')
-    return client.secret_of(persona).reveal()
+    return client.persona(persona).secret.reveal()
