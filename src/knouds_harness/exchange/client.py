@@ -153,14 +153,7 @@ class Client:
         if cancelled and not (request.is_deliberate or cancelled & self._executions):
             raise NotSent(f"{what}: this run did not start the execution")
         is_run, is_to_run = Action.RUN in effect.actions, request.cost_credits > 0
-        known = most_credits(
-            effect,
-            self.target,
-            self.estimates,
-            stated_credits=request.cost_credits,
-            is_deliberate=request.is_deliberate,
-            is_ours=self.created.is_ours,
-        )
+        known = self._most_credits(request) if is_run else 0.0
         if known:
             request = replace(request, cost_credits=max(request.cost_credits, known))
         sender = self._personas.get(request.persona or "")
@@ -200,6 +193,16 @@ class Client:
                 read_back=lambda slug: self._as_read(slug, user=creation.user),
             )
         return exchange
+
+    def _most_credits(self, run: Request) -> float | None:
+        return most_credits(
+            run.effect,
+            self.target,
+            self.estimates,
+            stated_credits=run.cost_credits,
+            is_deliberate=run.is_deliberate,
+            is_ours=self.created.is_ours,
+        )
 
     def _with_encoded_path(self, request: Request) -> Request:
         """Percent-encode the path: a slug from a server may hold any characters."""

@@ -89,12 +89,16 @@ def test_trace_id_can_be_set_by_profile_or_request(recording, sent, http, reques
     assert sent[0].headers.get("traceparent") == expected
 
 
-def test_query_is_encoded_and_base_path_is_kept(client_answering, recording, sent):
+def test_path_and_query_are_encoded_and_base_path_is_kept(client_answering, recording, sent):
     client = client_answering(recording, target=make_target("https://gateway.example.com/knouds"))
 
     client.send(Request(method="GET", path="/api/usage", query=(("a", "ä &="), ("a", "2"))))
+    client.send(Request(method="GET", path="/api/workflows/%2Fa-é #x?y", is_deliberate=True))
 
-    assert str(sent[0].url) == "https://gateway.example.com/knouds/api/usage?a=%C3%A4%20%26%3D&a=2"
+    assert [each.url.raw_path for each in sent] == [
+        b"/knouds/api/usage?a=%C3%A4%20%26%3D&a=2",
+        b"/knouds/api/workflows/%2Fa-%C3%A9%20%23x?y",
+    ]
 
 
 PATHS = st.builds(
@@ -143,14 +147,6 @@ def test_no_request_leaves_the_server_or_the_allowed_actions(base_url, allow, re
         assert request.url.copy_with(raw_path=b"/") == base.copy_with(raw_path=b"/")
         assert request.headers["host"] == base.netloc.decode()
         assert climbs or request.url.raw_path.startswith(base_path + b"/")
-
-
-def test_invalid_path_characters_are_percent_encoded(client_answering, recording, sent):
-    request = Request(method="GET", path="/api/workflows/%2Fa-é #x?y", is_deliberate=True)
-
-    client_answering(recording).send(request)
-
-    assert sent[0].url.raw_path == b"/api/workflows/%2Fa-%C3%A9%20%23x?y"
 
 
 @pytest.mark.parametrize(
@@ -320,6 +316,16 @@ def test_price_of_a_run_to_be_refused_is_reserved(client_answering, path, reserv
     assert left == [100 - reserved]
     assert exchange.request.cost_credits == reserved
     assert client.guard.budget.left_credits == 100
+
+
+def test_request_without_effect_needs_no_price(client_answering):
+    """It may be sent where only reads may, whatever its path names."""
+    target = priced(allow=frozenset({Action.READ}))
+    client = client_answering(httpx.Response(403), target=target)
+    run = Request(method="POST", path="/api/models/x/run", body=b"{", is_effectless=True)
+
+    assert client.send(run).request.cost_credits == 0
+    assert client.send(replace(run, path="/api/models/suno-v5/run")).request.cost_credits == 0
 
 
 @pytest.mark.parametrize("path", ["/api/workflows/portrait/run", f"/api/models/{NO_SUCH_MODEL}/run"])
