@@ -76,10 +76,7 @@ def with_value(path: str, value: object) -> AnswerEdit:
 
 
 def changed(path: str, change: Callable[[Any], Any]) -> AnswerEdit:
-    """Change the value of a member; a missing member stays missing."""
-    return for_each(
-        path, lambda holder, name: holder.update({name: change(holder[name])} if name in holder else {})
-    )
+    return for_each(path, lambda holder, name: holder.update({name: change(holder[name])}))
 
 
 def for_each(path: str, edit: Callable[[Any, str], object]) -> AnswerEdit:

@@ -113,7 +113,8 @@ async def answer_preferred(
             response = refuse(refusal)
         if "execution" in preferred and response.status_code in {200, 202, 500}:
             applied["execution"] = preferred["execution"]
-    await asyncio.sleep(int(preferred.get("delay_ms", 0)) / 1000)
+    if delay_ms := int(preferred.get("delay_ms", 0)):
+        await asyncio.sleep(delay_ms / 1000)
     if applied:
         response.headers["Preference-Applied"] = ", ".join(map("=".join, applied.items()))
     return response

@@ -18,6 +18,16 @@ CASES: dict[str, list[Any]] = {
         ("POST", WORKFLOWS, "none", {"name": "New"}),
         ("POST", f"{PORTRAIT}?_method=DELETE", "none"),
     ],
+    "delete-answers-204": [("DELETE", f"{WORKFLOWS}/no-such", "full"), ("DELETE", PORTRAIT, "full")],
+    "whoami-lacks-email": [("GET", PORTRAIT, "full"), (*WHOAMI, "full")],
+    "whoami-tier-as-number": [("GET", PORTRAIT, "full"), (*WHOAMI, "full")],
+    "usage-slim-names-a-workflow": [("GET", "/api/usage?limit=1", "ines"), ("GET", "/api/usage", "full")],
+    "usage-row-lacks-request-id": [("GET", "/api/usage", "ines"), ("GET", "/api/usage", "full")],
+    "envelope-404-without-text": [WHOAMI, ("GET", f"{WORKFLOWS}/none", "full")],
+    "envelope-model-not-found-is-400": [
+        ("GET", f"{WORKFLOWS}/none", "full"),
+        ("POST", "/api/models/none/run", "full", INPUTS),
+    ],
     "auth-revoked-accepted": [(*WHOAMI, "full"), (*WHOAMI, "revoked")],
     "auth-missing-key-accepted": [(*WHOAMI, "revoked"), WHOAMI],
     "capability-whoami-needs-read": [(*WHOAMI, "read-only"), (*WHOAMI, "none")],
@@ -71,7 +81,7 @@ CASES: dict[str, list[Any]] = {
     "usage-charges-refused-inputs": [(*RUN, "full", INPUTS), (*RUN, "full", {})],
     "workflows-list-escapes-text": [("GET", PORTRAIT, "full"), ("GET", WORKFLOWS, "full")],
 }
-"""By the id of a fault: a request that it leaves as it is, and one that meets it; of each kind of point."""
+"""By the id of a fault: a request that it leaves as it is, and one that meets it; of each kind."""
 
 
 @pytest.mark.parametrize("fault", CASES)

@@ -2,11 +2,10 @@
 
 import hmac
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from knouds_sandbox.command import sandbox
-from knouds_sandbox.errors import SandboxError
 from knouds_sandbox.providers import MODELS
 from knouds_sandbox.seeding import key_secret, seed_store, seeded_keys
 from knouds_sandbox.state.accounts import find_key
@@ -30,12 +29,6 @@ def test_keys_of_two_accounts_have_the_webhook():
     assert all((name in ("ada", "ines")) == (url == URL) for name, url in rows)
 
 
-@pytest.mark.parametrize("url", ["hooks.example.com", "ftp://hooks.example.com", "http://", "http://[::"])
-def test_invalid_webhook_url_is_refused(url):
-    with pytest.raises(SandboxError, match="not an http or https URL"):
-        sandbox(["--webhook-url", url], standalone_mode=False)
-
-
 def test_key_is_found_by_its_digest(store):
     """The query uses an index of digests, and never compares the secret itself."""
     plan = store.rows("EXPLAIN QUERY PLAN SELECT * FROM keys WHERE sha256(secret) = ?", b"")
@@ -43,25 +36,16 @@ def test_key_is_found_by_its_digest(store):
     assert "USING INDEX keys_by_digest" in plan[0][3]
 
 
-def test_secrets_are_compared_in_constant_time(store, monkeypatch):
-    compared = []
-    compare_digest = hmac.compare_digest
-
-    def compare(*both):
-        compared.append(both)
-        return compare_digest(*both)
-
-    monkeypatch.setattr(hmac, "compare_digest", compare)
-
-    found = find_key(store, key_secret(0, "full"))
+def test_secrets_are_compared_in_constant_time(store):
+    secret = key_secret(0, "full")
+    with mock.patch.object(hmac, "compare_digest", wraps=hmac.compare_digest) as compare:
+        found = find_key(store, secret)
 
     assert found is not None
-    assert found.name == "full"
-    assert compared == [(key_secret(0, "full").encode(),) * 2]
-    assert find_key(store, key_secret(0, "full")[:-1]) is None
+    compare.assert_called_once_with(secret.encode(), secret.encode())
 
 
-@pytest.mark.parametrize("secret", ["", "\udcff", "knouds_live_", "\0"])
+@pytest.mark.parametrize("secret", ["", "\udcff", "knouds_live_", "\0", key_secret(0, "full")[:-1]])
 def test_malformed_secret_belongs_to_no_key(store, secret):
     assert find_key(store, secret) is None
 

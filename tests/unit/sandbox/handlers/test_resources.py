@@ -27,35 +27,45 @@ def test_slug_has_slug_characters_only(name):
     assert slug.strip("-") == slug
 
 
+NODE = {"id": "n", "type": "t", "position": {"x": True, "y": 0}, "data": {}}
+EDGE = {"id": "e", "source": "a"}
+
+
+@pytest.mark.parametrize("body", [{}, [], None, "text", {"name": ""}, {"name": "  "}, {"name": 3}])
+def test_document_without_name_is_refused(ask, assert_refused, body):
+    assert_refused(ask("POST", "/api/workflows", "full", json=body), 400, "INVALID_BODY")
+
+
 @pytest.mark.parametrize(
-    "body",
+    ("member", "value"),
     [
-        {},
-        [],
-        None,
-        "text",
-        {"name": ""},
-        {"name": "  "},
-        {"name": 3},
-        {"name": None},
-        {"name": "x", "tags": "a"},
-        {"name": "x", "tags": [1]},
-        {"name": "x", "nodes": {}},
-        {"name": "x", "nodes": [{"id": "n"}]},
-        {"name": "x", "nodes": [{"id": "n", "type": "t", "position": {"x": True, "y": 0}, "data": {}}]},
-        {"name": "x", "edges": [{"id": "e", "source": "a"}]},
-        {"name": "x", "edges": [{"id": "e", "source": "a", "target": "b", "sourceHandle": 1}]},
-        {"name": "x", "viewport": []},
-        {"name": "x", "viewport": {"x": 0, "y": 0}},
-        {"name": "x", "publicPlayground": "yes"},
-        {"name": "x", "folderId": 3},
-        {"name": "x" * 10_001},
+        *(("tags", value) for value in ("a", [1])),
+        *(("nodes", value) for value in ({}, [{"id": "n"}], [NODE])),
+        *(("edges", value) for value in ([EDGE], [{**EDGE, "target": "b", "sourceHandle": 1}])),
+        *(("viewport", value) for value in ([], {"x": 0, "y": 0})),
+        *(("publicPlayground", "yes"), ("folderId", 3), ("description", "x" * 10_001)),
     ],
 )
-def test_malformed_document_is_refused(ask, assert_refused, body):
+def test_malformed_member_is_refused(ask, assert_refused, member, value):
+    body = {"name": "x", member: value}
+
     assert_refused(ask("POST", "/api/workflows", "full", json=body), 400, "INVALID_BODY")
 
 
 @pytest.mark.parametrize("body", [{}, [], {"folderId": 3}, {"folderId": ""}, {"folderId": []}])
 def test_move_without_folder_is_refused(ask, assert_refused, body):
     assert_refused(ask("PUT", "/api/workflows/portrait/move", "full", json=body), 400, "INVALID_BODY")
+
+
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [
+        ("status=nonsense", 4),
+        ("limit=0", 0),
+        *((f"limit={limit}", 4) for limit in ("-1", "x", "1e3", "9" * 20)),
+        *((f"offset={offset}", rows) for offset, rows in (("9" * 20, 4), ("9" * 15, 0))),
+        ("limit=%00&offset=%ff&status=%ff", 4),
+    ],
+)
+def test_malformed_query_is_ignored(ask, query, rows):
+    assert len(ask("GET", f"/api/usage?{query}", "stranger").json()["rows"]) == rows
