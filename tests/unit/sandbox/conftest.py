@@ -1,5 +1,7 @@
 """A running sandbox, and a way to call it as one of its personas."""
 
+import asyncio
+
 import httpx
 import pytest
 
@@ -33,6 +35,21 @@ def ask(shared_sandbox):
             return client.request(method, path, headers=key | (headers or {}), **options)
 
         yield ask
+
+
+@pytest.fixture
+def ask_app():
+    """Send one request to an application, without a server."""
+
+    def ask_app(app, *request, **options):
+        async def send():
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                return await client.request(*request, **options)
+
+        return asyncio.run(send())
+
+    return ask_app
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """The command line of the sandbox."""
 
-import asyncio
 import contextlib
 import socket
 import sqlite3
 
-import httpx
 import pytest
 import uvicorn
 from click.testing import CliRunner
@@ -73,22 +71,16 @@ def test_hosts_are_checked_on_loopback_or_if_named(banner, monkeypatch, options,
     assert built[0]["receivers"].allows_loopback == ("--host" not in options)
 
 
-def test_pages_of_named_origins_may_ask(monkeypatch):
+def test_pages_of_named_origins_may_ask(monkeypatch, ask_app):
     """A browser asks first, by OPTIONS, and gets an answer without a key."""
     served = []
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, **_: served.append(self.config.app))
     run("--port", "0", "--allow-origin", "https://app.example.com")
 
     def asked(origin, method="OPTIONS"):
-        transport = httpx.ASGITransport(served[0])
-        headers = {"origin": origin, "access-control-request-method": "PUT", "host": "localhost"}
+        headers = {"origin": origin, "access-control-request-method": "PUT"}
         headers["access-control-request-headers"] = "x-api-key, content-type"
-
-        async def send():
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-                return await client.request(method, "/api/workflows/portrait", headers=headers)
-
-        return asyncio.run(send())
+        return ask_app(served[0], method, "/api/workflows/portrait", headers=headers)
 
     preflight, refused = asked("https://app.example.com"), asked("https://app.example.com", "GET")
     assert preflight.status_code == 200
@@ -98,15 +90,9 @@ def test_pages_of_named_origins_may_ask(monkeypatch):
     assert "access-control-allow-origin" not in asked("https://evil.example.com").headers
 
 
-def test_end_says_which_faults_were_met(monkeypatch):
+def test_end_says_which_faults_were_met(monkeypatch, ask_app):
     def serve(server, **_):
-        transport = httpx.ASGITransport(server.config.app)
-
-        async def send():
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-                await client.get("/api/health")
-
-        asyncio.run(send())
+        ask_app(server.config.app, "GET", "/api/health")
 
     monkeypatch.setattr(uvicorn.Server, "run", serve)
 

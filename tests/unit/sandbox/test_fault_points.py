@@ -8,77 +8,75 @@ import pytest
 from knouds_sandbox.serving import running_sandbox
 
 TOKEN = "test-token"
-INPUTS: dict[str, object] = {"inputs": {}}
 WORKFLOWS, PORTRAIT = "/api/workflows", "/api/workflows/portrait"
-WHOAMI = ("GET", "/api/whoami")
-RUN = ("POST", f"{PORTRAIT}/run")
+WHOAMI, USAGE = ("GET", "/api/whoami"), "/api/usage"
+NEW = {"name": "New"}
+
+
+def run(workflow, persona, inputs=None):
+    return "POST", f"{WORKFLOWS}/{workflow}/run", persona, {"inputs": inputs or {}}
+
+
+def run_model(model, persona):
+    return "POST", f"/api/models/{model}", persona, {"inputs": {}}
+
+
+USUAL = run("portrait", "full")
 
 CASES: dict[str, list[Any]] = {
     "spelling-method-override-needs-no-capability": [
-        ("POST", WORKFLOWS, "none", {"name": "New"}),
+        ("POST", WORKFLOWS, "none", NEW),
         ("POST", f"{PORTRAIT}?_method=DELETE", "none"),
     ],
     "delete-answers-204": [("DELETE", f"{WORKFLOWS}/no-such", "full"), ("DELETE", PORTRAIT, "full")],
     "whoami-lacks-email": [("GET", PORTRAIT, "full"), (*WHOAMI, "full")],
     "whoami-tier-as-number": [("GET", PORTRAIT, "full"), (*WHOAMI, "full")],
-    "usage-slim-names-a-workflow": [("GET", "/api/usage?limit=1", "ines"), ("GET", "/api/usage", "full")],
-    "usage-row-lacks-request-id": [("GET", "/api/usage", "ines"), ("GET", "/api/usage", "full")],
+    "usage-slim-names-a-workflow": [("GET", USAGE, "ines"), ("GET", USAGE, "full")],
+    "usage-row-lacks-request-id": [("GET", USAGE, "ines"), ("GET", USAGE, "full")],
     "envelope-404-without-text": [WHOAMI, ("GET", f"{WORKFLOWS}/none", "full")],
-    "envelope-model-not-found-is-400": [
-        ("GET", f"{WORKFLOWS}/none", "full"),
-        ("POST", "/api/models/none/run", "full", INPUTS),
-    ],
+    "envelope-model-not-found-is-400": [("GET", f"{WORKFLOWS}/none", "full"), run_model("none/run", "full")],
     "auth-revoked-accepted": [(*WHOAMI, "full"), (*WHOAMI, "revoked")],
     "auth-missing-key-accepted": [(*WHOAMI, "revoked"), WHOAMI],
     "capability-whoami-needs-read": [(*WHOAMI, "read-only"), (*WHOAMI, "none")],
     "capability-write-implies-read": [("GET", PORTRAIT, "full"), ("GET", PORTRAIT, "only-workflow-write")],
     "capability-bound-form-reads-its-own": [
-        (*RUN, "bound-workflow", INPUTS),
+        run("portrait", "bound-workflow"),
         ("GET", PORTRAIT, "bound-workflow"),
     ],
-    "capability-denied-create-happens": [
-        ("POST", WORKFLOWS, "full", {"name": "New"}),
-        ("POST", WORKFLOWS, "none", {"name": "New"}),
-    ],
+    "capability-denied-create-happens": [("POST", WORKFLOWS, "full", NEW), ("POST", WORKFLOWS, "none", NEW)],
     "delete-keeps-the-workflow": [("DELETE", f"{WORKFLOWS}/no-such", "full"), ("DELETE", PORTRAIT, "full")],
-    "run-slug-case-ignored": [(*RUN, "full", INPUTS), ("POST", f"{WORKFLOWS}/Portrait/run", "full", INPUTS)],
-    "run-foreign-workflow-accepted": [(*RUN, "full", INPUTS), (*RUN, "stranger", INPUTS)],
+    "run-slug-case-ignored": [USUAL, run("Portrait", "full")],
+    "run-foreign-workflow-accepted": [USUAL, run("portrait", "stranger")],
     "model-run-under-business-async": [
-        ("POST", "/api/models/suno-v5/run?async=true", "business", INPUTS),
-        ("POST", "/api/models/suno-v5/run?async=true", "pro-model", INPUTS),
+        run_model("suno-v5/run?async=true", "business"),
+        run_model("suno-v5/run?async=true", "pro-model"),
     ],
     "model-tier-ignored": [
-        ("POST", "/api/models/seedream-v5/run", "business", INPUTS),
-        ("POST", "/api/models/enterprise-model/run", "business", INPUTS),
+        run_model("seedream-v5/run", "business"),
+        run_model("enterprise-model/run", "business"),
     ],
-    "run-inputs-missing-accepted": [(*RUN, "full", INPUTS), (*RUN, "full", {})],
-    "run-defaults-count-one-more": [(*RUN, "full", {"inputs": {"count": 1}}), (*RUN, "full", INPUTS)],
-    "create-suffixes-from-1": [("POST", WORKFLOWS, "full", {"name": "New"})] * 2,
+    "run-inputs-missing-accepted": [USUAL, (*USUAL[:3], {})],
+    "run-defaults-count-one-more": [run("portrait", "full", {"count": 1}), USUAL],
+    "create-suffixes-from-1": [("POST", WORKFLOWS, "full", NEW)] * 2,
     "create-believes-created-by": [
-        ("POST", WORKFLOWS, "full", {"name": "New"}),
-        ("POST", WORKFLOWS, "full", {"name": "New", "createdBy": "usr_x"}),
+        ("POST", WORKFLOWS, "full", NEW),
+        ("POST", WORKFLOWS, "full", NEW | {"createdBy": "usr_x"}),
     ],
     "update-resets-what-is-left-out": [
         ("PUT", PORTRAIT, "full", {"tags": [], "description": ""}),
-        ("PUT", f"{WORKFLOWS}/all-fields", "full", {"name": "New"}),
+        ("PUT", f"{WORKFLOWS}/all-fields", "full", NEW),
     ],
     "move-to-root-ignored": [
         ("PUT", f"{PORTRAIT}/move", "full", {"folderId": None}),
         ("PUT", f"{WORKFLOWS}/in-folder/move", "full", {"folderId": None}),
     ],
-    "run-without-credits-accepted": [
-        (*RUN, "full", INPUTS),
-        ("POST", f"{WORKFLOWS}/nil-portrait/run", "broke", INPUTS),
-    ],
+    "run-without-credits-accepted": [USUAL, run("nil-portrait", "broke")],
     "usage-offset-lost-with-a-filter": [
-        ("GET", "/api/usage?offset=1", "full"),
-        ("GET", "/api/usage?offset=1&status=completed", "full"),
+        ("GET", f"{USAGE}?offset=1", "full"),
+        ("GET", f"{USAGE}?offset=1&status=completed", "full"),
     ],
-    "tier-pro-limit-is-99": [
-        ("POST", f"{WORKFLOWS}/bea-portrait/run", "business", INPUTS),
-        ("POST", f"{WORKFLOWS}/pia-portrait/run", "pro", INPUTS),
-    ],
-    "usage-charges-refused-inputs": [(*RUN, "full", INPUTS), (*RUN, "full", {})],
+    "tier-pro-limit-is-99": [run("bea-portrait", "business"), run("pia-portrait", "pro")],
+    "usage-charges-refused-inputs": [USUAL, (*USUAL[:3], {})],
     "workflows-list-escapes-text": [("GET", PORTRAIT, "full"), ("GET", WORKFLOWS, "full")],
 }
 """By the id of a fault: a request that it leaves as it is, and one that meets it; of each kind."""
