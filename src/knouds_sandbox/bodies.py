@@ -53,7 +53,6 @@ def refuse(refusal: Refusal) -> Response:
 
 MAX_SIZE_BYTES = 1024 * 1024
 MAX_DEPTH = 64
-_TOO_DEEP = "The body is nested too deeply."
 
 
 async def read_json(request: Request, most_levels: int = MAX_DEPTH) -> Any:
@@ -75,12 +74,15 @@ async def read_json(request: Request, most_levels: int = MAX_DEPTH) -> Any:
         raise invalid_body("Send the body as Content-Type: application/json.")
     try:
         value = _DECODER.decode(content.decode("utf-8"))
+        is_too_deep = (
+            content.count(b"[") + content.count(b"{") >= most_levels and _levels(value) > most_levels
+        )
     except RecursionError:
-        raise invalid_body(_TOO_DEEP) from None
+        is_too_deep = True
     except ValueError:
         raise invalid_body("The body is no JSON.") from None
-    if content.count(b"[") + content.count(b"{") > most_levels and _is_deeper_than(value, most_levels):
-        raise invalid_body(_TOO_DEEP)
+    if is_too_deep:
+        raise invalid_body("The body is nested too deeply.")
     return value
 
 
@@ -113,18 +115,9 @@ def _finite(text: str) -> float:
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
-def _is_deeper_than(value: Any, levels: int) -> bool:
-    layer = [value]
-    for _ in range(levels):
-        layer = [
-            child
-            for item in layer
-            if isinstance(item, (dict, list))
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not layer:
-            return False
-    return True
+def _levels(value: Any) -> int:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_levels, parts), default=0)
 
 
 def mapped(value: Any, change: Callable[[Any], Any], *, but_for: Collection[str] = ()) -> Any:

@@ -14,6 +14,7 @@ _MAX_IMAGES = 8
 _MAX_SECONDS = 60
 _DEFAULT_SECONDS = 5
 _JOB_S_WITHOUT_LATENCY = 0.3
+_SPREAD = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class ProviderModel:
     """One model of the catalogue.
 
     ``medium`` is the member of the result that it fills. ``credits_per_unit`` is charged per ``unit``: image,
-    second or call. ``median_s`` and ``spread`` describe a lognormal latency.
+    second or call. ``median_s`` is that of a lognormal latency.
     """
 
     name: str
@@ -30,11 +31,10 @@ class ProviderModel:
     credits_per_unit: int
     median_s: float
     _: KW_ONLY
-    spread: float = 0.3
     is_polled: bool = False
     is_enabled: bool = True
     least_tier: str = "business"
-    failure_rate: float = 0.0
+    always_fails: bool = False
 
     def units(self, inputs: Mapping[str, Any]) -> int:
         if self.unit == "image":
@@ -60,7 +60,7 @@ _MODELS = (
     ProviderModel("suno-v5", "audios", "call", 20, 40.0, is_polled=True),
     ProviderModel("retired-model", "images", "image", 5, 5.0, is_enabled=False),
     ProviderModel("enterprise-model", "images", "image", 25, 8.0, least_tier="enterprise"),
-    ProviderModel("failing-model", "images", "image", 5, 3.0, is_polled=True, failure_rate=1.0),
+    ProviderModel("failing-model", "images", "image", 5, 3.0, is_polled=True, always_fails=True),
 )
 MODELS: Mapping[str, ProviderModel] = MappingProxyType({model.name: model for model in _MODELS})
 
@@ -80,17 +80,13 @@ class Latency:
         """Return the seconds until the slowest of these models is done."""
         if self.fixed_s is None:
             seconds = max(
-                (draw.lognormvariate(0, model.spread) * model.median_s for model in models), default=0.05
+                (draw.lognormvariate(0, _SPREAD) * model.median_s for model in models), default=0.05
             )
         elif is_async and not self.fixed_s:
             seconds = _JOB_S_WITHOUT_LATENCY
         else:
             seconds = self.fixed_s
         return seconds * self.time_scale
-
-
-def fails(models: Sequence[ProviderModel], draw: random.Random) -> bool:
-    return any(model.failure_rate and draw.random() < model.failure_rate for model in models)
 
 
 def results(

@@ -43,25 +43,29 @@ _ACCOUNTS: Mapping[str, dict[str, Any]] = MappingProxyType(
 _ALL = "workflow:run workflow:read workflow:write model:run execution:read execution:cancel webhook:receive"
 _PRO = "workflow:run workflow:read workflow:write execution:read execution:cancel webhook:receive"
 
+
+def _restricted(owner: str, granted: str, *, prefix: str = "") -> dict[str, tuple[str, str]]:
+    """Return keys of one account that hold a part of what its tier may grant, or are refused."""
+    rights = {"none": ""} | {f"only-{each.replace(':', '-')}": each for each in granted.split()}
+    rights |= {
+        "wildcard-workflow": "workflow:*",
+        "wildcard-execution": "execution:*",
+        "read-only": "workflow:read",
+        "deploy": "workflow:run workflow:read",
+        "full-deploy": "workflow:run workflow:read workflow:write",
+        "revoked": granted,
+        "legacy": granted,
+    }
+    return {f"{prefix}{name}": (owner, held) for name, held in rights.items()}
+
+
 _KEYS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "full": ("ada", _ALL),
-        "none": ("ada", ""),
-        "only-workflow-run": ("ada", "workflow:run"),
-        "only-workflow-read": ("ada", "workflow:read"),
-        "only-workflow-write": ("ada", "workflow:write"),
-        "only-model-run": ("ada", "model:run"),
-        "only-execution-read": ("ada", "execution:read"),
-        "only-execution-cancel": ("ada", "execution:cancel"),
-        "only-webhook-receive": ("ada", "webhook:receive"),
-        "wildcard-workflow": ("ada", "workflow:*"),
+        **_restricted("ada", _ALL),
         "wildcard-model": ("ada", "model:*"),
-        "wildcard-execution": ("ada", "execution:*"),
         "bound-workflow": ("ada", "workflow:portrait:run"),
         "bound-model": ("ada", "model:seedream-v5:run"),
-        "read-only": ("ada", "workflow:read"),
-        "deploy": ("ada", "workflow:run workflow:read"),
-        "full-deploy": ("ada", "workflow:run workflow:read workflow:write"),
         "admin": ("root", "*"),
         "stranger": ("sam", _ALL),
         "pro": ("pia", _PRO),
@@ -75,23 +79,14 @@ _KEYS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "few": ("lou", "model:run"),
         "exhausted": ("tess", _ALL),
         "granted": ("gus", _ALL),
-        "revoked": ("ada", _ALL),
-        "legacy": ("ada", _ALL),
         "unapproved": ("una", _ALL),
         "ines": ("ines", _PRO),
-        "ines-none": ("ines", ""),
-        **{f"ines-only-{each.replace(':', '-')}": ("ines", each) for each in _PRO.split()},
-        "ines-wildcard-workflow": ("ines", "workflow:*"),
-        "ines-wildcard-execution": ("ines", "execution:*"),
+        **_restricted("ines", _PRO, prefix="ines-"),
         "ines-bound-workflow": ("ines", "workflow:ines-portrait:run"),
-        "ines-read-only": ("ines", "workflow:read"),
-        "ines-deploy": ("ines", "workflow:run workflow:read"),
-        "ines-full-deploy": ("ines", "workflow:run workflow:read workflow:write"),
-        "ines-revoked": ("ines", _PRO),
-        "ines-legacy": ("ines", _PRO),
         "otto": ("otto", _PRO),
     }
 )
+"""Owner and capabilities of each key."""
 
 _PROMPT = {"name": "prompt", "type": "textarea", "label": "Prompt", "default": "a lighthouse in fog"}
 _COUNT = {"name": "count", "type": "slider", "label": "Images", "min": 1, "max": 4, "step": 1, "default": 1}

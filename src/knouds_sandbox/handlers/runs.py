@@ -20,7 +20,7 @@ from knouds_sandbox.access.keys import meets
 from knouds_sandbox.bodies import Refusal, answer, not_found
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Point, note_met
-from knouds_sandbox.providers import MODELS, ProviderModel, fails, results
+from knouds_sandbox.providers import MODELS, ProviderModel, results
 from knouds_sandbox.state.run_records import (
     FAILED,
     IN_FLIGHT,
@@ -134,7 +134,7 @@ async def perform(call: HandlerCall, job: Job) -> Response:
     end = call.request.scope.get("preferred_end")
     if end == "processing":
         duration_s = _FOREVER_S
-    if end == "failed" or (end is None and fails(job.models, draw)):
+    if end == "failed" or (end is None and any(model.always_fails for model in job.models)):
         outcome: dict[str, Any] = FAILED
     else:
         outcome = {"result": results(job.calls, job.inputs, request_id)}

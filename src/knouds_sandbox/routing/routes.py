@@ -140,14 +140,12 @@ def make_routes(services: Services) -> list[Route]:
     ]
     session_only = [Route(path, _refuse_key, methods=_METHODS) for path in _SESSION_ONLY]
     controlled = [
-        Route(f"/__sandbox__/{name}", partial(handler, services=services), methods=[method])
-        for method, name, handler in (
-            ("POST", "keys", control.mint_key),
-            ("POST", "accounts", control.open_account),
-            ("POST", "clock", control.advance_clock),
-            ("POST", "reset", control.reset_state),
-            ("GET", "state", control.count_state),
+        Route(
+            f"/__sandbox__/{name}",
+            partial(control.answer_control, (method, name), services),
+            methods=[method],
         )
+        for method, name in control.HANDLERS
     ]
     return [*of_operations, *session_only, *controlled]
 

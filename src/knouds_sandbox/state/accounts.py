@@ -22,7 +22,6 @@ _RANK_BY_TIER = {"free": 0, "creator": 1, "pro": 2, "business": 3, "enterprise":
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
     id: str
-    name: str
     email: str
     role: str
     tier: str
@@ -46,8 +45,6 @@ class Key:
     """One API key: ``state`` is ``active``, ``revoked`` or ``legacy``."""
 
     id: int
-    name: str
-    secret: str
     capabilities: frozenset[str]
     state: str
     webhook_url: str | None
@@ -55,8 +52,7 @@ class Key:
 
 
 _SELECT_KEY = """
-SELECT keys.id, keys.name, secret, capabilities, state, webhook_url,
-       accounts.id, accounts.name, email, role, tier, is_approved
+SELECT secret, keys.id, capabilities, state, webhook_url, accounts.id, email, role, tier, is_approved
 FROM keys JOIN accounts ON accounts.id = keys.account_id
 """
 
@@ -64,7 +60,7 @@ FROM keys JOIN accounts ON accounts.id = keys.account_id
 def find_key(store: Store, secret: str) -> Key | None:
     """Return the key with exactly this secret, in any state."""
     row = store.row(f"{_SELECT_KEY} WHERE sha256(secret) = ?", digest(secret))
-    return _key(row) if row and hmac.compare_digest(row[2].encode(), secret.encode()) else None
+    return _key(row) if row and hmac.compare_digest(row[0].encode(), secret.encode()) else None
 
 
 def find_key_by_name(store: Store, name: str) -> Key:
@@ -87,14 +83,11 @@ def add_key(store: Store, *, capabilities: Collection[str], **columns: Any) -> N
 
 
 def _key(row: Any) -> Key:
+    _, key_id, capabilities, state, webhook_url, account_id, email, role, tier, is_approved = row
     return Key(
-        id=row[0],
-        name=row[1],
-        secret=row[2],
-        capabilities=frozenset(row[3].split()),
-        state=row[4],
-        webhook_url=row[5],
-        account=Account(
-            id=row[6], name=row[7], email=row[8], role=row[9], tier=row[10], is_approved=bool(row[11])
-        ),
+        id=key_id,
+        capabilities=frozenset(capabilities.split()),
+        state=state,
+        webhook_url=webhook_url,
+        account=Account(id=account_id, email=email, role=role, tier=tier, is_approved=bool(is_approved)),
     )

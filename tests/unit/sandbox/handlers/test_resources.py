@@ -39,11 +39,18 @@ def test_document_without_name_is_refused(ask, assert_refused, body):
 @pytest.mark.parametrize(
     ("member", "value"),
     [
-        *(("tags", value) for value in ("a", [1])),
-        *(("nodes", value) for value in ({}, [{"id": "n"}], [NODE])),
-        *(("edges", value) for value in ([EDGE], [{**EDGE, "target": "b", "sourceHandle": 1}])),
-        *(("viewport", value) for value in ([], {"x": 0, "y": 0})),
-        *(("publicPlayground", "yes"), ("folderId", 3), ("description", "x" * 10_001)),
+        ("tags", "a"),
+        ("tags", [1]),
+        ("nodes", {}),
+        ("nodes", [{"id": "n"}]),
+        ("nodes", [NODE]),
+        ("edges", [EDGE]),
+        ("edges", [{**EDGE, "target": "b", "sourceHandle": 1}]),
+        ("viewport", []),
+        ("viewport", {"x": 0, "y": 0}),
+        ("publicPlayground", "yes"),
+        ("folderId", 3),
+        ("description", "x" * 10_001),
     ],
 )
 def test_malformed_member_is_refused(ask, assert_refused, member, value):
