@@ -50,10 +50,7 @@ def build_app(
     receivers: ReceiverRules | None = None,
     now_unix_s: Callable[[], float],
 ) -> tuple[ASGIApp, Services]:
-    """Build a sandbox; its engine starts with the lifespan of the application.
-
-    The arguments are those of ``serving.running_sandbox``; None as ``allowed_hosts`` allows any host.
-    """
+    """Build a sandbox, by the arguments of ``running_sandbox``; None as ``allowed_hosts`` allows any."""
     edits = active_edits(faults)
     choices = drawn("--legal", legal, SERVER) if legal else OWN
     in_front = drawn("--between", between, BETWEEN) if between else None
@@ -106,7 +103,6 @@ def build_app(
 
 @contextlib.asynccontextmanager
 async def _serving(services: Services) -> AsyncIterator[None]:
-    """Run the engine while the application runs; close the store at the end."""
     with contextlib.closing(services.store):
         async with services.engine.serving():
             yield

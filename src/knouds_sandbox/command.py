@@ -15,7 +15,7 @@ from dataclasses import asdict
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
@@ -28,88 +28,56 @@ if TYPE_CHECKING:
     from knouds_sandbox.answers import Observer
     from knouds_sandbox.serving import RunningSandbox
 
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
 HarOpener: TypeAlias = "Callable[[Path, str, Mapping[str, str]], AbstractContextManager[Observer]]"
 """Opens a HAR file, for a base URL and keys by persona. Who runs the command passes one as click's object."""
 
 
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def _option(name: str, metavar: str, meaning: str, **more: Any) -> Callable[[_Command], _Command]:
+    return click.option(name, metavar=metavar, help=meaning, **more)
+
+
 @click.command(context_settings={"show_default": True})
-@click.option("--host", default="127.0.0.1", help="Address to listen on")
-@click.option(
-    "--port",
-    default=8080,
-    type=click.IntRange(0, 65535),
-    metavar="N",
-    help="Port to listen on; 0 takes a free one",
-)
-@click.option(
-    "--db",
-    "database",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Keep the state in this file",
-)
-@click.option("--seed", default=0, metavar="N", help="Seed of keys, ids and the providers' behaviour")
-@click.option(
-    "--fault",
-    "faults",
-    multiple=True,
-    metavar="ID",
-    help="Break this promise, one of --list-faults (repeatable)",
-)
+@_option("--host", "TEXT", "Address to listen on", default="127.0.0.1")
+@_option("--port", "N", "Port to listen on; 0 takes a free one", type=click.IntRange(0, 65535), default=8080)
+@_option("--db", "FILE", "Keep the state in this file", type=_FILE)
+@_option("--seed", "N", "Seed of keys, ids and the providers' behaviour", default=0)
+@_option("--fault", "ID", "Break this promise, one of --list-faults (repeatable)", multiple=True)
 @click.option("--list-faults", is_flag=True, help="List every fault with the fact it breaks, and exit")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="Output format")
-@click.option(
-    "--legal",
-    metavar="SEED",
-    help="Decide by this seed what no documentation says; 17,trim=yes fixes one choice",
-)
-@click.option(
-    "--between",
-    metavar="SEED",
-    help="Put an intermediary in front, drawn from this seed: balancer, firewall, proxy",
-)
-@click.option(
-    "--latency", default="none", metavar="TIME", help="Latency of providers: none, realistic, or milliseconds"
-)
-@click.option("--time-scale", default=1.0, metavar="N", help="Factor on every latency and retry pause")
-@click.option(
+@_option("--legal", "SEED", "Decide by this seed what no documentation says; 17,trim=yes fixes one choice")
+@_option("--between", "SEED", "Put an intermediary in front, drawn from this seed: balancer, firewall, proxy")
+@_option("--latency", "TIME", "Latency of providers: none, realistic, or milliseconds", default="none")
+@_option("--time-scale", "N", "Factor on every latency and retry pause", default=1.0)
+@_option(
     "--control-token",
+    "TEXT",
+    "Open the control plane under /__sandbox__/ with this token",
     envvar="KNOUDS_SANDBOX_SERVED_TOKEN",
-    metavar="TEXT",
-    help="Open the control plane under /__sandbox__/ with this token",
 )
-@click.option(
-    "--webhook-url",
-    metavar="URL",
-    help="Deliver webhooks for executions of the keys of ada and ines to this address",
-)
-@click.option(
+@_option("--webhook-url", "URL", "Deliver webhooks for executions of keys of ada and ines to this address")
+@_option(
     "--allow-host",
-    "allowed_hosts",
+    "NAME",
+    "Also answer requests to this host (repeatable); on loopback, others are refused",
     multiple=True,
-    metavar="NAME",
-    help="Also answer requests to this host (repeatable); on loopback, others are refused",
 )
-@click.option(
+@_option(
     "--allow-origin",
-    "allowed_origins",
+    "URL",
+    "Let pages of this origin send requests from a browser (CORS); * for any (repeatable)",
     multiple=True,
-    metavar="URL",
-    help="Let pages of this origin send requests from a browser (CORS); * for any (repeatable)",
 )
-@click.option(
+@_option(
     "--webhook-network",
-    "networks",
+    "CIDR",
+    "Also deliver webhooks to addresses of this network (repeatable)",
     multiple=True,
-    metavar="CIDR",
-    help="Also deliver webhooks to addresses of this network (repeatable)",
 )
-@click.option(
-    "--har",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write requests and answers to this HAR file, without secrets",
-)
+@_option("--har", "FILE", "Write requests and answers to this HAR file, without secrets", type=_FILE)
 @click.option("--prefer", is_flag=True, help="Let requests choose their outcome with the header Prefer")
 @click.option(
     "--announce", is_flag=True, help="Print one JSON line when ready; exit when standard input closes"
@@ -120,9 +88,9 @@ def sandbox(
     *,
     host: str,
     port: int,
-    database: Path | None,
+    db: Path | None,
     seed: int,
-    faults: tuple[str, ...],
+    fault: tuple[str, ...],
     list_faults: bool,
     form: str,
     legal: str | None,
@@ -131,9 +99,9 @@ def sandbox(
     time_scale: float,
     control_token: str | None,
     webhook_url: str | None,
-    allowed_hosts: tuple[str, ...],
-    allowed_origins: tuple[str, ...],
-    networks: tuple[str, ...],
+    allow_host: tuple[str, ...],
+    allow_origin: tuple[str, ...],
+    webhook_network: tuple[str, ...],
     har: Path | None,
     prefer: bool,
     announce: bool,
@@ -165,20 +133,20 @@ def sandbox(
     if webhook_url is not None and not is_receivable(webhook_url):
         raise SandboxError(f'--webhook-url "{webhook_url}" is not an http or https URL.')
     is_local = is_loopback(host)
-    receivers = ReceiverRules(allows_loopback=is_local, networks=tuple(map(_network, networks)))
+    receivers = ReceiverRules(allows_loopback=is_local, networks=tuple(map(_network, webhook_network)))
     with contextlib.ExitStack() as open_files, bound_socket(host, port) as listener:
         app, services = build_app(
-            database=database,
+            database=db,
             seed=seed,
-            faults=faults,
+            faults=fault,
             latency=Latency(fixed_s=_fixed_s(latency), time_scale=time_scale),
             control_token=control_token,
             legal=legal,
             between=between,
             webhook_url=webhook_url,
             prefer=prefer,
-            allowed_hosts=allowed_hosts if is_local or allowed_hosts else None,
-            allowed_origins=allowed_origins,
+            allowed_hosts=allow_host if is_local or allow_host else None,
+            allowed_origins=allow_origin,
             receivers=receivers,
             now_unix_s=time.time,
         )
@@ -190,7 +158,7 @@ def sandbox(
             threading.Thread(target=_exit_with_parent, args=(server,), daemon=True).start()
             threading.Thread(target=_announce, args=(server, ready), daemon=True).start()
         else:
-            notes = [f"Broken on purpose: {', '.join(faults)}"] if faults else []
+            notes = [f"Broken on purpose: {', '.join(fault)}"] if fault else []
             notes += [f"Decided where no documentation says it: {each}" for each in chosen(legal, between)]
             notes += ["Requests choose their outcome with the header Prefer"] if prefer else []
             notes += [f"Requests and answers go to {har}"] if har else []

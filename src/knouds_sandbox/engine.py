@@ -153,7 +153,6 @@ class Engine:
             task.add_done_callback(self._tasks.discard)
 
     async def _deliver(self, client: httpx.AsyncClient, delivery_id: int) -> None:
-        """Attempt a delivery until the receiver accepts it, or it is given up."""
         select = "SELECT url, secret, body, attempts, next_unix_s FROM deliveries WHERE id = ?"
         while True:
             url, secret, body, attempts, next_unix_s = self.store.row(select, delivery_id)

@@ -120,11 +120,7 @@ def note_met() -> None:
 
 
 class ActiveEdits:
-    """The edits of a sandbox's faults; false if there are none.
-
-    Attributes:
-        is_met_by_fault: Whether a request or an execution has met each fault.
-    """
+    """The edits of a sandbox's faults, and whether each fault was met; false if there are none."""
 
     def __init__(self, edits_by_fault: Mapping[str, Iterable[Edit]] = MappingProxyType({})) -> None:
         self.is_met_by_fault = dict.fromkeys(edits_by_fault, False)

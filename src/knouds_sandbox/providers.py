@@ -6,7 +6,6 @@ Everything is drawn from the seed and the number of the run, so a fresh sandbox 
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from types import MappingProxyType
 from typing import Any
 
 _MEDIA_URL = "https://media.sandbox.example"
@@ -62,7 +61,7 @@ _MODELS = (
     ProviderModel("enterprise-model", "images", "image", 25, 8.0, least_tier="enterprise"),
     ProviderModel("failing-model", "images", "image", 5, 3.0, is_polled=True, always_fails=True),
 )
-MODELS: Mapping[str, ProviderModel] = MappingProxyType({model.name: model for model in _MODELS})
+MODELS: Mapping[str, ProviderModel] = {model.name: model for model in _MODELS}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

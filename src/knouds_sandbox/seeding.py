@@ -7,7 +7,6 @@ import base64
 import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from knouds_sandbox.access.keys import KEY_PREFIX
@@ -21,24 +20,22 @@ _ENOUGH = 1_000_000
 _TEMPLATE = "Starter template"
 _WEBHOOK_OWNERS = frozenset({"ada", "ines"})
 
-_ACCOUNTS: Mapping[str, dict[str, Any]] = MappingProxyType(
-    {
-        "ada": {"tier": "enterprise", "credits": _PLENTY},
-        "bea": {"tier": "business", "credits": _ENOUGH},
-        "pia": {"tier": "pro", "credits": _ENOUGH},
-        "ines": {"tier": "pro", "credits": _ENOUGH},
-        "otto": {"tier": "pro", "credits": _ENOUGH},
-        "cleo": {"tier": "creator", "credits": 1_700},
-        "finn": {"tier": "free", "credits": 250},
-        "root": {"tier": "enterprise", "credits": _PLENTY, "role": "admin"},
-        "sam": {"tier": "business", "credits": _ENOUGH},
-        "una": {"tier": "business", "credits": _ENOUGH, "is_approved": False},
-        "nil": {"tier": "business", "credits": 0},
-        "lou": {"tier": "business", "credits": 20},
-        "tess": {"tier": "business", "credits": 0, "grant_credits": 0},
-        "gus": {"tier": "business", "credits": 0, "grant_credits": _ENOUGH},
-    }
-)
+_ACCOUNTS: Mapping[str, dict[str, Any]] = {
+    "ada": {"tier": "enterprise", "credits": _PLENTY},
+    "bea": {"tier": "business", "credits": _ENOUGH},
+    "pia": {"tier": "pro", "credits": _ENOUGH},
+    "ines": {"tier": "pro", "credits": _ENOUGH},
+    "otto": {"tier": "pro", "credits": _ENOUGH},
+    "cleo": {"tier": "creator", "credits": 1_700},
+    "finn": {"tier": "free", "credits": 250},
+    "root": {"tier": "enterprise", "credits": _PLENTY, "role": "admin"},
+    "sam": {"tier": "business", "credits": _ENOUGH},
+    "una": {"tier": "business", "credits": _ENOUGH, "is_approved": False},
+    "nil": {"tier": "business", "credits": 0},
+    "lou": {"tier": "business", "credits": 20},
+    "tess": {"tier": "business", "credits": 0, "grant_credits": 0},
+    "gus": {"tier": "business", "credits": 0, "grant_credits": _ENOUGH},
+}
 
 _ALL = "workflow:run workflow:read workflow:write model:run execution:read execution:cancel webhook:receive"
 _PRO = "workflow:run workflow:read workflow:write execution:read execution:cancel webhook:receive"
@@ -59,33 +56,31 @@ def _restricted(owner: str, granted: str, *, prefix: str = "") -> dict[str, tupl
     return {f"{prefix}{name}": (owner, held) for name, held in rights.items()}
 
 
-_KEYS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "full": ("ada", _ALL),
-        **_restricted("ada", _ALL),
-        "wildcard-model": ("ada", "model:*"),
-        "bound-workflow": ("ada", "workflow:portrait:run"),
-        "bound-model": ("ada", "model:seedream-v5:run"),
-        "admin": ("root", "*"),
-        "stranger": ("sam", _ALL),
-        "pro": ("pia", _PRO),
-        "pro-second": ("pia", "workflow:run"),
-        "pro-model": ("pia", "model:run"),
-        "business": ("bea", _ALL),
-        "business-second": ("bea", "workflow:run"),
-        "free": ("finn", "workflow:read workflow:write execution:read"),
-        "creator": ("cleo", "workflow:read"),
-        "broke": ("nil", _ALL),
-        "few": ("lou", "model:run"),
-        "exhausted": ("tess", _ALL),
-        "granted": ("gus", _ALL),
-        "unapproved": ("una", _ALL),
-        "ines": ("ines", _PRO),
-        **_restricted("ines", _PRO, prefix="ines-"),
-        "ines-bound-workflow": ("ines", "workflow:ines-portrait:run"),
-        "otto": ("otto", _PRO),
-    }
-)
+_KEYS: Mapping[str, tuple[str, str]] = {
+    "full": ("ada", _ALL),
+    **_restricted("ada", _ALL),
+    "wildcard-model": ("ada", "model:*"),
+    "bound-workflow": ("ada", "workflow:portrait:run"),
+    "bound-model": ("ada", "model:seedream-v5:run"),
+    "admin": ("root", "*"),
+    "stranger": ("sam", _ALL),
+    "pro": ("pia", _PRO),
+    "pro-second": ("pia", "workflow:run"),
+    "pro-model": ("pia", "model:run"),
+    "business": ("bea", _ALL),
+    "business-second": ("bea", "workflow:run"),
+    "free": ("finn", "workflow:read workflow:write execution:read"),
+    "creator": ("cleo", "workflow:read"),
+    "broke": ("nil", _ALL),
+    "few": ("lou", "model:run"),
+    "exhausted": ("tess", _ALL),
+    "granted": ("gus", _ALL),
+    "unapproved": ("una", _ALL),
+    "ines": ("ines", _PRO),
+    **_restricted("ines", _PRO, prefix="ines-"),
+    "ines-bound-workflow": ("ines", "workflow:ines-portrait:run"),
+    "otto": ("otto", _PRO),
+}
 """Owner and capabilities of each key."""
 
 _PROMPT = {"name": "prompt", "type": "textarea", "label": "Prompt", "default": "a lighthouse in fog"}
@@ -163,7 +158,6 @@ def _add_accounts_and_keys(store: Store, seed: int, webhook_url: str | None) -> 
 def _document(
     name: str, *, fields: Sequence[Mapping[str, Any]] = (), model: str = "", **members: Any
 ) -> dict[str, Any]:
-    """Return a document: a chain of Request Input, generator and Response Output."""
     kinds: list[tuple[str, dict[str, Any]]] = [(RESPONSE_OUTPUT, {})]
     if model:
         kinds.insert(0, ("generator", {"modelId": model}))

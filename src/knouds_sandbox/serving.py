@@ -100,7 +100,6 @@ class EnvelopeProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse a request that the parser could not read, and close the connection."""
         body = json.dumps({"error": msg, "code": "INVALID_REQUEST"}).encode()
         head = (
             "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"

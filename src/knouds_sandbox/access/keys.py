@@ -64,11 +64,9 @@ def _accepted(given: Credentials) -> Key:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CapabilityRequest:
-    """The capability that a request needs, and those that its key holds.
+    """The capability that a request needs, None if any valid key will do, and those that its key holds.
 
-    Attributes:
-        required: Such as ``workflow:run``; None if any valid key will do.
-        bound_to: On run endpoints, the slug or internal name in the path, which a bound capability may name.
+    ``bound_to`` is the slug or internal name in the path of a run, which a bound capability may name.
     """
 
     held: frozenset[str]
@@ -79,7 +77,6 @@ class CapabilityRequest:
 
     @property
     def resource(self) -> str:
-        """The resource of the required capability, such as ``workflow``."""
         return (self.required or "").partition(":")[0]
 
     @property
@@ -88,7 +85,6 @@ class CapabilityRequest:
 
     @property
     def alternatives(self) -> list[str]:
-        """The required capability and its bound form."""
         bound = [] if self.bound_to is None else [f"{self.resource}:{self.bound_to}:{self.verb}"]
         return [self.required, *bound] if self.required else bound
 

@@ -13,12 +13,10 @@ _DENIED = "CAPABILITY_DENIED"
 
 
 def _admits(is_meant: Callable[[CapabilityRequest], bool]) -> Edit:
-    """Admit the selected requests, whatever the rule says."""
     return at(Point.CAPABILITY, "", lambda asked, is_admitted: is_admitted or is_meant(asked))
 
 
 def _refuses(is_meant: Callable[[CapabilityRequest], bool]) -> Edit:
-    """Refuse the selected requests, whatever the rule says."""
     return at(Point.CAPABILITY, "", lambda asked, is_admitted: is_admitted and not is_meant(asked))
 
 
@@ -27,7 +25,6 @@ def _implies(held: str, required: str) -> Edit:
 
 
 def _bound_names(asked: CapabilityRequest) -> list[str]:
-    """Return the names to which the key's capabilities for this resource are bound."""
     parts = (name.split(":") for name in asked.held)
     return [each[1] for each in parts if len(each) == 3 and each[0] == asked.resource]
 

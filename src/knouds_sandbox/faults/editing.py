@@ -58,7 +58,6 @@ def on_refusal(
 
 
 def on_answer(operations: str, edit: AnswerEdit) -> Edit:
-    """Edit each response of these operations; an empty text means all."""
     return at(Point.ANSWER, operations, edit)
 
 
@@ -104,10 +103,7 @@ def with_header(name: str, change: Callable[[str], str | None]) -> AnswerEdit:
     """Change the value of a header; remove the header if the new value is None."""
 
     def apply(answer: OutgoingAnswer) -> None:
-        value = change(answer.headers[name]) if name in answer.headers else None
-        if value is None:
-            answer.headers.pop(name, None)
-        else:
+        if name in answer.headers and (value := change(answer.headers.pop(name))) is not None:
             answer.headers[name] = value
 
     return apply
@@ -118,10 +114,9 @@ def of_type(media_type: str) -> AnswerEdit:
 
 
 def sent_as(content: bytes, media_type: str | None, *, status: int = 200) -> AnswerEdit:
-
     def apply(answer: OutgoingAnswer) -> None:
         answer.status, answer.content = status, content
-        answer.headers = {name: value for name, value in answer.headers.items() if name != "content-type"}
+        del answer.headers["content-type"]
         answer.headers |= {"content-type": media_type} if media_type else {}
 
     return apply
@@ -168,7 +163,6 @@ def on_create(change: Callable[[NewWorkflow], object]) -> Edit:
 
 
 def with_slug(make: Callable[[str], str]) -> Edit:
-    """Make slugs of new workflows from names in another way."""
 
     def change(new: NewWorkflow) -> None:
         new.slug = make(new.members["name"])
@@ -177,7 +171,6 @@ def with_slug(make: Callable[[str], str]) -> Edit:
 
 
 def on_run(edit: AnswerEdit, operations: str = RUNS) -> Edit:
-    """Edit the successful responses of synchronous runs."""
     return on_success(operations, where(lambda answer: answer.status == 200, edit))
 
 
@@ -193,7 +186,6 @@ def ended_run(answer: OutgoingAnswer) -> StoredRun:
 
 
 def taken_for_full(is_meant: Callable[[Credentials], bool], operations: str = "") -> Edit:
-    """Accept some credentials as the key ``full`` of the enterprise account."""
 
     def apply(given: Credentials) -> None:
         if is_meant(given):
@@ -259,7 +251,6 @@ def on_rows(make: Callable[[StoredRun], Mapping[str, object]]) -> Edit:
 
 
 def selecting(apply: Callable[[RowFilter], object], operations: str = "listUsage") -> Edit:
-    """Change which usage rows are read."""
 
     def select(_: object, selection: RowFilter) -> RowFilter:
         apply(selection)
@@ -285,5 +276,4 @@ def counted_with(**members: Any) -> Edit:
 
 
 def limited_to(limit: int, is_meant: Callable[[Account], bool]) -> Edit:
-    """Give some accounts another rate limit."""
     return counted_with(limit=lambda account: limit if is_meant(account) else account.rate_limit)

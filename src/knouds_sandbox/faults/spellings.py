@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from starlette.datastructures import Headers, QueryParams
-from starlette.requests import Request
 from starlette.types import Scope
 
 from knouds_sandbox.access.keys import Credentials
@@ -29,13 +28,9 @@ def _routed(respell: Respell) -> Edit:
     return at(Point.ROUTE, "", apply)
 
 
-def _is_respelled(request: Request) -> bool:
-    return _RESPELLED in request.scope
-
-
 def _with_every_capability(given: Credentials) -> None:
     """Accept the key of a respelled request as if it held every capability."""
-    if (key := given.key) and _is_respelled(given.request):
+    if (key := given.key) and _RESPELLED in given.request.scope:
         given.accepted = replace(key, capabilities=frozenset("*"))
 
 
@@ -60,7 +55,7 @@ def spelling_original_url_needs_no_key() -> tuple[Edit, ...]:
     """X-Original-URL leads from a public path to any other, without a key."""
     return (
         _routed(_named_elsewhere),
-        taken_for_full(lambda given: not given.presented and _is_respelled(given.request)),
+        taken_for_full(lambda given: not given.presented and _RESPELLED in given.request.scope),
     )
 
 

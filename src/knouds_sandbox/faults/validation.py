@@ -27,7 +27,6 @@ from knouds_sandbox.state.run_records import StoredRun
 
 
 def _take_inputs(is_meant: Callable[[dict[str, Any]], bool], *, is_async: bool = False) -> Edit:
-    """Treat the selected bodies as empty inputs."""
 
     def read(call: HandlerCall, body: Any) -> Any:
         is_taken = isinstance(body, dict) and (call.is_async or not is_async) and is_meant(body)

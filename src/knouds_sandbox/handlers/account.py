@@ -33,7 +33,6 @@ _MONTHLY_CREDITS_BY_TIER = {"free": 250, "creator": 1700, "pro": 5000, "business
 
 
 async def get_whoami(call: HandlerCall) -> Response:
-    """GET /api/whoami. Source: docs, whoami."""
     account = call.account
     user = {"id": account.id, "email": account.email, "role": account.role, "tier": account.tier}
     return answer({"user": user | {"approved": account.is_approved}})

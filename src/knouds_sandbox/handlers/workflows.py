@@ -48,7 +48,6 @@ class NewWorkflow:
     owner_id: str
 
     def shown(self, store: Store) -> tuple[object, ...]:
-        """Return what of it a create answers, to be compared."""
         document = {"createdBy": self.owner_id} | self.members
         return free_slug(store, self.slug), repr(document)
 
@@ -60,7 +59,6 @@ class ChangedWorkflow:
     workflow: StoredWorkflow
 
     def shown(self) -> dict[str, Any]:
-        """Return what of it changes the workflow."""
         old = self.workflow.document
         return {name: value for name, value in self.members.items() if value != old.get(name, ...)}
 

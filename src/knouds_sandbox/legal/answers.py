@@ -43,7 +43,6 @@ def changes(choices: Choices) -> list[AnswerEdit]:
 
 
 def _on(*operations: str, status: int | None = None) -> Callable[[AnswerEdit], AnswerEdit]:
-    """Apply a change to successes of these operations, with this status."""
 
     def is_meant(answer: OutgoingAnswer) -> bool:
         return answer.operation in operations and answer.is_success and status in (None, answer.status)
@@ -52,7 +51,6 @@ def _on(*operations: str, status: int | None = None) -> Callable[[AnswerEdit], A
 
 
 def _refused(was: int, is_meant: Callable[[OutgoingAnswer], object], status: int, code: str) -> AnswerEdit:
-    """Give some refusals with a status another status and code."""
     refuse = methodcaller("refuse", status, code)
     return where(lambda answer: answer.status == was and is_meant(answer), refuse)
 
@@ -111,13 +109,13 @@ def _without_empty(answer: OutgoingAnswer) -> None:
     is_list = isinstance(answer.body, list)
     for each in answer.body if is_list else [answer.body]:
         for name in ("description",) if is_list else _OPTIONAL:
-            if isinstance(each, dict) and not each.get(name, True):
+            if not each.get(name, True):
                 del each[name]
 
 
 def _with_nulls(answer: OutgoingAnswer) -> None:
     for each in answer.body if isinstance(answer.body, list) else [answer.body]:
-        if isinstance(each, dict) and each.get("description") == "":
+        if each.get("description") == "":
             each["description"] = None
 
 

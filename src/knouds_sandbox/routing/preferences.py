@@ -9,7 +9,6 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 from urllib.request import parse_http_list
 
@@ -56,37 +55,33 @@ _WRITES = {"updateWorkflow", "moveWorkflow", "deleteWorkflow"}
 _WITH_DOCUMENT = {"createWorkflow", "updateWorkflow", "moveWorkflow"}
 _OF_A_WORKFLOW = {"getWorkflow", "getWorkflowSchema", "getPublicWorkflowSchema", *_WRITES, "runWorkflow"}
 
-OUTCOMES: Mapping[str, Outcome] = MappingProxyType(
-    {
-        "not-json": Outcome(400, "INVALID_BODY", _WITH_DOCUMENT | _RUNS),
-        "no-inputs": Outcome(400, "INVALID_INPUTS", _RUNS),
-        "bad-name": Outcome(400, "INVALID_SLUG", _OF_A_WORKFLOW | _RUNS),
-        "async-not-supported": Outcome(400, "ASYNC_NOT_SUPPORTED", {"runModel"}),
-        "no-key": Outcome(401, "UNAUTHORIZED", _OPERATION_BY_NAME),
-        "legacy": Outcome(401, "LEGACY_KEY_RETIRED", _OPERATION_BY_NAME),
-        "no-credits": Outcome(402, "INSUFFICIENT_CREDITS", _RUNS),
-        "grant-used-up": Outcome(402, "grant_exhausted", _RUNS),
-        "lacks-capability": Outcome(403, "CAPABILITY_DENIED", _CAPABLE),
-        "above-tier": Outcome(403, "MODEL_TIER_REQUIRED", {"runModel"}),
-        "second-of-free-account": Outcome(403, "WORKFLOW_LIMIT_REACHED", {"createWorkflow"}),
-        "template": Outcome(403, "FORBIDDEN", _WRITES),
-        "unknown": Outcome(404, "NOT_FOUND", _OF_A_WORKFLOW | {"getExecution", "cancelExecution"}),
-        "unknown-model": Outcome(404, "MODEL_NOT_FOUND", {"runModel"}),
-        "ended": Outcome(409, "EXECUTION_ENDED", {"cancelExecution"}),
-        "too-large": Outcome(413, "BODY_TOO_LARGE", _WITH_DOCUMENT | _RUNS),
-        "over-limit": Outcome(429, "RATE_LIMIT_EXCEEDED", _ALL),
-        "provider-failed": Outcome(500, "EXECUTION_FAILED", _RUNS),
-    }
-)
+OUTCOMES: Mapping[str, Outcome] = {
+    "not-json": Outcome(400, "INVALID_BODY", _WITH_DOCUMENT | _RUNS),
+    "no-inputs": Outcome(400, "INVALID_INPUTS", _RUNS),
+    "bad-name": Outcome(400, "INVALID_SLUG", _OF_A_WORKFLOW | _RUNS),
+    "async-not-supported": Outcome(400, "ASYNC_NOT_SUPPORTED", {"runModel"}),
+    "no-key": Outcome(401, "UNAUTHORIZED", _OPERATION_BY_NAME),
+    "legacy": Outcome(401, "LEGACY_KEY_RETIRED", _OPERATION_BY_NAME),
+    "no-credits": Outcome(402, "INSUFFICIENT_CREDITS", _RUNS),
+    "grant-used-up": Outcome(402, "grant_exhausted", _RUNS),
+    "lacks-capability": Outcome(403, "CAPABILITY_DENIED", _CAPABLE),
+    "above-tier": Outcome(403, "MODEL_TIER_REQUIRED", {"runModel"}),
+    "second-of-free-account": Outcome(403, "WORKFLOW_LIMIT_REACHED", {"createWorkflow"}),
+    "template": Outcome(403, "FORBIDDEN", _WRITES),
+    "unknown": Outcome(404, "NOT_FOUND", _OF_A_WORKFLOW | {"getExecution", "cancelExecution"}),
+    "unknown-model": Outcome(404, "MODEL_NOT_FOUND", {"runModel"}),
+    "ended": Outcome(409, "EXECUTION_ENDED", {"cancelExecution"}),
+    "too-large": Outcome(413, "BODY_TOO_LARGE", _WITH_DOCUMENT | _RUNS),
+    "over-limit": Outcome(429, "RATE_LIMIT_EXCEEDED", _ALL),
+    "provider-failed": Outcome(500, "EXECUTION_FAILED", _RUNS),
+}
 """By name; ``code=STATUS`` selects the first one with that status."""
 
-GATEWAY_PAGES: Mapping[str, Callable[[], Response]] = MappingProxyType(
-    {
-        "502": lambda: page(502, "502 Bad Gateway", "nginx"),
-        "503": overloaded,
-        "504": lambda: page(504, "504 Gateway Time-out", "nginx"),
-    }
-)
+GATEWAY_PAGES: Mapping[str, Callable[[], Response]] = {
+    "502": lambda: page(502, "502 Bad Gateway", "nginx"),
+    "503": overloaded,
+    "504": lambda: page(504, "504 Gateway Time-out", "nginx"),
+}
 """``code=STATUS`` that something in front of the API answers any operation with, without the envelope."""
 
 
@@ -154,7 +149,6 @@ def _parsed(request: Request, operation: str) -> dict[str, str]:
 
 
 def _known(operation: str, *, is_async: bool) -> dict[str, Collection[str] | range]:
-    """Return what each preference of an operation may be."""
     outcomes = outcomes_of(operation)
     codes = dict.fromkeys(str(part) for each in outcomes for part in OUTCOMES[each][:2])
     known: dict[str, Collection[str] | range] = {

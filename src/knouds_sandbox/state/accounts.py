@@ -3,7 +3,6 @@
 import hmac
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from knouds_sandbox.state.store import Store, digest
@@ -11,9 +10,7 @@ from knouds_sandbox.state.store import Store, digest
 UNLIMITED = 0
 _LIMIT_OF_OTHER_TIERS = 100
 
-RATE_LIMIT_BY_TIER: Mapping[str, int] = MappingProxyType(
-    {"pro": 100, "business": 1000, "enterprise": UNLIMITED}
-)
+RATE_LIMIT_BY_TIER: Mapping[str, int] = {"pro": 100, "business": 1000, "enterprise": UNLIMITED}
 """Requests per user, per route and per 60 s."""
 
 _RANK_BY_TIER = {"free": 0, "creator": 1, "pro": 2, "business": 3, "enterprise": 4}

@@ -52,24 +52,16 @@ class Store:
     """The database; every statement is short and runs on the event loop (docs/decisions/sandbox-stack.md)."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Open or create the database, in a file or, without a path, in memory."""
         try:
             self._connection = sqlite3.connect(
                 path or ":memory:", isolation_level=None, check_same_thread=False, timeout=1
             )
-        except sqlite3.Error as problem:
-            raise SandboxError(f"--db {path}: {problem}. Give a new file in a folder that exists.") from None
-        weakref.finalize(self, self._connection.close)  # also where building the sandbox fails
-        try:
+            weakref.finalize(self, self._connection.close)  # also where building the sandbox fails
             self._prepare(path)
         except sqlite3.Error as problem:
-            self.close()
             raise SandboxError(
                 f"--db {path}: {problem}. Give a new file, or one that a stopped sandbox wrote."
             ) from None
-        except SandboxError:
-            self.close()
-            raise
 
     def _prepare(self, path: Path | None) -> None:
         marks = self.row("PRAGMA application_id")[0], self.row("PRAGMA user_version")[0]

@@ -10,7 +10,6 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any
 
 from knouds_sandbox.bodies import invalid_body
@@ -21,15 +20,13 @@ REQUEST_INPUT = "requestInput"
 RESPONSE_OUTPUT = "responseOutput"
 _MAX_TEXT = 10_000
 MAX_SLUG = 80
-_DEFAULTS = MappingProxyType(
-    {
-        "name": "Untitled",
-        "description": "",
-        "viewport": {"x": 0, "y": 0, "zoom": 1},
-        "publicPlayground": False,
-        "folderId": None,
-    }
-)
+_DEFAULTS = {
+    "name": "Untitled",
+    "description": "",
+    "viewport": {"x": 0, "y": 0, "zoom": 1},
+    "publicPlayground": False,
+    "folderId": None,
+}
 
 
 def make_slug(name: str, *, longest: int = MAX_SLUG) -> str:
@@ -74,7 +71,6 @@ def changed_members(body: Any) -> dict[str, Any]:
 
 
 def fields(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the fields of the Request Input node; empty without one."""
     declared = [node["data"].get("fields") for node in document["nodes"] if node["type"] == REQUEST_INPUT]
     return [
         field
@@ -122,7 +118,6 @@ def summary(document: Mapping[str, Any], *, is_template: bool) -> dict[str, Any]
 
 
 def schema(document: Mapping[str, Any], *, with_cost: bool) -> dict[str, Any]:
-    """Describe the Request Input node for clients that build a form."""
     described: dict[str, Any] = {
         "fields": fields(document),
         "values": defaults(document),
@@ -239,7 +234,6 @@ def iso(instant: datetime) -> str:
 
 
 def free_slug(store: Store, slug: str) -> str:
-    """Return the slug, or slug-2, slug-3, … if that is taken."""
     candidates = itertools.chain([slug], (f"{slug}-{number}" for number in itertools.count(2)))
     taken = {
         row[0]
