@@ -159,24 +159,18 @@ def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
 
 def _hosts_with(base_url: str) -> AllowedHosts | None:
     """Return the hosts that keys may go to; on a terminal, offer to add the server's to the user's file."""
-    from knouds_harness.targets.address import (
-        HOSTS_VARIABLE,
-        allow_host,
-        allowed_hosts,
-        entry_of,
-        host_of,
-        hosts_file,
-        is_loopback,
-    )
+    from knouds_harness.targets import address
 
-    hosts, entry = allowed_hosts(), entry_of(base_url)
-    is_offered = hosts is None and not is_loopback(host_of(base_url))
-    is_offered |= hosts is not None and entry not in hosts.entries and HOSTS_VARIABLE not in os.environ
+    hosts, entry = address.allowed_hosts(), address.entry_of(base_url)
+    is_offered = hosts is None and not address.is_loopback(address.host_of(base_url))
+    is_offered |= (
+        hosts is not None and entry not in hosts.entries and address.HOSTS_VARIABLE not in os.environ
+    )
     if is_offered and sys.stdin.isatty():
-        question = f"Allow keys to be sent to {entry}, and only to hosts in {hosts_file()}?"
+        question = f"Allow keys to be sent to {entry}, and only to hosts in {address.hosts_file()}?"
         if click.confirm(question, err=True):
-            allow_host(entry)
-            hosts = allowed_hosts()
+            address.allow_host(entry)
+            hosts = address.allowed_hosts()
     if hosts:
         hosts.require(base_url, where="--url")
     return hosts
