@@ -43,23 +43,18 @@ def check(*, baseline: str | None, baselines_folder: Path, only_new: bool, **ask
       knouds-harness check --family capabilities --seed 42   one family
       knouds-harness check --fault auth-revoked-accepted     see a check fail
     """
-    if asked.pop("plan_only"):
-        print_plan(options_from(RunOptions, asked))
-        return
     from knouds_harness.reporting.comparison.sides import find_baseline
-
-    target = options_from(RunOptions, asked).target
-    side = find_baseline(baseline, target=target, baselines=baselines_folder)
-    sys.exit(run_check(asked, baseline=side, only_new=only_new))
-
-
-def print_plan(options: RunOptions) -> None:
     from knouds_harness.suite.discovery.run_plan import check_plan
     from knouds_harness.targets.builtin import open_target
 
-    with open_target(options.target, **options.of_sandbox) as target:
-        for line in check_plan(target.spending(options.credits), options):
-            click.echo(printable(line))
+    plan_only, options = asked.pop("plan_only"), options_from(RunOptions, asked)
+    if plan_only:
+        with open_target(options.target, **options.of_sandbox) as target:
+            for line in check_plan(target.spending(options.credits), options):
+                click.echo(printable(line))
+        return
+    side = find_baseline(baseline, target=options.target, baselines=baselines_folder)
+    sys.exit(run_check(asked, baseline=side, only_new=only_new))
 
 
 def run_check(asked: Mapping[str, object], *, baseline: Side | None = None, only_new: bool = False) -> int:

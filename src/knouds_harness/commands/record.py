@@ -100,7 +100,11 @@ def record(
 
     def agree(plan: Plan, run: ConformanceRun) -> None:
         _say(console, (*_contradictions(run), *_plan_lines(plan, run.target, existing)))
-        _say(console, _cost_lines(plan, run.target))
+        cost, limits = f"{plan.most_credits:,.0f} credits", run.target.limits
+        cost += " of the sandbox, not real money" if run.target.is_built_in else ""
+        console.say(f"On a target that keeps the contract, that costs at most {cost}.")
+        if plan.most_credits > limits.credits:
+            console.say(f"  What exceeds the {limits.credits:,.0f} of {limits.credits_by} is not recorded.")
         if plan.most_credits and not yes and not run.target.is_built_in:
             raise UsageError(
                 f"recording may cost {plan.most_credits:,.0f} credits\n  Agree to that with --yes, or leave "
@@ -248,16 +252,6 @@ def _plan_lines(plan: Plan, target: Target, existing: Collection[OutcomeName]) -
     fills_window = any(each.test.get_closest_marker("fills_window") for each in plan.outcomes)
     if fills_window and CONTROL.find(target) is None:
         yield "  It fills a rate-limit window: up to two minutes."
-
-
-def _cost_lines(plan: Plan, target: Target) -> Iterator[str]:
-    money = " of the sandbox, not real money" if target.is_built_in else ""
-    yield (
-        f"On a target that keeps the contract, that costs at most {plan.most_credits:,.0f} credits{money}."
-    )
-    limits = target.limits
-    if plan.most_credits > limits.credits:
-        yield f"  What exceeds the {limits.credits:,.0f} that {limits.credits_by} sets is not recorded."
 
 
 def _file_lines(

@@ -27,7 +27,7 @@ from knouds_harness.targets.profile_format import (
     Problem,
     Text,
     profile_error,
-    shape_problems,
+    shape_problem,
     shown_path,
 )
 from knouds_harness.targets.resources import Control, Limits, Model, Persona, Waiver, Webhook, Workflow
@@ -289,9 +289,11 @@ def _read(source: Path) -> tuple[Target, list[Problem]]:
     try:
         return _format().validate_python(content, context=AS_A_PROFILE), []
     except ValidationError as error:
-        for details in error.errors(include_url=False):
+        found = error.errors(include_url=False)
+        for details in found:
             _remove(content, details["loc"])
-        return _format().validate_python(content, context=AS_A_PROFILE), shape_problems(error, Target)
+        problems = [shape_problem(details, Target) for details in found]
+        return _format().validate_python(content, context=AS_A_PROFILE), problems
 
 
 def _remove(content: dict[str, Any], location: tuple[int | str, ...]) -> None:

@@ -19,7 +19,6 @@ from pydantic import (
     Field,
     Strict,
     StringConstraints,
-    ValidationError,
     ValidationInfo,
 )
 from pydantic.fields import FieldInfo
@@ -135,10 +134,6 @@ def profile_error(source: Path, problems: Iterable[Problem]) -> ProfileError:
     return ProfileError(_SECRET_ITSELF.sub("…", message))  # a secret may be anywhere in it
 
 
-def shape_problems(error: ValidationError, shape: type) -> list[Problem]:
-    return [_shape_problem(details, shape) for details in error.errors(include_url=False)]
-
-
 def shown(value: object) -> str:
     """Return a value about as TOML writes it, shortened."""
     try:
@@ -148,13 +143,17 @@ def shown(value: object) -> str:
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
 
 
-def _shape_problem(details: ErrorDetails, shape: type) -> Problem:
+def shape_problem(details: ErrorDetails, shape: type) -> Problem:
+    """Say what pydantic found, in the words of the profile."""
     location = [part for part in details["loc"] if part != "[key]"]
     if details["type"] == "unexpected_keyword_argument":
         return _unknown_key(location, details["input"], _known_keys(shape, location[:-1]))
     if len(location) < len(details["loc"]):
-        return _bad_name(location)
-    says, remedy = _sentences(details, _shown_if_safe(location, details["input"]), str(location[-1]))
+        says = "is not a name: names have lowercase letters, digits and single hyphens"
+        better = re.sub("[^a-z0-9]+", "-", str(location[-1]).lower()).strip("-") or "full"
+        remedy = f'Rename it, for instance to "{better}".'
+    else:
+        says, remedy = _sentences(details, _shown_if_safe(location, details["input"]), str(location[-1]))
     return Problem(where=_dotted(location), says=says, remedy=remedy)
 
 
@@ -174,15 +173,6 @@ def _sentences(details: ErrorDetails, value: str, name: str) -> tuple[str, str]:
     quotes = "Write it without quotes; " if is_quoted else ""
     message = details["msg"].removeprefix("Input ").removeprefix("String ")
     return f"{value} {message}", f"{quotes}docs/profile-reference.md explains every key."
-
-
-def _bad_name(location: Sequence[int | str]) -> Problem:
-    better = re.sub("[^a-z0-9]+", "-", str(location[-1]).lower()).strip("-") or "full"
-    return Problem(
-        where=_dotted(location),
-        says="is not a name: names have lowercase letters, digits and single hyphens",
-        remedy=f'Rename it, for instance to "{better}".',
-    )
 
 
 def _unknown_key(location: Sequence[int | str], value: object, known: Sequence[str]) -> Problem:

@@ -64,15 +64,13 @@ def key_beside(target: Target, persona: Persona, capability: str) -> Persona | N
     return next((key for key in keys if key.holds(capability)), None)
 
 
-def _two_limited_keys(target: Target) -> Iterator[TwoKeys]:
-    for first in LIMITED_KEY.fitting(target):
-        if (second := key_beside(target, first, "workflow:run")) is not None:
-            yield TwoKeys(first, second)
-
-
 TWO_LIMITED_KEYS: Need[TwoKeys] = Need(
     says="a second key of the pro account that holds workflow:run",
-    fitting=_two_limited_keys,
+    fitting=lambda target: (
+        TwoKeys(first, second)
+        for first in LIMITED_KEY.fitting(target)
+        if (second := key_beside(target, first, "workflow:run"))
+    ),
     also=(LIMITED_KEY,),
 )
 

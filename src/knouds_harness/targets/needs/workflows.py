@@ -69,13 +69,14 @@ PRIVATE_WORKFLOW: Need[Workflow] = Need(
 )
 
 
-def _known_workflows(target: Target) -> Iterator[Workflow]:
-    for key in usable_keys(target):
-        yield from (w for w in target.workflows.values() if w.owner == key.user and is_runnable(w))
-
-
 ANY_WORKFLOW: Need[Workflow] = Need(
-    says="a workflow of an account that has an active key", fitting=_known_workflows
+    says="a workflow of an account that has an active key",
+    fitting=lambda target: (
+        workflow
+        for key in usable_keys(target)
+        for workflow in target.workflows.values()
+        if workflow.owner == key.user and is_runnable(workflow)
+    ),
 )
 ANY_MODEL: Need[Model] = Need(
     says="a model",
@@ -161,16 +162,14 @@ BOUND_KEY_BESIDE_ANOTHER: Runs = Need(
 )
 
 
-def _bound_and_author(target: Target) -> Iterator[tuple[Persona, Workflow, Persona]]:
-    for key, resource in _bound(target):
-        if isinstance(resource, Workflow):
-            authors = (each for each in AUTHOR.fitting(target) if each.user == key.user)
-            yield from ((key, resource, author) for author in authors)
-
-
 BOUND_WORKFLOW_KEY_AND_AUTHOR: Need[tuple[Persona, Workflow, Persona]] = Need(
     says="a key bound to a workflow, and one of its account that holds workflow:read and workflow:write",
-    fitting=_bound_and_author,
+    fitting=lambda target: (
+        (key, resource, author)
+        for key, resource in _bound(target)
+        for author in AUTHOR.fitting(target)
+        if isinstance(resource, Workflow) and author.user == key.user
+    ),
     also=(AUTHOR,),
 )
 
