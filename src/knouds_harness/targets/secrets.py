@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -77,9 +77,7 @@ KEY = Form(
     "Set it, or mark [{where}] optional = true, or remove it: "
     "the checks that need it then count as untested.",
 )
-SIGNING_SECRET = Form(
-    KEY.pattern, KEY.says, "Set it, or remove the line: then the secret of [webhook] is used."
-)
+SIGNING_SECRET = replace(KEY, if_absent="Set it, or remove the line: then the secret of [webhook] is used.")
 HEADER_VALUE = Form(
     re.compile(r"[!-~][ -~]{6,4094}[!-~]"),  # a shorter one would redact too much
     "the value there is not a secret: secret headers have 8 to 4,096 printable characters",

@@ -1,6 +1,5 @@
 """The budget is never overspent, in whatever order responses come."""
 
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -113,13 +112,7 @@ def test_settled_usage_gives_back_what_was_counted_untold():
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a plan, in hundredths of a credit.
-
-    Attributes:
-        price: The highest cost, as announced by the server.
-        charged: The charge, made before the response.
-        is_told: Whether the response states it.
-    """
+    """One run of a plan, in hundredths of a credit; charged before the response, which may state that."""
 
     price: int
     charged: int
@@ -127,7 +120,6 @@ class Planned:
 
     @property
     def told_credits(self) -> float | None:
-        """Return the cost in the response."""
         return self.charged / 100 if self.is_told else None
 
 
@@ -184,24 +176,8 @@ def test_workers_with_leases_never_exceed_the_credits(limit, steps):
     assert master.spent_credits <= limit / 100
 
 
-class ChargingServer:
-    """Charge as planned, and count it; responses take a while, so several runs are in flight."""
-
-    def __init__(self) -> None:
-        self.charged = 0
-        self.over = 0
-        self._lock = threading.Lock()
-
-    def run(self, planned: Planned) -> float | None:
-        with self._lock:
-            self.charged += planned.charged
-            self.over += max(0, planned.charged - planned.price)
-        time.sleep(0)  # let other threads run
-        return planned.told_credits
-
-
-def spend(budget: Budget, server: ChargingServer, plan: list[Planned], stops: list[GuardStop]) -> None:
-    """Send planned runs, as the client does, until a guard ends it."""
+def spend(budget: Budget, plan: list[Planned], sent: list[Planned], stops: list[GuardStop]) -> None:
+    """Send planned runs, as the client does, until a guard ends it; responses take a while."""
     for planned in plan:
         try:
             reserved = budget.reserve(planned.price / 100)
@@ -212,17 +188,9 @@ def spend(budget: Budget, server: ChargingServer, plan: list[Planned], stops: li
             stops.append(stop)
             return
         else:
-            budget.settle(reserved, server.run(planned))
-
-
-def all_spent(limit: int, plans: list[list[Planned]]) -> tuple[Budget, ChargingServer, list[GuardStop]]:
-    """Carry out plans in threads; return budget, server and stops, or raise a thread's exception."""
-    budget, server = Budget(limit / 100, is_shared=True), ChargingServer()
-    stops: list[GuardStop] = []
-    with ThreadPoolExecutor(len(plans)) as threads:
-        for each in [threads.submit(spend, budget, server, plan, stops) for plan in plans]:
-            each.result(timeout=20)
-    return budget, server, stops
+            sent.append(planned)
+            time.sleep(0)  # let other threads run
+            budget.settle(reserved, planned.told_credits)
 
 
 def plans(most_over):
@@ -237,9 +205,14 @@ def test_threads_never_exceed_the_credits(limit, plans):
 
     Beyond the limit is only what the server charged above the announced price, for runs in flight.
     """
-    budget, server, stops = all_spent(limit, plans)
+    budget, sent, stops = Budget(limit / 100, is_shared=True), [], []
 
-    assert server.charged <= round(budget.spent_credits * 100) <= limit + server.over
+    with ThreadPoolExecutor(len(plans)) as threads:
+        for each in [threads.submit(spend, budget, plan, sent, stops) for plan in plans]:
+            each.result(timeout=20)
+
+    over = sum(max(0, each.charged - each.price) for each in sent)
+    assert sum(each.charged for each in sent) <= round(budget.spent_credits * 100) <= limit + over
     if round(budget.spent_credits * 100) > limit:
         with pytest.raises(GuardStop, match="No further run is sent"):
             budget.reserve(0)

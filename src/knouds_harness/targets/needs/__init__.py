@@ -83,11 +83,6 @@ class Receiving(NamedTuple):
     reader: Persona
 
 
-def given(thing: T_co | None) -> Iterable[T_co]:
-    """Return a thing as the result of ``fitting``: a single item, or nothing if it is None."""
-    return () if thing is None else (thing,)
-
-
 @cache
 def may(action: Action) -> Need[bool]:
     return Need(
@@ -113,5 +108,6 @@ def permissions(capabilities: Sequence[str]) -> tuple[Need[object], ...]:
 
 
 CONTROL: Need[Control] = Need(
-    says="a control plane that mints keys (the sandbox has one)", fitting=lambda target: given(target.control)
+    says="a control plane that mints keys (the sandbox has one)",
+    fitting=lambda target: filter(None, [target.control]),
 )

@@ -1,10 +1,10 @@
 """Needs for keys with a webhook, and for a receiver of deliveries."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from knouds_harness.targets.address import host_of, is_loopback
-from knouds_harness.targets.needs import KeyAndResource, Need, Receiving, given
+from knouds_harness.targets.needs import KeyAndResource, Need, Receiving
 from knouds_harness.targets.needs.keys import key_of, people
 from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
@@ -24,10 +24,11 @@ def mints_webhooks(target: Target) -> bool:
     return target.control is not None and is_loopback(host_of(target.base_url))
 
 
-def _receivers(target: Target) -> Iterable[Control | Webhook]:
-    if mints_webhooks(target):
-        return given(target.control)
-    return given(target.webhook if target.webhook and target.webhook.receiver else None)
+def _receivers(target: Target) -> Iterator[Control | Webhook]:
+    if target.control and mints_webhooks(target):
+        yield target.control
+    elif target.webhook and target.webhook.receiver:
+        yield target.webhook
 
 
 REACHABLE_RECEIVER: Need[Control | Webhook] = Need(
