@@ -34,10 +34,7 @@ _SUCCESS = 2
 
 
 def is_capability(text: str) -> bool:
-    """Return whether a text has the form of a capability; resources and verbs are open sets.
-
-    The forms are ``*``, ``resource:verb``, ``resource:*``, ``workflow:<slug>:run`` and ``model:<name>:run``.
-    """
+    """Return whether a text has the form of a capability; resources and verbs are open sets."""
     return _CAPABILITY.fullmatch(text) is not None
 
 
@@ -182,11 +179,7 @@ class Operation:
         return not required or any(meets(held, capability) for capability in required)
 
     def url_path(self, path_values: Mapping[str, str]) -> str:
-        """Return the path with its values filled in, percent-encoded.
-
-        Raises:
-            KeyError: A placeholder has no value.
-        """
+        """Return the path with its values filled in, percent-encoded."""
         return _filled(self.path, {name: quote(value, safe="") for name, value in path_values.items()})
 
     def path_values(self, path: str) -> Mapping[str, str] | None:

@@ -31,7 +31,7 @@ from knouds_harness.targets.profile_format import (
     shown_path,
 )
 from knouds_harness.targets.resources import Control, Limits, Model, Persona, Waiver, Webhook, Workflow
-from knouds_harness.targets.secrets import NO_SECRET, SIGNING_SECRET, Secret, SecretReader, SecretSource
+from knouds_harness.targets.secrets import NO_SECRET, SIGNING_SECRET, SecretReader, SecretSource
 
 __all__ = [
     "Control",
@@ -145,21 +145,14 @@ def load_target(name: str, *, environ: Mapping[str, str] | None = None) -> Targe
     hosts = None if source == _BUILT_IN else allowed_hosts()
     if hosts and base_url:
         hosts.require(base_url, where=f"{shown_path(source)}: base_url")
-    read = {
-        key_name: _with_secret(key, secrets, where=f"keys.{key_name}", label=f"key:{key_name}")
-        for key_name, key in profile.personas.items()
-    }
+    personas = [_persona(key_name, key, secrets) for key_name, key in profile.personas.items()]
     webhook, control = profile.webhook, profile.control
     target = replace(
         profile,
         name=source.stem,
         source=source,
         base_url=base_url,
-        personas={
-            key_name: replace(key, name=key_name, webhook_secret=_webhook_secret(key_name, key, secrets))
-            for key_name, key in read.items()
-            if key
-        },
+        personas={key.name: key for key in personas if key},
         workflows={slug: replace(each, slug=slug) for slug, each in profile.workflows.items()},
         models={model: replace(each, name=model) for model, each in profile.models.items()},
         webhook=webhook and _with_secret(webhook, secrets, where="webhook", label="webhook-secret"),
@@ -175,7 +168,7 @@ def load_target(name: str, *, environ: Mapping[str, str] | None = None) -> Targe
     return target
 
 
-_Table = TypeVar("_Table", Persona, Webhook, Control)
+_Table = TypeVar("_Table", Webhook, Control)
 
 
 def _with_secret(table: _Table, secrets: SecretReader, *, where: str, label: str) -> _Table | None:
@@ -183,19 +176,21 @@ def _with_secret(table: _Table, secrets: SecretReader, *, where: str, label: str
     return replace(table, secret=secret) if secret else None
 
 
-def _webhook_secret(name: str, key: Persona, secrets: SecretReader) -> Secret:
-    if key.webhook_secret_env is None:
-        return NO_SECRET
-    source = SecretSource(secret_env=key.webhook_secret_env, optional=key.optional)
-    where, label = f"keys.{name}.webhook_secret_env", f"webhook-secret:{name}"
-    return secrets.read(source, where=where, label=label, form=SIGNING_SECRET) or NO_SECRET
+def _persona(name: str, key: Persona, secrets: SecretReader) -> Persona | None:
+    secret, signing = secrets.read(key, where=f"keys.{name}", label=f"key:{name}"), None
+    if secret is None:
+        return None
+    if key.webhook_secret_env is not None:
+        source = SecretSource(secret_env=key.webhook_secret_env, optional=key.optional)
+        where, label = f"keys.{name}.webhook_secret_env", f"webhook-secret:{name}"
+        signing = secrets.read(source, where=where, label=label, form=SIGNING_SECRET)
+    return replace(key, name=name, secret=secret, webhook_secret=signing or NO_SECRET)
 
 
 def variables_of(name: str) -> frozenset[str]:
-    """Return the names of the environment variables that a profile in ``./targets`` names, set or not.
+    """Return the names of the environment variables that a profile names, set or not.
 
-    Raises:
-        UnknownName, UsageError, ProfileError: As ``load_target``, without a look at secrets.
+    Raises as ``load_target`` does, but without a look at secrets.
     """
     profile, _ = _read(_source(name))
     return frozenset(_variables_in(asdict(profile)))
