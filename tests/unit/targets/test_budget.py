@@ -205,7 +205,9 @@ def test_threads_never_exceed_the_credits(limit, plans):
 
     Beyond the limit is only what the server charged above the announced price, for runs in flight.
     """
-    budget, sent, stops = Budget(limit / 100, is_shared=True), [], []
+    budget = Budget(limit / 100, is_shared=True)
+    sent: list[Planned] = []
+    stops: list[GuardStop] = []
 
     with ThreadPoolExecutor(len(plans)) as threads:
         for each in [threads.submit(spend, budget, plan, sent, stops) for plan in plans]:
