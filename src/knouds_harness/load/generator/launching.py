@@ -87,7 +87,7 @@ class StartedProcess:
 def started(command: LoadCommand, environ: Mapping[str, str]) -> Iterator[StartedProcess]:
     """Start Locust on a scenario, in this environment until it is given more; kill it with the context."""
     reading, writing = os.pipe()
-    arguments = ["-P", "-m", _LOCUST, "-f", str(command.scenario)]
+    arguments = [sys.executable, "-P", "-m", _LOCUST, "-f", str(command.scenario)]
     arguments += ["--headless", "--only-summary", "--loglevel", "ERROR"]
     arguments += ["--record", str(command.runs_folder), "--progress-descriptor", str(writing)]
     arguments += ["--started-by", command.line, "--command-pid", str(os.getpid())]
@@ -95,7 +95,7 @@ def started(command: LoadCommand, environ: Mapping[str, str]) -> Iterator[Starte
     try:
         with signals_counted(asked):  # no signal may come between the start and the means to end it
             process = subprocess.Popen(  # noqa: S603 - our own arguments
-                [sys.executable, *arguments, *command.options],
+                [*arguments, *command.options],
                 env=environ,
                 stdin=subprocess.PIPE,
                 # A terminal's Ctrl-C reaches this process only. A session of its own would be a scheduler's

@@ -84,7 +84,7 @@ class LoadLimits:
         self._lease = lease
         self._pacer = Pacer(target.limits.requests_per_s, sleep=gevent.sleep)
         self._paced = None if lease is None else Event()
-        self.runs = 0  # sent, or refused for want of credits
+        self.runs = 0  # sent, or refused as credits were lacking
         self.budget = lease.budget if lease else Budget(target.limits.credits)
         self.budget.settle(0, ahead.spent_credits, what="what was sent before the load")
         self._client = Client(target=target, guard=Guard(target, yes_production=True))  # checked before

@@ -107,7 +107,7 @@ def run_preflight(
     """Check that the target answers and is as its profile says, and ask it for missing prices.
 
     Raises:
-        GuardStop: It is production, and nobody agreed to that; or it charged for what it should have refused.
+        GuardStop: It is production without ``--yes-production``, or charged for what it should refuse.
         TargetUnreachable: It gives no usable answer.
         ProfileContradicted: A key or resource that the load needs is not as the profile says.
     """
