@@ -107,7 +107,9 @@ class Answer:
         if self._undecodable:
             raise UndecodableBody(self._undecodable)
         if self._content is None:
-            if self._may_be_encoded():
+            # Cheaper to tell than by parsing the fields.
+            end = self.raw_head.find(b"\r\n\r\n")
+            if self.interim or b"content-encoding" in self.raw_head[:end].lower():
                 encoding = self.headers.get("content-encoding", "")
                 try:
                     self._content = self.raw_body and decoded(self.raw_body, encoding)
@@ -117,11 +119,6 @@ class Answer:
             else:
                 self._content = self.raw_body
         return self._content
-
-    def _may_be_encoded(self) -> bool:
-        """Whether the raw head may name an encoding: cheaper to tell than by parsing the fields."""
-        end = self.raw_head.find(b"\r\n\r\n")
-        return self.interim > 0 or b"content-encoding" in self.raw_head[:end].lower()
 
     @property
     def text(self) -> str:

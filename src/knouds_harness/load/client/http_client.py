@@ -55,9 +55,7 @@ def connect(origin: Origin, deadline: float) -> tuple[Connection, Opening]:
             try:
                 connection, connected_s = _connect(origin, family, address)
             except OSError as error:
-                failure = NotConnected(
-                    f"TLS: {_tls_reason(error)}" if isinstance(error, ssl.SSLError) else failure_reason(error)
-                )
+                failure = NotConnected(failure_reason(error))
                 failure.__cause__ = error
             else:
                 return connection, Opening(
@@ -104,12 +102,6 @@ def _wait_until(raw_socket: socket.socket, events: int) -> None:
         hub.wait(watcher)
     finally:
         watcher.close()
-
-
-def _tls_reason(error: ssl.SSLError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate is not trusted: {error.verify_message}"
-    return (error.reason or str(error)).replace("_", " ").lower()
 
 
 class HttpClient:

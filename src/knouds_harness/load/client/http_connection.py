@@ -378,4 +378,8 @@ def _ends_with_connection(head: bytes, interim: int) -> bool:
 
 def failure_reason(error: OSError) -> str:
     """Describe an error without addresses, so that equal failures group."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: the certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or str(error)).replace('_', ' ').lower()}"
     return error.strerror or str(error) or type(error).__name__
