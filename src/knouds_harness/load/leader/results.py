@@ -30,7 +30,6 @@ from knouds_harness.load.collection.metrics import (
 from knouds_harness.load.collection.seconds import Second, now_unix_s
 from knouds_harness.load.invariants.verification import LoadVerification
 from knouds_harness.load.leader.validity import (
-    describe_missed,
     describe_slowdown,
     judge_generator,
     missed_bound,
@@ -44,6 +43,7 @@ from knouds_harness.load.workload.workload import rates_of
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.objectives import (
     Objective,
+    describe,
     judge_objectives,
     load_objectives,
     observed,
@@ -110,7 +110,7 @@ class RunResults:
             return None
         shape, waiting = self._options.load_shape, self._workers.health().waiting
         self._aborted_for = missed_bound(self._abort_bounds, self._metrics, shape, waiting=waiting)
-        return describe_missed(self._aborted_for, waiting) if self._aborted_for else None
+        return describe(self._aborted_for) if self._aborted_for else None
 
     def progress(self, newest: Iterable[Second], *, folder: Path | None) -> LoadProgress:
         """Return what is shown of the load; ``newest`` are seconds that the metrics do not have yet."""

@@ -25,16 +25,13 @@ from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay, OkTimes, remedy
 from knouds_harness.measures.histograms import Histogram, merged
 from knouds_harness.measures.objectives import Objective, describe, is_least, judge_objectives, milliseconds
-from knouds_harness.printable import counted as in_words
 from knouds_harness.runs.load_results import Doubt, JudgedObjective, LoadResults, LoadVerdict, Validity
 from knouds_harness.runs.operation_load import (
-    ALL_OPERATIONS,
     TIME,
     OperationLoad,
     RequestStatus,
     backlog_of,
     describe_backlog,
-    is_total,
     totals_of,
 )
 
@@ -216,19 +213,6 @@ def missed_bound(
         if missed := _first_missed(bound, metrics, shape, recent):
             return missed
     return None
-
-
-def describe_missed(missed: JudgedObjective, waiting: Iterable[Waiting]) -> str:
-    """Describe a missed bound, and how many requests in flight are later than it already."""
-    name = missed.operation.removesuffix(ALL_OPERATIONS)
-    late = sum(
-        each.requests
-        for each in waiting
-        if missed.measure.endswith("_ms") and each.waited_s * 1e3 > missed.bound
-        if each.name == name or (is_total(missed.operation) and each.name.startswith(name))
-    )
-    of_late = f"; {in_words(late, 'request is', 'requests are')} in flight for longer" if late else ""
-    return f"{describe(missed)}{of_late}"
 
 
 def _first_missed(
