@@ -40,8 +40,7 @@ class _TimerFd:
         self._file = libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK)  # time.perf_counter's
         if self._file < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
-        self._hub = gevent.hub.get_hub()
-        self._watcher = self._hub.loop.io(self._file, _READ)
+        self._watcher = gevent.hub.get_hub().loop.io(self._file, _READ)
         self._wanted = _TimerSpec()
         self._value = self._wanted.value
         self._reference = ctypes.byref(self._wanted)
@@ -67,7 +66,7 @@ class _EventLoopTimer:
     precision = "event loop"
 
     def __init__(self) -> None:
-        self._hub = gevent.hub.get_hub()
+        self._loop = gevent.hub.get_hub().loop
         self._callback: Callable[[], object] = lambda: None
         self._waiting: Any = None
 
@@ -76,7 +75,7 @@ class _EventLoopTimer:
 
     def set(self, instant_s: float) -> None:
         self.close()
-        self._waiting = self._hub.loop.timer(max(0.0, instant_s - time.perf_counter()))
+        self._waiting = self._loop.timer(max(0.0, instant_s - time.perf_counter()))
         self._waiting.start(self._callback)
 
     def close(self) -> None:

@@ -83,10 +83,13 @@ class AccountKeys:
     ) -> None:
         self.keys = tuple(keys)
         self.user, self.tier = keys[0].user, keys[0].tier
-        self._prices = prices
         self._lines = lines
         self._operations = shipped_document().operation_by_id
-        own = {slug: each for slug, each in target.workflows.items() if each.owner == self.user}
+        own = {
+            slug: replace(each, cost_credits=prices.get(slug)) if each.cost_credits is None else each
+            for slug, each in target.workflows.items()
+            if each.owner == self.user
+        }
         self.own_slugs = list(own)
         self._profile = replace(
             target,
@@ -179,10 +182,8 @@ class AccountKeys:
         first: dict[int, KeyAndResource[Any]] = {}
         for found in sorted(need.fitting(self._runnable), key=lambda each: self.keys.index(each.key)):
             first.setdefault(id(found.resource), found)
-        return [first[id(each)] for each in self._resources() if id(each) in first]
-
-    def _resources(self) -> list[Workflow | Model]:
-        return [*self._runnable.workflows.values(), *self._runnable.models.values()]
+        resources = [*self._runnable.workflows.values(), *self._runnable.models.values()]
+        return [first[id(each)] for each in resources if id(each) in first]
 
     def _run_request(self, found: KeyAndResource[Any]) -> RunRequest:
         is_workflow = isinstance(found.resource, Workflow)
@@ -197,7 +198,7 @@ class AccountKeys:
             deadline_s=resource.deadline_s,
             persona=found.key,
             likely_credits=fmean(costs),
-            price_credits=self._price(resource),
+            price_credits=resource.cost_credits,
             lines=self._lines_of(resource),
         )
 
@@ -212,13 +213,7 @@ class AccountKeys:
 
     def _costs(self, resource: Workflow | Model) -> list[float]:
         """Return the cost of each of its lines, or of a run without lines; empty if a price is unknown."""
-        price, lines = self._price(resource), self._lines_of(resource)
+        price, lines = resource.cost_credits, self._lines_of(resource)
         costs = [price if each.cost_credits is None else each.cost_credits for each in lines] or [price]
         told = [each for each in costs if each is not None]
         return told if len(told) == len(costs) else []
-
-    def _price(self, resource: Workflow | Model) -> float | None:
-        """Return the most that one run costs: by the profile, else by the server; None if that is unknown."""
-        if resource.cost_credits is None and isinstance(resource, Workflow):
-            return self._prices.get(resource.slug)
-        return resource.cost_credits

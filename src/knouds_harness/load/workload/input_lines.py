@@ -176,21 +176,20 @@ def _refuse_constant(text: str) -> NoReturn:
 
 
 def _csv_members(text: str) -> Iterator[tuple[int, Any]]:
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
-        header = next(rows, [])
+        header = rows.fieldnames or []
         columns = set(header)
         if header and ("" in columns or len(columns) < len(header) or not _KINDS.keys() & columns):
             yield 1, "is not a header\n  Write workflow or model, then a column for each input, each once."
             return
-        for row in rows:
-            if len(row) == len(header):
-                cells = dict(zip(header, row, strict=True))
-                members = {name: _of_cell(cells.pop(name)) for name in _MEMBERS if cells.get(name)}
-                of_columns = {name: _of_cell(cell) for name, cell in cells.items() if cell}
-                yield rows.line_num, members | {"inputs": members.get("inputs", of_columns)}
-            elif row:
-                yield rows.line_num, f"has {len(row)} cells, and the header {len(header)}"
+        for cells in rows:
+            if None in cells or None in cells.values():
+                yield rows.line_num, "has not as many cells as the header"
+                continue
+            members = {name: _of_cell(cells.pop(name)) for name in _MEMBERS if cells.get(name)}
+            of_columns = {name: _of_cell(cell) for name, cell in cells.items() if cell}
+            yield rows.line_num, members | {"inputs": members.get("inputs", of_columns)}
     except csv.Error as error:
         yield rows.line_num, f"is not CSV: {error}"
 

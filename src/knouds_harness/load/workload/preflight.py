@@ -164,11 +164,5 @@ def _check(workload: Workload, scenarios: Sequence[type[HasTasks]], guard: Guard
         )
         if given == asked:
             return client.charges_shown.marks
-    raise ProfileContradicted(
-        "\n  ".join(
-            [
-                f"{target.source}: the target is not what its profile says, so no load was sent",
-                *(each.says for each in found.contradictions),
-            ]
-        )
-    )
+    problem = f"{target.source}: the target is not what its profile says, so no load was sent"
+    raise ProfileContradicted("\n  ".join([problem, *(each.says for each in found.contradictions)]))

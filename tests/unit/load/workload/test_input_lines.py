@@ -234,7 +234,7 @@ def test_many_bad_lines_are_summed_up(tmp_path):
         ("runs.csv", ["workflow,prompt"], "has no lines"),
         ("runs.csv", ["prompt", "owl"], "runs.csv:1: is not a header"),
         ("runs.csv", ["workflow,prompt,prompt", "portrait,a,b"], "runs.csv:1: is not a header"),
-        ("runs.csv", ["workflow,prompt", "portrait"], "runs.csv:2: has 1 cells, and the header 2"),
+        ("runs.csv", ["workflow,prompt", "portrait"], "runs.csv:2: has not as many cells as the header"),
     ],
 )
 def test_unusable_file_is_explained(tmp_path, name, lines, reason):
