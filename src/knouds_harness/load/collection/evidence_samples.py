@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.load.collection.rows import MOST_OF_A_KIND, AnswerCopy
+from knouds_harness.load.client.response import Response
+from knouds_harness.load.collection.rows import MOST_OF_A_KIND
 from knouds_harness.load.collection.seconds import Error
 from knouds_harness.runs.operation_load import ErrorCount, OperationLoad, RequestStatus, unlabelled
 from knouds_harness.targets.profile import Target
@@ -34,7 +35,7 @@ class SampleWriter:
         self._cost_credits_by_path = cost_credits_by_path
         self._ids: dict[Error, list[str]] = {}
 
-    def add(self, error: Error, answer: AnswerCopy) -> None:
+    def add(self, error: Error, answer: Response) -> None:
         """Write an exchange, unless there are enough of its kind."""
         error = error._replace(code=self._redactor.safe(error.code))
         if error not in self._ids and len(self._ids) >= _MOST_KINDS:
@@ -56,8 +57,7 @@ class SampleWriter:
             for each in operations
         )
 
-    def _exchange(self, error: Error, answer: AnswerCopy) -> Exchange:
-        response = answer.response()
+    def _exchange(self, error: Error, answer: Response) -> Exchange:
         head, _, body = answer.sent.partition(b"\r\n\r\n")
         lines = (line.partition(": ") for line in head.decode("latin-1").split("\r\n")[1:])
         headers = self._redactor.pairs(tuple((name, value) for name, _, value in lines))
@@ -73,14 +73,12 @@ class SampleWriter:
             persona=answer.sender or None,
             cost_credits=self._cost_credits_by_path.get(path, 0.0),
         )
-        failure = answer.failure
+        failure = str(answer.error or "")
         try:
-            content = response.content
+            content = answer.content
         except ValueError as undecodable:  # secrets cannot be found in it
             content, failure = b"", str(undecodable)
-        answered = tuple(
-            (name, value) for name in response.headers for value in response.headers.get_all(name)
-        )
+        answered = tuple((name, value) for name in answer.headers for value in answer.headers.get_all(name))
         return Exchange(
             id="",
             request=self._redactor.request(request),

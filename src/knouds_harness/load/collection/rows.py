@@ -33,32 +33,21 @@ _TIME_EVENT: Final = "TIME"
 _OK: Final = RequestStatus.OK
 
 
-class AnswerCopy(NamedTuple):
-    """A response and its request, for the checks and as evidence; ``sender`` is that of a ``Response``."""
-
-    sender: str | None
-    method: str
-    url: str
-    status_code: int
-    raw_head: bytes
-    interim: int
-    raw_body: bytes
-    elapsed_ms: float
-    start_unix_s: float
-    sent: bytes
-    failure: str
-
-    def response(self) -> Response:
-        response = Response()
-        response.method, response.url, response.sent = self.method, self.url, self.sent
-        response.elapsed_ms = self.elapsed_ms
-        if self.status_code:
-            response.fill(self.status_code, self.raw_head, self.interim, self.raw_body)
-        response.error = ConnectionError(self.failure) if self.failure else None
-        return response
+_COPIED: Final = (
+    *("sender", "method", "url", "status_code", "raw_head", "interim", "raw_body"),
+    *("elapsed_ms", "start_unix_s"),
+)
+_members_of = attrgetter(*_COPIED)
 
 
-_members_of = attrgetter(*AnswerCopy._fields[:-2])
+def restored(copied: Sequence[Any]) -> Response:
+    """Return a response from its copy, which has the request and the reason of a failure last."""
+    *members, sent, failure = copied
+    response = Response()
+    vars(response).update(zip(_COPIED, members, strict=True))
+    response.sent = sent
+    response.error = ConnectionError(failure) if failure else None
+    return response
 
 
 class RequestRow(NamedTuple):
@@ -70,6 +59,7 @@ class RequestRow(NamedTuple):
         ended_s: On the clock of ``time.perf_counter`` in the process that sent it.
         wire: None from another client, or if the request broke.
         failure: Status code, error code and text, if it was not ok.
+        answer: As copied for the checks and as evidence, if it is.
     """
 
     name: str
@@ -82,7 +72,7 @@ class RequestRow(NamedTuple):
     opening: Opening | None
     length: int
     failure: tuple[int, str, str] | None
-    answer: AnswerCopy | None
+    answer: Response | None
 
 
 class Rows(NamedTuple):
@@ -215,7 +205,7 @@ class RequestRecorder:
             )
         )
 
-    def _copy_of_success(self, name: str, response: Response) -> AnswerCopy | None:
+    def _copy_of_success(self, name: str, response: Response) -> tuple[Any, ...] | None:
         body = response.raw_body
         if not self.copies_all and name not in self.always_copied:
             kind = name, response.status_code
@@ -228,7 +218,7 @@ class RequestRecorder:
         self._copied_bytes += len(body)
         return self._copy(response)
 
-    def _copy_of_failure(self, kind: tuple[Any, ...], response: Response) -> AnswerCopy | None:
+    def _copy_of_failure(self, kind: tuple[Any, ...], response: Response) -> tuple[Any, ...] | None:
         seen = self._seen[kind] = self._seen.get(kind, 0) + 1
         is_verified = response.sender is not None and (
             self.copies_all
@@ -239,11 +229,11 @@ class RequestRecorder:
         is_evidence = seen <= MOST_OF_A_KIND and len(self._seen) <= _MOST_KINDS
         return self._copy(response) if is_verified or is_evidence else None
 
-    def _copy(self, response: Response) -> AnswerCopy:
+    def _copy(self, response: Response) -> tuple[Any, ...]:
         sent = response.sent
         for secret, label in self._hidden:
             sent = sent.replace(secret, label)
-        return AnswerCopy._make((*_members_of(response), sent, str(response.error or "")))
+        return *_members_of(response), sent, str(response.error or "")
 
     def record(self, operation: str, status: str, measure: str, duration_ms: float) -> None:
         self._measures.append((operation, status, measure, duration_ms, self._clock()))

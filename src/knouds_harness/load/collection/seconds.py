@@ -27,7 +27,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.client.http_answer import Wire
-from knouds_harness.load.collection.rows import AnswerCopy, RequestRecorder, RequestRow, Rows
+from knouds_harness.load.collection.rows import RequestRecorder, RequestRow, Rows, restored
 from knouds_harness.load.messages import FinalReporter, FinalReports
 from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of, merged
 from knouds_harness.runs.operation_load import COUNT, RequestStatus
@@ -202,7 +202,7 @@ class SecondsCounter:
     ) -> None:
         """Count what a process hands over; its clock began so many seconds after the epoch."""
         for *told, answer in rows.requests:
-            row = RequestRow._make((*told, answer and AnswerCopy._make(answer)))
+            row = RequestRow._make((*told, answer and restored(answer)))
             self._count_request(on_row(row, epoch_s), epoch_s)
         for name, status, measure, amount, ended_s in rows.measures:
             at_unix_s = ended_s + epoch_s

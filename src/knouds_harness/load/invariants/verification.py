@@ -69,13 +69,12 @@ class LoadVerification:
 
     def look(self, row: RequestRow, *, epoch_s: float) -> RequestRow:
         """Verify the response to a request; if it breaks the contract, the request counts as wrong."""
-        answer = row.answer
-        if answer is None or answer.sender is None:
+        response = row.answer
+        if response is None or response.sender is None:
             if row.wire is not None:
                 self._verifier.pass_by(row.name, row.failure[0] if row.failure else 200)
             return self._attributed(row)
-        response = answer.response()
-        sender = self._personas.get(answer.sender)
+        sender = self._personas.get(response.sender)
         body = None
         if sender is not None and (self.share or sender.tier in LIMIT_BY_TIER) and row.name in self._observed:
             body = parsed(response)
@@ -83,7 +82,7 @@ class LoadVerification:
         broken = self._verifier.judge(row.name, response)
         if broken is None or row.status != RequestStatus.OK:
             return self._attributed(row)
-        failure = answer.status_code, broken.fact, f"{broken.fact}: {broken.shown}"
+        failure = response.status_code, broken.fact, f"{broken.fact}: {broken.shown}"
         return row._replace(status=RequestStatus.WRONG, failure=failure)
 
     def _attributed(self, row: RequestRow) -> RequestRow:

@@ -8,8 +8,9 @@ from load_records import operation
 from run_records import TARGET
 
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.evidence_samples import SampleWriter
-from knouds_harness.load.collection.rows import MOST_OF_A_KIND, AnswerCopy
+from knouds_harness.load.collection.rows import MOST_OF_A_KIND
 from knouds_harness.load.collection.seconds import Error
 from knouds_harness.runs.operation_load import ErrorCount, RequestStatus
 
@@ -19,19 +20,11 @@ KEY = "knouds_live_no-secret"
 
 def copy(body=b'{"code": "NO_SUCH_CODE"}', *, sent_body=b'{"inputs": {}}', headers=b""):
     head = b"POST /api/workflows/a/run HTTP/1.1\r\nHost: x\r\nx-api-key: " + KEY.encode() + b"\r\n\r\n"
-    return AnswerCopy(
-        sender="full",
-        method="POST",
-        url=f"{TARGET.base_url}/api/workflows/a/run?async=true",
-        sent=head + sent_body,
-        status_code=409,
-        raw_head=b"HTTP/1.1 409 Conflict\r\nContent-Type: application/json\r\n" + headers,
-        interim=0,
-        raw_body=body,
-        failure="",
-        elapsed_ms=12.5,
-        start_unix_s=1_764_063_000.0,
-    )
+    response = Response()
+    response.sender, response.method, response.sent = "full", "POST", head + sent_body
+    response.url = f"{TARGET.base_url}/api/workflows/a/run?async=true"
+    response.fill(409, b"HTTP/1.1 409 Conflict\r\nContent-Type: application/json\r\n" + headers, 0, body)
+    return response
 
 
 @pytest.fixture

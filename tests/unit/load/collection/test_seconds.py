@@ -16,7 +16,7 @@ from load_records import histogram_of
 from knouds_harness.load.client.http_answer import Answer, Opening, TimedOut
 from knouds_harness.load.client.response import Response, error_code
 from knouds_harness.load.collection.metrics import operations_of
-from knouds_harness.load.collection.rows import AnswerCopy, RequestRecorder, RequestRow, Rows
+from knouds_harness.load.collection.rows import RequestRecorder, Rows, restored
 from knouds_harness.load.collection.seconds import Error, Measure, Second, SecondsCounter, SeriesKey, Traffic
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.operation_load import COUNT, TIME, RequestStatus
@@ -329,8 +329,8 @@ def copied(recorder: Counted) -> list[int]:
     return [number for number, answer in enumerate(answers_noted(recorder)) if answer is not None]
 
 
-def answers_noted(recorder: Counted) -> list[AnswerCopy | None]:
-    return [RequestRow._make(row).answer for row in recorder.take().requests]
+def answers_noted(recorder: Counted) -> list[Response | None]:
+    return [row[-1] and restored(row[-1]) for row in recorder.take().requests]
 
 
 def test_answers_are_copied_if_they_are_first_or_new(recorder):

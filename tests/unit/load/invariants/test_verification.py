@@ -5,7 +5,8 @@ import json
 import pytest
 from load_workload import Said, options, persona, ran, throttled
 
-from knouds_harness.load.collection.rows import AnswerCopy, RequestRow
+from knouds_harness.load.client.response import Response
+from knouds_harness.load.collection.rows import RequestRow
 from knouds_harness.load.invariants.observations import Audit
 from knouds_harness.load.invariants.tallies import HAS_A_ROW, OF_HISTORIES
 from knouds_harness.load.invariants.verification import LoadVerification
@@ -39,19 +40,9 @@ def verification(*, share=1.0, audit=None):
 def look(one, name, said, sender=ADA):
     """Have a copied answer looked at; return the row that is counted."""
     head = "\r\n".join(["HTTP/1.1 200 OK", *(f"{each}: {value}" for each, value in said.headers.items())])
-    answer = AnswerCopy(
-        sender=sender.name,
-        method=said.method,
-        url=said.url,
-        sent=b"",
-        status_code=said.status_code,
-        raw_head=f"{head}\r\n\r\n".encode(),
-        interim=0,
-        raw_body=said.content,
-        failure="",
-        elapsed_ms=1.0,
-        start_unix_s=0.0,
-    )
+    answer = Response()
+    answer.sender, answer.method, answer.url, answer.elapsed_ms = sender.name, said.method, said.url, 1.0
+    answer.fill(said.status_code, f"{head}\r\n\r\n".encode(), 0, said.content)
     is_ok = said.status_code < 400
     row = RequestRow(
         name=name,
