@@ -54,13 +54,7 @@ def distributed(*arguments: str, runs: Path) -> Iterator[list[subprocess.Popen[b
 
 @dataclass
 class Counts:
-    """The runs that a server received.
-
-    Attributes:
-        at_s: When each run arrived.
-        cost_credits: What it charged for all of them.
-        all_at_s: When each request of any kind arrived.
-    """
+    """When runs and requests of any kind came to a server, and what it charged for all of them."""
 
     at_s: list[float] = field(default_factory=list)
     cost_credits: float = 0.0
@@ -68,10 +62,7 @@ class Counts:
 
 
 def counting(app: ASGIApp, counts: Counts) -> ASGIApp:
-    """Wrap the app, and count the runs that it receives and their charges.
-
-    Runs without effect do not count: the profile is checked with them before load begins.
-    """
+    """Count the runs that an app receives, but for those without effect, which come before load begins."""
 
     async def count(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -116,10 +107,7 @@ def profile_with(tmp_path, sandbox):
 
 
 def undisturbed(*plan: str, runs: Path, counts: Counts, arrivals: int | None = None) -> tuple[int, RunRecord]:
-    """Return exit code and record of a run that lost no worker.
-
-    With ``arrivals``, all of them were served too: a late worker leaves some unserved.
-    """
+    """Return exit code and record of a run that lost no worker, and served these ``arrivals``."""
     for attempt in range(ATTEMPTS):
         counts.at_s, counts.cost_credits, counts.all_at_s = [], 0.0, []
         folder = runs / str(attempt)

@@ -1,6 +1,7 @@
 """A capacity search keeps a record of all its points, however it ends."""
 
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +21,25 @@ from knouds_harness.runs.operation_load import SecondRow
 from knouds_harness.runs.record import RunRecord, read_run
 
 
+@dataclass
 class Points:
     """Stand in for Locust: a target with a known capacity; remembers the options of each point."""
 
-    def __init__(
-        self,
-        capacity: float,
-        *,
-        cost_credits: float = 0.0,
-        then: Launched | None = None,
-        after: int = 2,
-        interrupted_at: int | None = None,
-        **results: Any,
-    ) -> None:
-        self.asked: list[dict[str, str]] = []
-        self._capacity = capacity
-        self._cost_credits = cost_credits
-        self._then = then
-        self._after = after
-        self._interrupted_at = interrupted_at
-        self._results = results
+    capacity: float
+    cost_credits: float = 0.0
+    then: Launched | None = None
+    after: int = 2
+    interrupted_at: int | None = None
+    results: dict[str, Any] = field(default_factory=dict)
+    asked: list[dict[str, str]] = field(default_factory=list)
 
     def launch(self, command: LoadCommand, *_: object, **__: object) -> Launched:
         self.asked.append(dict(zip(command.options[::2], command.options[1::2], strict=True)))
-        if self._then and len(self.asked) > self._after:
-            return self._then
+        if self.then and len(self.asked) > self.after:
+            return self.then
         folder = command.runs_folder / str(len(self.asked))
         folder.mkdir(parents=True)
-        is_kept = float(self.asked[-1]["--rate"]) <= self._capacity
+        is_kept = float(self.asked[-1]["--rate"]) <= self.capacity
         with LoadWriter(folder) as writer:
             row = SecondRow(
                 at_s=0, operation="whoami", by_status={"ok": 9}, p50_ms=2.0, p99_ms=9.0, max_ms=9.0
@@ -57,14 +49,14 @@ class Points:
                 load_results(
                     objectives=() if is_kept else (missed(),),
                     overall=times(2.0 if is_kept else 50.0),
-                    cost_credits=self._cost_credits,
-                    **self._results,
+                    cost_credits=self.cost_credits,
+                    **self.results,
                 )
             )
         return Launched(
             exit_code=ExitCode.KEPT if is_kept else ExitCode.BREACH,
             folder=folder,
-            was_interrupted=len(self.asked) == self._interrupted_at,
+            was_interrupted=len(self.asked) == self.interrupted_at,
         )
 
 
@@ -157,7 +149,7 @@ def test_unreachable_target_is_tried_once_more(search):
     [
         (then(ExitCode.UNREACHABLE, "silent", after=0), 600.0, ExitCode.UNREACHABLE, "silent"),
         (
-            Points(1000, operations=(operation(requests=7, refused=7),)),
+            Points(1000, results={"operations": (operation(requests=7, refused=7),)}),
             *(600.0, ExitCode.BREACH, "7 of 7 requests were refused"),
         ),
         (Points(1000), 4.0, ExitCode.INVALID_MEASUREMENT, "within 4 s"),

@@ -35,7 +35,6 @@ def carries(capacity: float, *, generator: float = math.inf) -> Callable[[float]
 @example(capacity=10.0, first=10.0)
 @example(capacity=50_000.0, first=1.0)
 def test_capacity_is_found_within_the_precision(capacity, first):
-    """The search ends close to the capacity: a kept rate below it, a failed rate above it."""
     found = Search(first=first).run(carries(capacity))
 
     assert found.highest_per_s is not None
@@ -78,7 +77,6 @@ def test_one_point_decides_nothing(search, measure):
 
 
 def test_target_that_carries_nothing_has_no_capacity():
-    """The search ends without a rate if even the lowest rate misses the objectives."""
     found = Search(first=8).run(carries(0))
 
     assert (found.highest_per_s, found.lowest_failing_per_s) == (None, LEAST_RATE)
@@ -125,18 +123,12 @@ def test_search_that_ends_early_keeps_its_points(ending, limit):
     assert (found.highest_per_s, found.kept_points, found.limit) == (40, 1, limit)
 
 
-def test_knee_of_a_queue_with_one_server_is_at_half_its_capacity():
+def test_knee_is_where_response_times_rise_faster_than_throughput():
     """M/M/1 takes 1/(μ - λ): throughput over it is λ(μ - λ), which is highest at μ/2."""
-    points = [point(rate, mean_ms=1000 / (1000 - rate)) for rate in range(100, 1000, 100)]
+    queue = [point(rate, mean_ms=1000 / (1000 - rate)) for rate in range(100, 1000, 100)]
+    jammed = [point(rate, mean_ms=5 if rate <= 400 else 50) for rate in (100, 200, 400, 800)]
 
-    assert knee(points) == 500
-
-
-def test_knee_of_a_server_that_jams_at_a_rate_is_that_rate():
-    """Response times are level up to the rate, and ten times as long above it."""
-    points = [point(rate, mean_ms=5 if rate <= 400 else 50) for rate in (100, 200, 400, 800)]
-
-    assert knee(points) == 400
+    assert (knee(queue), knee(jammed)) == (500, 400)
 
 
 @pytest.mark.parametrize("rates", [(100, 200, 400), (100, 200)])

@@ -109,13 +109,12 @@ class LoopMonitor:
         self._due_s = self._own_s = self._waited_s = 0.0
 
     def begin(self) -> None:
-        if self._timer is None:
-            self._queued_s = queued_clock()
-            self._own_s, self._waited_s = time.thread_time(), self._queued_s()
-            self._timer = new_timer()
-            self._timer.start(self._beat)
-            self._due_s = time.perf_counter() + BEAT_S
-            self._timer.set(self._due_s)
+        self._queued_s = queued_clock()
+        self._own_s, self._waited_s = time.thread_time(), self._queued_s()
+        self._timer = new_timer()
+        self._timer.start(self._beat)
+        self._due_s = time.perf_counter() + BEAT_S
+        self._timer.set(self._due_s)
 
     def take(self) -> tuple[list[tuple[float, float]], list[tuple[float, float, float, float]]]:
         """Return the beats and the stalls since the last call.

@@ -62,21 +62,21 @@ def times(histogram: Histogram) -> Times:
 
 def cycles(histograms: Mapping[SeriesKey, Histogram]) -> Cycles | None:
     """Return the metrics of all cycles; None without any."""
-    by_measure = {series.measure: each for series, each in histograms.items() if series.operation == CYCLE}
-    if not by_measure:
+    taken = defaultdict(
+        Histogram, {series.measure: each for series, each in histograms.items() if series.operation == CYCLE}
+    )
+    if not taken:
         return None
     by_ending = {
-        measure.removeprefix(FINAL): each for measure, each in by_measure.items() if measure.startswith(FINAL)
+        measure.removeprefix(FINAL): each for measure, each in taken.items() if measure.startswith(FINAL)
     }
-    nothing = Histogram()
-    polls = by_measure.get(POLLS, nothing)
     return Cycles(
-        submitted=len(by_measure.get(ACCEPT, nothing)),
+        submitted=len(taken[ACCEPT]),
         endings={ending: len(each) for ending, each in sorted(by_ending.items())},
-        to_accept=times(by_measure.get(ACCEPT, nothing)),
+        to_accept=times(taken[ACCEPT]),
         to_final=times(merged(each for ending, each in by_ending.items() if ending != UNFINISHED)),
-        lost_to_polling=times(by_measure.get(UNSEEN, nothing)),
-        polls={round(middle_of(bucket) / 1e6): count for bucket, count in polls.counts.items()},
+        lost_to_polling=times(taken[UNSEEN]),
+        polls={round(middle_of(bucket) / 1e6): count for bucket, count in taken[POLLS].counts.items()},
     )
 
 
@@ -165,10 +165,7 @@ class RunMetrics:
 
     def measured_s(self, duration_s: float) -> float:
         """Return how many seconds of a load of this length were measured so far."""
-        if self.start_unix_s is None:
-            return 0.0
-        until_s = min(self.counted_s, duration_s)
-        return max(0.0, until_s - self.measured_from_s)
+        return max(0.0, min(self.counted_s, duration_s) - self.measured_from_s)
 
     def recent(self, length_s: int) -> Second:
         """Return the sums of the last seconds, of ``RECENT_S`` at most."""

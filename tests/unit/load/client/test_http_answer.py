@@ -35,21 +35,18 @@ ENCODERS = [
 ]
 
 
-@pytest.mark.parametrize(("encoding", "encode"), ENCODERS, ids=["gzip", "zlib", "bare deflate", "br"])
-def test_compressed_body_is_decoded(encoding, encode):
-    assert answer(encode(BODY), f"Content-Encoding: {encoding}").content == BODY
-
-
-def test_compressed_body_after_early_hints_is_decoded():
-    assert answer(gzip.compress(BODY), "content-encoding: gzip", interim=1).content == BODY
+@pytest.mark.parametrize(
+    ("encoding", "encode"),
+    [*ENCODERS, ("gzip, BR", lambda body: brotli.compress(gzip.compress(body))), ("identity", bytes)],
+    ids=["gzip", "zlib", "bare deflate", "br", "twice", "unknown"],
+)
+@pytest.mark.parametrize("interim", [0, 1])
+def test_compressed_body_is_decoded(encoding, encode, interim):
+    assert answer(encode(BODY), f"Content-Encoding: {encoding}", interim=interim).content == BODY
 
 
 def test_header_name_in_a_body_is_not_an_encoding():
     assert answer(b"Content-Encoding: gzip").content == b"Content-Encoding: gzip"
-
-
-def test_body_encoded_twice_is_decoded_twice():
-    assert answer(brotli.compress(gzip.compress(BODY)), "Content-Encoding: gzip, BR").content == BODY
 
 
 @pytest.mark.parametrize(("encoding", "encode"), ENCODERS, ids=["gzip", "zlib", "bare deflate", "br"])
@@ -66,10 +63,6 @@ def test_broken_compression_raises_undecodable_body(encoding, encode, is_cut_sho
 def test_decompression_bomb_is_refused(encoding, encode):
     with pytest.raises(UndecodableBody, match="over 4,000,000 bytes once decoded"):
         _ = answer(encode(bytes(5_000_000)), f"Content-Encoding: {encoding}").content
-
-
-def test_unknown_encoding_is_left_alone():
-    assert answer(BODY, "Content-Encoding: identity").content == BODY
 
 
 @pytest.mark.parametrize(
@@ -141,15 +134,6 @@ def test_headers_are_those_of_the_final_answer(interim):
     headers = answer(b"a: b\r\n\r\nc: d", "X-A: 1", "x-a:2 ", "X-B:", interim=interim).headers
 
     assert dict(headers) == {"x-a": "1, 2", "x-b": ""}
-    assert (headers["X-a"], headers.get("x"), headers.get_all("X-A"), len(headers)) == (
-        "1, 2",
-        None,
-        ["1", "2"],
-        2,
-    )
-    assert "X-B" in headers
-    assert headers.get_all("x-c") == []
-
-
-def test_headers_of_no_answer_are_empty():
+    assert (headers["X-a"], headers.get("x"), "X-B" in headers, len(headers)) == ("1, 2", None, True, 2)
+    assert (headers.get_all("X-A"), headers.get_all("x-c")) == (["1", "2"], [])
     assert dict(Answer().headers) == dict(Headers(b"")) == {}

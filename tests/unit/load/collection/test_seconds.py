@@ -174,13 +174,15 @@ def test_requests_of_other_user_classes_are_counted(recorder, response, exceptio
     assert second.histograms == {SeriesKey("getWhoami", status): counted(1.0)}
 
 
-def test_event_without_a_time_counts_only_as_an_error(recorder):
+def test_event_without_a_time_and_exception_in_a_task_count_only_as_errors(recorder):
     tell(recorder, response_time=None, exception=ValueError(), response=None)
+    recorder.count_error("task look", "KeyError")
 
     [second] = recorder.seconds(with_current=True)
 
+    failures = (("getWhoami", "ValueError"), ("task look", "KeyError"))
     assert second.histograms == {}
-    assert second.errors == {Error("getWhoami", RequestStatus.FAILED, 0, "ValueError"): 1}
+    assert second.errors == {Error(name, RequestStatus.FAILED, 0, code): 1 for name, code in failures}
 
 
 def test_counters_and_times_of_ones_own_are_counted(recorder, clock):
@@ -246,26 +248,16 @@ def test_four_workers_and_one_process_count_the_same(shares):
     assert leader.seconds(with_current=True) == alone.seconds(with_current=True)
 
 
-def test_request_counts_in_the_warm_up_if_it_was_due_there(recorder, clock):
-    """However late it ended; so a rate is that of what was due in the measured time."""
+def test_request_counts_in_the_warm_up_or_the_stage_in_which_it_was_due(recorder, clock):
+    """However late it ended: an answer that a spike delayed belongs to the spike."""
     recorder.counter.measured_from_unix_s = clock.now_s - 1
+    recorder.counter.stages_from_unix_s = [clock.now_s - 10, clock.now_s - 1]
     for response_time_ms in (999.0, 1000.0, 1001.0, 5000.0):
         tell(recorder, response_time_ms)
 
-    parts = {each.is_measured: each.ok() for each in recorder.seconds(with_current=True)}
+    parts = {(each.is_measured, each.stage): each.ok() for each in recorder.seconds(with_current=True)}
 
-    assert parts == {True: counted(999.0, 1000.0), False: counted(1001.0, 5000.0)}
-
-
-def test_request_counts_in_the_stage_in_which_it_was_due(recorder, clock):
-    """However late it ended: an answer that a spike delayed belongs to the spike."""
-    recorder.counter.stages_from_unix_s = [clock.now_s - 10, clock.now_s - 1]
-    for response_time_ms in (999.0, 1001.0, 5000.0):
-        tell(recorder, response_time_ms)
-
-    parts = {each.stage: each.ok() for each in recorder.seconds(with_current=True)}
-
-    assert parts == {2: counted(999.0), 1: counted(1001.0, 5000.0)}
+    assert parts == {(True, 2): counted(999.0, 1000.0), (False, 1): counted(1001.0, 5000.0)}
 
 
 def test_request_is_answered_in_the_time_in_which_it_ended(recorder, clock):
@@ -313,15 +305,6 @@ def test_requests_in_flight_for_long_are_counted_by_name_and_time(recorder, cloc
         recorder.in_flight[Response()] = name, clock.now_s - sent_s
 
     assert recorder.waiting() == [("a", 3.0, 2), ("b", 3.0, 1), ("a", 1.2, 1)]
-
-
-def test_exception_in_a_task_is_no_request(recorder):
-    recorder.count_error("task look", "KeyError")
-
-    [second] = recorder.seconds(with_current=True)
-
-    assert second.histograms == {}
-    assert second.errors == {Error("task look", RequestStatus.FAILED, 0, "KeyError"): 1}
 
 
 def copied(recorder: Counted) -> list[int]:

@@ -210,6 +210,7 @@ THROTTLED = {"error": "Slow down", "code": "RATE_LIMIT_EXCEEDED"}
         (200, b'{"success": true, "cost": 3, "c\\u006fst": 1}', 5),
         (202, {"_async": True, "executionId": "e"}, 5),
         (429, THROTTLED, 5),
+        (429, THROTTLED, 0),
         (402, {"error": "Too poor", "code": "INSUFFICIENT_CREDITS"}, 5),
         (403, {"message": "no"}, 5),
         (403, None, 5),
@@ -219,9 +220,9 @@ THROTTLED = {"error": "Slow down", "code": "RATE_LIMIT_EXCEEDED"}
     ],
 )
 def test_run_is_settled_by_its_response(status_code, body, spent):
-    limits = LoadLimits(target(credits=10))
+    limits, told = LoadLimits(target(credits=10)), answered(status_code, body)
 
-    limits.settle(limits.reserve(run_request(5)), answered(status_code, body), run_request(5))
+    limits.settle(limits.reserve(run_request(5)), told, run_request(5), may_be_throttled=spent == 0)
 
     assert limits.budget.spent_credits == spent
 
@@ -234,15 +235,6 @@ def test_run_counts_in_full_if_its_response_is_not_encoded_as_it_says():
     limits.settle(limits.reserve(run_request(5)), response, run_request(5))
 
     assert limits.budget.spent_credits == 5
-
-
-def test_throttled_run_costs_nothing():
-    limits = LoadLimits(target(credits=10))
-
-    reserved = limits.reserve(run_request(5))
-    limits.settle(reserved, answered(429, THROTTLED), run_request(5), may_be_throttled=True)
-
-    assert limits.budget.spent_credits == 0
 
 
 @pytest.mark.parametrize("is_leased", [False, True])
