@@ -123,10 +123,6 @@ def _follow(user: ScenarioUser, run_request: RunRequest, *, cancel_after_s: floa
             expected=(200, 202, 400, 409),  # the last two if the run has ended meanwhile
             runner=run_request.persona,
         )
-    _poll(user, path, run_request, submitted_s)
-
-
-def _poll(user: ScenarioUser, path: str, run_request: RunRequest, submitted_s: float) -> None:
     deadline_s = submitted_s + (run_request.deadline_s or _DEADLINE_S)
     seen_in_flight_s = submitted_s
     pause_s = _FIRST_POLL_S

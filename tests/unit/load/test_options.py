@@ -149,7 +149,7 @@ def test_stages_of_a_shape_have_names(shape, names):
     [
         ("", "has no stages"),
         ("30s:50/s\n30:x\n", "day.txt: '30:x' is not a stage"),
-        ("30s:50/s\n" * 20_000, "day.txt: larger than"),
+        ("30s:50/s\n" * 2_000, "day.txt: more than 1,000 stages"),
     ],
 )
 def test_file_without_stages_is_refused(tmp_path, capsys, text, says):

@@ -27,7 +27,6 @@ SPACINGS: Final = ("constant", "poisson")
 _PER_S: Final = "/s"
 _MOST_STAGES: Final = 1_000
 _FILE_SUFFIX: Final = ".txt"
-_MOST_BYTES: Final = 100_000
 _NAME: Final = re.compile(r"(?!stage \d)[^\W\d_][\w .-]{0,39}")
 """Of a stage; those that have none are called by their number."""
 
@@ -237,8 +236,6 @@ def _stage(part: str) -> tuple[str, float, float, bool]:
 def stages_of_file(path: Path) -> str:
     """Read the stages of a file, one or more on each line, as text; what follows ``#`` is a comment."""
     try:
-        if path.is_file() and path.stat().st_size > _MOST_BYTES:
-            raise ValueError(f"larger than {_MOST_BYTES:,} bytes, and no file of stages")
         lines = file_text(path).splitlines()
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final
 
 from knouds_harness.judging.checks import concurrency, executions, rate_limits, usage, workflows
 from knouds_harness.judging.claim import Check, Claim
@@ -76,9 +75,6 @@ class Tallies:
     answers: int = 0
     verified: int = 0
     by_promise: defaultdict[Promise, Tally] = field(default_factory=lambda: defaultdict(Tally))
-
-    def copy(self) -> Self:
-        return deepcopy(self)
 
     def see(self, fact: str, says: str, count: int = 1) -> None:
         """Count cases in which a promise could have been broken."""

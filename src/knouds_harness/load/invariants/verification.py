@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any, Final
 
 from knouds_harness.contract.document import shipped_document
@@ -128,7 +129,7 @@ class LoadVerification:
 
     def invariants(self) -> tuple[Invariant, ...]:
         self._add_up()
-        so_far = self._tallies.copy()
+        so_far = deepcopy(self._tallies)
         self._limits.judge(so_far)
         found = so_far.invariants(needs=NEEDS)
         if self.share:

@@ -132,13 +132,13 @@ class WorkflowHistories:
 
     def judge(self, tallies: Tallies) -> int:
         """Judge each workflow without open requests; return how many took too long."""
-        open_slugs = {each.slug for each in self._open.values()}
-        to_judge = [
-            (slug, each) for slug, each in self._histories.items() if each.requests and slug not in open_slugs
-        ]
-        return sum(not self._is_decided(tallies, slug, history) for slug, history in to_judge)
+        waiting = {each.slug for each in self._open.values()}
+        ready = [slug for slug, each in self._histories.items() if each.requests and slug not in waiting]
+        return sum(not self._is_decided(tallies, slug) for slug in ready)
 
-    def _is_decided(self, tallies: Tallies, slug: str, history: _History) -> bool:
+    def _is_decided(self, tallies: Tallies, slug: str) -> bool:
+        history = self._histories[slug]
+
         def accesses(request: WorkflowRequest) -> list[tuple[str, Access]]:
             return [(name, access) for name, access in _accesses(request) if name in history.states]
 

@@ -99,14 +99,14 @@ class AccountKeys:
         self._runnable = replace(
             self._profile,
             workflows={
-                slug: replace(each, template=False, cost_credits=self._most_credits(each))
+                slug: replace(each, template=False, cost_credits=max(self._costs(each), default=None))
                 for slug, each in own.items()
-                if self._is_asked_for(each)
+                if lines is None or self._lines_of(each)
             },
             models={
-                name: replace(each, needs_tier=_EVERY_TIER, cost_credits=self._most_credits(each))
+                name: replace(each, needs_tier=_EVERY_TIER, cost_credits=max(self._costs(each), default=None))
                 for name, each in target.models.items()
-                if each.needs_tier in {_EVERY_TIER, self.tier} and self._is_asked_for(each)
+                if each.needs_tier in {_EVERY_TIER, self.tier} and (lines is None or self._lines_of(each))
             },
         )
         self._run_requests: dict[tuple[Need[Any], ...], tuple[RunRequest, ...]] = {}
@@ -204,12 +204,6 @@ class AccountKeys:
 
     def _lines_of(self, resource: Workflow | Model) -> tuple[InputLine, ...]:
         return (self._lines or {}).get((resource.run_operation, resource.name), ())
-
-    def _is_asked_for(self, resource: Workflow | Model) -> bool:
-        return self._lines is None or bool(self._lines_of(resource))
-
-    def _most_credits(self, resource: Workflow | Model) -> float | None:
-        return max(self._costs(resource), default=None)
 
     def _costs(self, resource: Workflow | Model) -> list[float]:
         """Return the cost of each of its lines, or of a run without lines; empty if a price is unknown."""

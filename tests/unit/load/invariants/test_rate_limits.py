@@ -1,5 +1,7 @@
 """Windows of rate limits, as the responses to a load show them."""
 
+from copy import deepcopy
+
 import pytest
 from load_workload import RESET_UNIX_S, Said, persona, ran, throttled
 
@@ -41,7 +43,7 @@ class Limits(RateLimits):
 
     def tally(self, promise):
         """Return how often a promise was seen and broken, if all windows are over."""
-        whole = self.tallies.copy()
+        whole = deepcopy(self.tallies)
         self.judge(whole)
         found = whole.by_promise.get(promise)
         return (found.seen, found.broken) if found else (0, 0)
