@@ -1,6 +1,8 @@
 """Discovery of what keys may do: its requests have no effect, and its conclusions rest on responses."""
 
 import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import httpx
 import pytest
@@ -29,18 +31,18 @@ WORKFLOWS = [
 ]
 
 
+@dataclass
 class Server:
     """Answer as a sound server that knows one account with workflows, and what each key holds."""
 
-    def __init__(
-        self, held, *, is_down=False, is_throttled=False, admits_all=False, looks_at_body_first=False
-    ):
-        self.held = held
-        self.is_down = is_down
-        self.is_throttled = is_throttled
-        self.admits_all = admits_all
-        self.looks_at_body_first = looks_at_body_first
-        self.requests = []
+    held: Mapping[str, Collection[str]]
+    is_down: bool = False
+    is_throttled: bool = False
+    admits_all: bool = False
+    looks_at_body_first: bool = False
+    told: list[str] | None = None
+    """What whoami lists that the key holds."""
+    requests: list[httpx.Request] = field(default_factory=list)
 
     def __call__(self, request):
         self.requests.append(request)
@@ -60,6 +62,8 @@ class Server:
         ]
         if self.is_down:
             return 503, {"error": "Down"}
+        if operation.id == "getWhoami" and self.told is not None:
+            return 200, {**WHOAMI, "apiKey": {"capabilities": self.told}}
         if operation.id in BODIES:
             return 200, BODIES[operation.id]
         if self.admits_all and request.method != "GET":
@@ -157,29 +161,17 @@ def test_failing_whoami_ends_the_discovery():
         found_with(Server({"full-key": FULL}, is_down=True))
 
 
-class TellingServer(Server):
-    """Says in whoami what the key holds."""
-
-    def __init__(self, held, *, told):
-        super().__init__(held)
-        self.told = told
-
-    def answer(self, request):
-        status, body = super().answer(request)
-        return status, {**body, "apiKey": {"capabilities": self.told}} if body == WHOAMI else body
-
-
 def test_whoami_that_lists_capabilities_is_believed():
     """Also for webhook:receive and wildcards, which no request shows."""
     told = ["webhook:receive", "workflow:*"]
 
-    (key,) = found_with(TellingServer({"one-key": {"workflow:*"}}, told=told)).keys
+    (key,) = found_with(Server({"one-key": {"workflow:*"}}, told=told)).keys
 
     assert (key.capabilities, key.unknown_capabilities) == (tuple(told), {})
 
 
 def test_whoami_that_contradicts_requests_is_reported():
-    found = found_with(TellingServer({"one-key": {"workflow:read"}}, told=["execution:read"]))
+    found = found_with(Server({"one-key": {"workflow:read"}}, told=["execution:read"]))
 
     assert found.keys[0].capabilities == ("workflow:read",)
     assert "ONE-KEY: whoami lists execution:read; requests show otherwise." in found.remarks

@@ -71,10 +71,3 @@ def test_report_counts_recordings_of_each_fact(tmp_path):
     (row,) = [row for row in fact_rows(record) if row.fact.id == LEGACY]
     assert row.recordings == ("getWhoami-401-legacy",)
     assert 'title="getWhoami-401-legacy">1<' in html(check_report(record))
-
-
-def test_record_of_an_older_version_has_no_recordings(tmp_path):
-    with start(tmp_path) as writer:
-        writer.finish("kept", 0)
-
-    assert {row.recordings for row in fact_rows(read_run(writer.folder))} == {()}

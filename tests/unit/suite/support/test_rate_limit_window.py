@@ -21,11 +21,9 @@ LIMIT = 100
 class Target:
     """A server with one bucket, whose clock moves while the harness waits; others may use it too."""
 
-    def __init__(
-        self, *, used=0, elapsed_ms=10.0, others=0, headers=True, dates=True, window_s=60, creeps_s=0, more=0
-    ):
+    def __init__(self, *, used=0, elapsed_ms=10.0, others=0, headers=True, dates=True, window_s=60, more=0):
         self.now_unix_s, self.dates = START_UNIX_S, dates
-        self.window_s, self.creeps_s, self.more = window_s, creeps_s, more
+        self.window_s, self.more = window_s, more
         self.ends_unix_s, self.used = START_UNIX_S + 30, used
         self.elapsed_ms, self.others, self.headers = elapsed_ms, others, headers
         self.waits_s = []
@@ -40,7 +38,6 @@ class Target:
         if self.now_unix_s >= self.ends_unix_s:
             self.ends_unix_s, self.used = self.now_unix_s + self.window_s, self.others
         self.used += 1
-        self.ends_unix_s += self.creeps_s
         headers = {"date": formatdate(self.now_unix_s, usegmt=True)} if self.dates else {}
         if self.headers:
             headers["x-ratelimit-limit"] = str(LIMIT)
@@ -90,6 +87,15 @@ def used_window(runs, **how):
     return server, opened
 
 
+def filled(opened):
+    """Fill a window, whose limit has to fit exactly; return how many requests it had counted at first."""
+    first, counted = opened.begin()
+    answers = opened.fill(first, LIMIT - counted)
+    assert {each.status for each in answers} == {200}
+    assert opened.run().status == 429
+    return counted
+
+
 @pytest.mark.parametrize("dates", [True, False], ids=["Date", "no Date"])
 @pytest.mark.parametrize("used", [0, 40, LIMIT, LIMIT + 7])
 def test_new_window_is_waited_for(used, dates):
@@ -97,12 +103,7 @@ def test_new_window_is_waited_for(used, dates):
     server = Target(used=used, dates=dates)
     opened = window(server)
 
-    first, counted = opened.begin()
-    answers = opened.fill(first, LIMIT - 1)
-
-    assert counted == 1
-    assert {each.status for each in answers} == {200}
-    assert opened.run().status == 429
+    assert filled(opened) == 1
     assert server.waits_s == [pytest.approx(31, abs=0.02)]
     assert all(claim.holds for claim in server.claims)
 
@@ -117,12 +118,7 @@ def test_window_that_only_this_check_used_is_filled_at_once(are_refused_counted)
     server.wait(10)
     server.waits_s.clear()
 
-    first, counted = opened.begin()
-    answers = opened.fill(first, LIMIT - counted)
-
-    assert counted == (26 if are_refused_counted else 21)
-    assert {each.status for each in answers} == {200}
-    assert opened.run().status == 429
+    assert filled(opened) == (26 if are_refused_counted else 21)
     assert server.waits_s == []
 
 
@@ -145,12 +141,7 @@ def test_remaining_that_is_one_too_high_is_cited_and_the_window_filled(own):
     """The finding is about Remaining, and not about a window that ends one run early."""
     server, opened = used_window(own, more=1)
 
-    first, counted = opened.begin()
-    answers = opened.fill(first, LIMIT - counted)
-
-    assert counted == own + 1
-    assert {each.status for each in answers} == {200}
-    assert opened.run().status == 429
+    assert filled(opened) == own + 1
     wrong = [claim for claim in server.claims if not claim.holds]
     assert {(each.fact, each.where) for each in wrong} == {
         ("rate.remaining-falls", "header X-RateLimit-Remaining")
