@@ -9,6 +9,7 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS, ErrorCode, Source
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.judging.checks.rate_limits import MILLISECONDS
 from knouds_harness.judging.claim import (
     Claim,
     answer_is,
@@ -30,7 +31,7 @@ from knouds_harness.targets.needs.workflows import FOREIGN_WORKFLOW, FOREIGN_WOR
 _WORKFLOW_OPERATIONS = frozenset(
     each.id for each in shipped_document().operations if "slug" in each.path_parameters
 )
-_FIRST_NO_UNIX_S = 10_000_000_000  # larger numbers are milliseconds; seconds stay below for centuries
+
 _INPUT_CODES = frozenset({"INVALID_BODY", "INVALID_INPUTS", "INVALID_SLUG"})
 _INTERNALS = re.compile(
     r"<!doctype|<html|<body|<pre>|Traceback \(most recent call last\)|\n\s+at \S+ \("
@@ -187,7 +188,7 @@ def throttled_headers(exchange: Exchange) -> Iterator[Claim]:
         yield header_is(exchange, name, "a whole number", holds=is_whole, fact="rate.refusal-headers")
     reset_unix_s = whole_number(exchange.header("X-RateLimit-Reset"))
     if reset_unix_s is not None:
-        holds, fact = reset_unix_s < _FIRST_NO_UNIX_S, "rate.headers-are-integers"
+        holds, fact = reset_unix_s < MILLISECONDS, "rate.headers-are-integers"
         yield header_is(exchange, "X-RateLimit-Reset", "unix seconds", holds=holds, fact=fact)
     body = exchange.members
     for member, name in (("retryAfter", "Retry-After"), ("limit", "X-RateLimit-Limit")):

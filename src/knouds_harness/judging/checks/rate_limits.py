@@ -140,7 +140,7 @@ def separate_accounts(exchange: Exchange, *, earlier: Exchange) -> Iterator[Clai
 
 
 def _is_throttled(case: Case) -> bool:
-    """Whether a known key got a 429."""
+
     return case.exchange.status == 429 and case.key is not None
 
 

@@ -11,9 +11,6 @@ from knouds_harness.targets.needs.keys import ADMIN_MODEL_RUNNER
 from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
 from knouds_harness.targets.needs.workflows import ANY_MODEL
 
-_UNRELATED_REFUSALS = (402, 429)
-
-
 administrator = admitting(
     "runs.administrator", "tier.admin-bypasses-gates", needs=(ADMIN_MODEL_RUNNER, ANY_MODEL)
 )
@@ -27,7 +24,7 @@ def fields_left_out(exchange: Exchange, *, with_all: Exchange, is_alike: bool) -
     each field except free texts, which have no price. Nothing is claimed if that run failed, or if credits,
     the rate limit or the provider stopped this one.
     """
-    if with_all.status != 200 or exchange.status is None or exchange.status in _UNRELATED_REFUSALS:
+    if with_all.status != 200 or exchange.status is None or exchange.status in (402, 429):
         return
     if exchange.code != "EXECUTION_FAILED":
         yield answer_is(exchange, "200, as with every field", holds=exchange.status == 200)

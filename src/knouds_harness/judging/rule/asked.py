@@ -171,7 +171,6 @@ class Known:
 
     Attributes:
         state: Whether the key that was sent is ``active``, ``revoked``, ``legacy`` or ``unapproved``.
-
         funds: How its paid runs end, in the words of the profile.
         asserted: Ids of reasons that the sender knows to apply.
     """
