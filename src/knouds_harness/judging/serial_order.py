@@ -214,7 +214,7 @@ class _Search(Generic[T]):
         opened: dict[int, _Part[T]] = {}
         optional = 0
         window: list[_Part[T]] = []
-        quiet = [(initial, 0)]  # instants without an open request, after a write, by the length of the window
+        quiet = [(initial, 0)]  # the last two such instants: the states then, and how many parts had begun
         is_written = False
         for _, is_end, number in sorted(began + [each for each in ended if each[0] < math.inf]):
             part = parts[number]
@@ -222,11 +222,11 @@ class _Search(Generic[T]):
                 configs = self._after(configs, number, opened, optional)
                 del opened[number]
                 if not configs:
-                    before, start = quiet[-1] if is_written else quiet[-2:][0]
+                    before, start = quiet[-1] if is_written else quiet[0]
                     return part, before, window[start:]
                 continue
             if is_written and not opened:
-                quiet.append(({each.state for each in configs}, len(window)))
+                quiet = [quiet[-1], ({each.state for each in configs}, len(window))]
                 is_written = False
             opened[number] = part
             window.append(part)
