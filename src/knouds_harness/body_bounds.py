@@ -29,12 +29,7 @@ class BodyTooLong(UndecodableBody):
 
 
 def decoded(body: bytes, content_encoding: str) -> bytes:
-    """Undo the encodings of a body that its header lists; unknown ones are skipped.
-
-    Raises:
-        UndecodableBody: The body does not match the header.
-        BodyTooLong: The decoded body is longer than ``MAX_BODY_BYTES``.
-    """
+    """Undo the encodings of a body that its header lists, but for unknown ones; raise UndecodableBody."""
     encodings = [part.strip().lower() for part in content_encoding.split(",")]
     if len(encodings) > _MOST_ENCODINGS:
         raise UndecodableBody(f"its Content-Encoding lists {len(encodings)} encodings")

@@ -28,11 +28,7 @@ _CLOSED_EARLY: Final = "the client closed the answer before its end"
 
 
 class ObservedTraffic:
-    """Numbers what was observed, and replaces each key by its name.
-
-    Args:
-        keys: Known keys by name; further ones are called ``client-1``, ``client-2`` and so on.
-    """
+    """Numbers what was observed, and replaces each key by its name; unknown ones are ``client-1`` and so on."""
 
     def __init__(self, keys: Mapping[str, str] | None = None) -> None:
         self._redactor = Redactor()
@@ -74,10 +70,7 @@ class KnownAccount(Protocol):
 
 
 class _ObservedStream(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """Hands on an answer's body as it comes, and then the whole of it to ``observe``, once.
-
-    A body that was not read to its end, or that broke off, is handed over as the words for that.
-    """
+    """Hands on a body as it comes, and at its end the whole to ``observe``, or words for why it ended early."""
 
     def __init__(self, inner: object, observe: Callable[[bytes | str], None]) -> None:
         self._inner = inner

@@ -50,11 +50,7 @@ def create_file(folder: Path, name: str, content: bytes, *, mode: int = _USUAL) 
 
 
 def append_to_file(folder: Path, name: str, content: bytes, *, mode: int = _USUAL) -> None:
-    """Append to a file, which is made if it is not there.
-
-    Raises:
-        OSError: As ``replace_file``, but a part of ``content`` may be in the file.
-    """
+    """Append to a file, which is made if it is not there; if that fails, a part may have been appended."""
     with _place(folder, name) as place:
         place.require_regular()
         with place.opened(place.path, _APPENDED, mode) as file:
@@ -209,12 +205,7 @@ def file_lines(path: Path) -> Iterator[bytes]:
 
 
 def file_text(path: Path) -> str:
-    """Read a whole file as UTF-8, without its byte order mark.
-
-    Raises:
-        OSError: As ``file_content``.
-        UnicodeDecodeError: It is not UTF-8.
-    """
+    """Read a whole file, as ``file_content`` does, as UTF-8 without its byte order mark."""
     return file_content(path).decode("utf-8-sig")
 
 

@@ -115,11 +115,7 @@ class Client:
         return self._personas
 
     def persona(self, name: str) -> Persona:
-        """Return a persona of the profile, or an added one.
-
-        Raises:
-            UnknownName: There is no such persona.
-        """
+        """Return a persona of the profile, or an added one; without one, UnknownName names the nearest."""
         if name not in self._personas:
             raise UnknownName("persona", name, self._personas)
         return self._personas[name]
@@ -296,10 +292,7 @@ class Client:
                 self.charges_shown.begin(user, self._personas.values())
 
     def note_charges(self, *, wait: Callable[[float], object] = time.sleep) -> ShownCharges:
-        """At the end, count the charges in usage that responses did not report, if usage can be read.
-
-        Waits a little for runs in progress, whose charges may change.
-        """
+        """At the end, count charges that usage alone shows; wait a little for those of runs in progress."""
         shown = await_usage(
             lambda: self.charges_shown.read(is_last=True),
             lambda shown: shown.is_ended,

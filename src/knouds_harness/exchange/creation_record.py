@@ -158,10 +158,7 @@ class SentName:
 
     @classmethod
     def of(cls, body: JSON) -> Self:
-        """Return the mark of a body that creates a workflow, given as JSON or as bytes.
-
-        Bytes may be anything: what the harness does not read as JSON, a server may.
-        """
+        """Return the mark of a body, as JSON or as bytes: a server may read what is not JSON here."""
         for member, text in _texts_of(body):
             if found := _TOKEN.search(text):
                 return cls(token=found[1].lower(), member=member, text=text if member else "")

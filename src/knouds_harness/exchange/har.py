@@ -64,11 +64,7 @@ class HarWriter(OwnsFile):
         self._write(_HEAD)
 
     def add(self, exchange: Exchange) -> None:
-        """Append one exchange.
-
-        Raises:
-            OSError: It cannot be written, as on a full disk; earlier entries stay readable.
-        """
+        """Append one exchange; if that fails, as on a full disk, earlier entries stay readable."""
         entry = self._separator + json.dumps(to_entry(exchange)).encode()
         self._file.seek(self._end)
         try:

@@ -14,10 +14,7 @@ from knouds_harness.targets.secrets import Secret
 
 
 class KeyMint:
-    """Mints keys on a target with a control plane, and adds their personas to the client.
-
-    Its methods raise what ``ask_control`` does.
-    """
+    """Mints keys on a target with a control plane, and adds their personas to the client."""
 
     def __init__(self, client: Client) -> None:
         self._client = client

@@ -17,8 +17,6 @@ from knouds_harness.exchange.recording import Recording, as_content, read_record
 
 
 class RecordingChange(StrEnum):
-    """What happened to a recording's file."""
-
     NEW = "new"
     CHANGED = "changed"
     WITH_STORY = "recorded again with its story"
@@ -28,8 +26,6 @@ class RecordingChange(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedFile:
-    """The result of putting one recording into the folder."""
-
     recording: Recording
     change: RecordingChange
     lines: tuple[str, ...] = ()

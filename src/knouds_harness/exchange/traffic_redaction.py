@@ -96,11 +96,7 @@ class TrafficRedactor:
         return self._redactor.exchange(exchange)
 
     def foreign(self, exchange: Exchange, operation: Operation) -> Exchange:
-        """Redact an exchange that another tool captured.
-
-        Raises:
-            RecursionError: A body is nested too deeply to be searched.
-        """
+        """Redact an exchange that another tool captured; raise RecursionError if it is nested too deeply."""
         request = exchange.request
         query = tuple(
             (self.text(name), self.text(value) if name in operation.query_parameters else _HIDDEN_IN_URL)

@@ -122,7 +122,6 @@ class ShownCharges:
         rows: How many rows came since.
         is_settled: No run was in progress, and the last one ended long enough ago.
         later_credits: What of the charges is that of runs that were created after ``until``.
-        later_rows: How many rows are theirs.
         read_at: When it was read, by the target's clock; None if it does not tell.
     """
 

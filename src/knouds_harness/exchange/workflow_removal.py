@@ -41,11 +41,8 @@ class Removed:
 class WorkflowRemoval:
     """Deletes by slug, then reads the lists of the accounts, and deletes what they still show.
 
-    Each workflow is read before it is deleted, and stays if its name is not one that was sent. Attributes are
-    as of ``Client.remove_left``.
-
-    Attributes:
-        send: Sends an operation with a persona's key, for a slug or None; called by several threads.
+    Each workflow is read before it is deleted, and stays if its name is not one that was sent. Threads call
+    ``send`` with an operation, a persona and a slug or None; the rest is as of ``Client.remove_left``.
     """
 
     created: CreatedWorkflows
