@@ -28,7 +28,7 @@ _CLOSED_EARLY: Final = "the client closed the answer before its end"
 
 
 class ObservedTraffic:
-    """Numbers what was observed, and replaces each key by its name; unknown ones are ``client-1`` and so on."""
+    """Numbers what was observed, and names each key: as it is known, or ``client-1`` and so on."""
 
     def __init__(self, keys: Mapping[str, str] | None = None) -> None:
         self._redactor = Redactor()
@@ -70,7 +70,7 @@ class KnownAccount(Protocol):
 
 
 class _ObservedStream(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """Hands on a body as it comes, and at its end the whole to ``observe``, or words for why it ended early."""
+    """Hands on a body as it comes, and at its end the whole to ``observe``, or in words why it broke off."""
 
     def __init__(self, inner: object, observe: Callable[[bytes | str], None]) -> None:
         self._inner = inner
