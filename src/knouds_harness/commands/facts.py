@@ -57,29 +57,27 @@ def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, f
         **{each.id: each for each in (of_run.facts if of_run else {}).values() if each.source is Source.USER},
         **own.facts,
     }
-    known = list(every_fact)
-    if patterns:
-        every_fact = {
-            name: each
-            for name, each in every_fact.items()
-            if any(fnmatchcase(name, pattern) for pattern in patterns)
-        }
-        if not every_fact:
-            if any("*" in each or "." not in each for each in patterns):
-                known = sorted({f"{each.partition('.')[0]}.*" for each in known})
-            raise UnknownName("fact", " ".join(patterns), known)
+    chosen = {
+        name: each
+        for name, each in every_fact.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns or ["*"])
+    }
+    if not chosen:
+        is_group = any("*" in each or "." not in each for each in patterns)
+        groups = sorted({f"{each.partition('.')[0]}.*" for each in every_fact})
+        raise UnknownName("fact", " ".join(patterns), groups if is_group else every_fact)
     of_user = [each for each in (of_run.checks if of_run else {}).values() if each.family == USER]
     rows = coverage(
-        every_fact,
+        chosen,
         statuses={row.fact.id: row.status for row in fact_rows(record)} if record else {},
         recordings=RecordingFolder.open(recordings_path()).names_by_fact(),
-        ways=_ways(every_fact),
+        ways=_ways(chosen),
         more_checks=[*of_user, *(each.recorded for each in own.checks.values())],
     )
     if form == "json":
         print_json("facts", {"facts": rows}, version=2)
     else:
-        print_coverage(every_fact, rows, console=CommandConsole())
+        print_coverage(chosen, rows, console=CommandConsole())
 
 
 def _ways(facts: Iterable[str]) -> Mapping[str, tuple[str, ...]]:

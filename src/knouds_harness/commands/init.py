@@ -111,7 +111,12 @@ def init(
     found = replace(found, production=yes_production, plain_http=plain_http)
     name = file.stem if file.parent == _FOLDER else str(file)
     text = profile_text(found, target=name) + (http_text(http) if http_file else "")
-    _write(file, text)
+    try:
+        if file.parent == _FOLDER:
+            file.parent.mkdir(exist_ok=True)
+        replace_file(file.parent, file.name, text.encode())
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from None
     _ignore_runs()
     for line in (
         *found.lines(),
@@ -218,15 +223,6 @@ def _name_of(variable: str, *, taken: Collection[str]) -> str:
     if short == "key":  # PENDING_KEY_KEY
         short = whole.removesuffix("-key")
     return whole if short in taken else short
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        if file.parent == _FOLDER:
-            file.parent.mkdir(exist_ok=True)
-        replace_file(file.parent, file.name, text.encode())
-    except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror}") from None
 
 
 def _ignore_runs() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from inspect import cleandoc
@@ -46,10 +46,12 @@ _GROUPS: Final[Mapping[str, str]] = {
 }
 
 
+_OF_THE_SEARCH: Final = ("rate", "duration_s", "warm_up_s", "seed", "credits")
+"""Options of any load that --find-capacity takes for the whole search: each point gets its own values."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
-    """Options of --find-capacity only; ``OF_THE_SEARCH`` are those of any load that it takes otherwise."""
-
     up_to: float | None = option("--find-capacity: highest rate to try", type=FiniteRange(1), metavar="N")
     repeats: int = option(
         "--find-capacity: number of points at the rate found", default=3, type=click.IntRange(1), metavar="N"
@@ -124,7 +126,9 @@ def load(
     if asked["plan_only"] and metrics_port is not None:
         raise UsageError("--metrics-port has no effect with --plan-only: nothing is sent\n  Leave it out.")
     asked["objectives"] = asked["objectives"] or usual_objectives(target)
-    arguments = ["--target", target, *_run_options(asked, is_search=find_capacity)]
+    own = _OF_THE_SEARCH if find_capacity else ()
+    options = {name: value for name, value in asked.items() if name not in own}
+    arguments = ["--target", target, *runner_arguments(LoadOptions, options)]
     arguments += ["--processes", str(processes)] if processes else []
     command = LoadCommand(
         scenario=file,
@@ -154,15 +158,6 @@ def load(
                 click.echo()
                 render_and_print(launched.folder, console=CommandConsole())
     sys.exit(launched.exit_code)
-
-
-def _run_options(asked: Mapping[str, Any], *, is_search: bool) -> Sequence[str]:
-    options = dict(asked)
-    if is_search:
-        from knouds_harness.commands.load_capacity import OF_THE_SEARCH
-
-        options = {name: each for name, each in asked.items() if name not in OF_THE_SEARCH}
-    return runner_arguments(LoadOptions, options)
 
 
 def _run(

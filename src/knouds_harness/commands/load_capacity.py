@@ -20,8 +20,6 @@ _POINT_S: Final = 10.0
 _WARM_UP_PART: Final = 0.2
 _FIRST_RATE: Final = 10.0
 _NOT_FOR_POINTS: Final = ("shape", "base", "steps", "stages", "think", "plan_only")
-OF_THE_SEARCH: Final = ("rate", "duration_s", "warm_up_s", "seed", "credits")
-"""Options that apply to the whole search: each point gets its own values."""
 
 
 def search_capacity(
