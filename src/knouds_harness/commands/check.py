@@ -1,4 +1,4 @@
-"""``knouds-harness check``, ``demo`` and ``verify``: judge a target, the sandbox, or recorded traffic."""
+"""``knouds-harness check``, ``demo``, ``verify`` and ``report``: judge, and show the verdict."""
 
 from __future__ import annotations
 
@@ -111,3 +111,16 @@ def verify(file: Path, *, base_url: str | None, **asked: object) -> None:
     )
     render_and_print(folder, console=CommandConsole())
     sys.exit(code)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def report(run: Path) -> None:
+    """Render the reports of a run again.
+
+    RUN is a folder under reports/runs/.
+    """
+    from knouds_harness.command_output import CommandConsole
+    from knouds_harness.reporting.render import render_and_print
+
+    render_and_print(run, console=CommandConsole())

@@ -76,7 +76,7 @@ REMOVED: Final = {
 """Commands and options of earlier versions, each with what replaces it."""
 
 DEFECT: Final = "knouds-harness failed"
-_MODULES: Final = {"demo": "check", "doctor": "init", "verify": "check"}
+_MODULES: Final = {"demo": "check", "doctor": "init", "report": "check", "verify": "check"}
 _EPILOG: Final = f"Exit codes: {ExitCode.explained()}."
 
 
