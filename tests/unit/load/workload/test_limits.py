@@ -251,8 +251,7 @@ def test_runs_before_the_load_count():
     """A server may run, and charge, the requests with which the harness checks the profile."""
 
     def runs_everything(server, request, honest):
-        request.content = b'{"inputs": {}}'
-        return honest()
+        return honest(replace(request, body=b'{"inputs": {}}'))
 
     with lying_server(runs_everything) as server:
         key = persona("full", tier="business", capabilities=("workflow:portrait:run", "workflow:read"))
