@@ -45,7 +45,7 @@ from knouds_harness.targets.needs.keys import active_keys, without_working_keys
 from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW
 from knouds_harness.targets.needs.webhooks import mints_webhooks
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Persona, Role
+from knouds_harness.targets.resources import Role
 
 _MOST_LACKING: Final = 10
 """Lines about what a profile lacks, so that the output fits about one screen."""
@@ -235,7 +235,7 @@ def _keys(checked: ProfileCheck, target: Target) -> Iterator[KeyFound]:
     }
     for key in target.personas.values():
         answer = checked.whoami_by_key.get(key.name)
-        is_told = key.state != "active" or _told(checked.whoami_by_key, key)
+        is_told = key.state != "active" or (answer is not None and _told(answer))
         verdict = "as the profile says" if is_told else "not known: whoami did not tell"
         yield KeyFound(
             name=key.name,
@@ -250,13 +250,10 @@ def _keys(checked: ProfileCheck, target: Target) -> Iterator[KeyFound]:
         yield KeyFound(name=name.removeprefix("keys."), verdict=f"missing: {reason}", is_missing=True)
 
 
-def _told(answers: Mapping[str, Exchange], key: Persona) -> bool:
+def _told(whoami: Exchange) -> bool:
     """Whether whoami refused the key, or told all that the profile says about its account."""
-    whoami = answers.get(key.name)
-    if whoami is None or whoami.status == HTTPStatus.UNAUTHORIZED:
-        return whoami is not None
     account = members_of(body_of(whoami).get("user"))
-    return (
+    return whoami.status == HTTPStatus.UNAUTHORIZED or (
         isinstance(account.get("tier"), str)
         and account.get("role") in get_args(Role)
         and isinstance(account.get("approved"), bool)
