@@ -13,11 +13,9 @@ WITHOUT_CAPABILITY = "capability.missing-is-403-denied"
 _FOREIGN = (reasons.RUN_FOREIGN_WORKFLOW, reasons.READ_FOREIGN_WORKFLOW, reasons.WRITE_FOREIGN_WORKFLOW)
 FOREIGN = {operation_id: reason.fact for reason in _FOREIGN for operation_id in reason.on}
 """The fact that an operation on somebody else's workflow is refused, by operation."""
-_KEY, _JSON, _STATUS = (
-    "auth.key-in-x-api-key",
-    "ground.responses-are-json-objects",
-    "ground.status-is-documented",
-)
+_KEY = "auth.key-in-x-api-key"
+_JSON = "ground.responses-are-json-objects"
+_STATUS = "ground.status-is-documented"
 HEADERS = "ground.header-forms-are-equal"
 """The (assumed) fact that other headers of a client do not change the answer."""
 _NAMING_METHODS = ("allow", "access-control-allow-methods")
@@ -71,10 +69,8 @@ def answered_alike(
 
 def is_alike(exchange: Exchange, plain: Exchange) -> bool:
     """Return whether two responses have the same status, code and kind of body."""
-    first, second = (
-        (each.status, each.code, type(each.json_or_none()).__name__) for each in (exchange, plain)
-    )
-    return first == second
+    forms = {(each.status, each.code, type(each.json_or_none())) for each in (exchange, plain)}
+    return len(forms) == 1
 
 
 def _broken_by(
