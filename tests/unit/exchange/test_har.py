@@ -158,13 +158,3 @@ def test_incomplete_recording_does_not_count_against_the_server(given, obstacle,
     [recorded] = read_traffic(write_har(tmp_path / "x.har", given))
 
     assert recorded.obstacle == obstacle
-
-
-def test_own_file_is_read_back(tmp_path):
-    with HarWriter(tmp_path / "x.har") as writer:
-        writer.add(exchange(200, {"n": 1}))
-
-    [recorded] = read_traffic(tmp_path / "x.har")
-
-    assert recorded.is_ours
-    assert recorded.exchange == exchange(200, {"n": 1})
