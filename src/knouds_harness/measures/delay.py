@@ -36,12 +36,7 @@ _LAG_PERCENTS: Final = (*range(0, 90, 5), *range(90, 100), 99.5, 99.8, 99.9, 99.
 
 @dataclass(frozen=True, kw_only=True)
 class OkTimes:
-    """The times of the requests of an operation that are ok.
-
-    Attributes:
-        response: From when a request was due, so including how late the generator sent it.
-        service: From sending.
-    """
+    """Times of requests that are ok: in ``response`` from when they were due, in ``service`` from sending."""
 
     operation: str
     response: Histogram

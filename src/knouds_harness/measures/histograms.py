@@ -95,23 +95,20 @@ class Histogram:
 
     @property
     def mean_s(self) -> float:
-        """The mean in seconds, exact to 0.05 %; zero without any count."""
+        """Exact to 0.05 %, as the shortest and the longest are; zero without any count."""
         total = len(self)
         return total and sum(middle_of(bucket) * count for bucket, count in self.counts.items()) / total / 1e9
 
     @property
     def min_s(self) -> float:
-        """The shortest in seconds, exact to 0.05 %; zero without any count."""
         return middle_of(min(self.counts)) / 1e9 if self.counts else 0.0
 
     @property
     def max_s(self) -> float:
-        """The longest in seconds, exact to 0.05 %; zero without any count."""
         return middle_of(max(self.counts)) / 1e9 if self.counts else 0.0
 
 
 def merged(histograms: Iterable[Histogram]) -> Histogram:
-    """Add up histograms; the order does not matter."""
     whole = Histogram()
     for histogram in histograms:
         whole.add(histogram)

@@ -99,7 +99,6 @@ def _cases(record: RunRecord, row: FactRow) -> Iterator[_Case]:
 
 
 def _result(record: RunRecord, case: FactCase) -> tuple[str, str]:
-    """Return the tag of a case and its message."""
     failing = [finding for finding in case.findings if record.fails(finding)]
     if failing:
         return "failure", failing[0].difference

@@ -34,11 +34,7 @@ class _Tally:
 
 
 class RunCounts:
-    """Counts during a run.
-
-    Attributes:
-        budget: The credits spent of it are the cost of the run; None if nothing is sent.
-    """
+    """Counts during a run; what is spent of its budget is its cost."""
 
     def __init__(self) -> None:
         self._sent = 0

@@ -261,11 +261,7 @@ class LoadVerdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class StageLoad:
-    """What was due in one stage of the plan, after the warm-up.
-
-    Attributes:
-        to_s: When it ends, or would have ended, in seconds from the start of the load.
-    """
+    """What was due in one stage of the plan, after the warm-up; by plan, it ends ``to_s`` after the start."""
 
     number: int
     to_s: float

@@ -42,11 +42,7 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One of the requests that a finding rests on.
-
-    Attributes:
-        came: The status of an execution that the response shows, or its HTTP status and code.
-    """
+    """A request that a finding rests on; what came is an execution's status, or an HTTP status and code."""
 
     id: str
     request: str

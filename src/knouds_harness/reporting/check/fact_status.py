@@ -82,7 +82,6 @@ class FactRow:
 
     Attributes:
         status: The worst of all cases; verified if it held somewhere, and was broken nowhere.
-        is_selected: The run is about it.
     """
 
     fact: Fact
@@ -321,12 +320,7 @@ def _about(fact_id: str, fact: Fact | None, findings: list[Finding]) -> list[Wor
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """One thing that the document does not name, wherever it was seen.
-
-    Attributes:
-        where: A JSON pointer, ``header NAME``, or empty for a status.
-        findings: One for each operation.
-    """
+    """One thing that the document does not name, wherever it was seen: a finding for each operation."""
 
     where: str
     observed: str

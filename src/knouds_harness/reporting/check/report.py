@@ -161,7 +161,6 @@ def _evidence(record: RunRecord, drift: Sequence[fact_status.Drift]) -> ShownEvi
 
 
 def _behind_cells(record: RunRecord, matrix: Matrix, in_findings: Collection[str]) -> list[Exchange]:
-    """Return the exchanges behind cells of the matrix that no finding shows."""
     wanted = dict.fromkeys(cell.exchange_id or "" for row in matrix.values() for cell in row.values())
     exchanges = record.exchange_by_id
     shown = [exchanges[each] for each in wanted if each in exchanges and each not in in_findings]

@@ -87,13 +87,9 @@ def change_between(
     smaller than the variance that the blocks within the runs and the expected noise suggest, it is their
     weighted mean. So one run per side can be compared too, and a few runs that happen to agree prove nothing.
 
-    Args:
-        baseline: A figure for each run, at least one.
-        candidate: The same for the other side.
-        is_share: The figures are shares, whose difference counts, not their ratio.
-        expected_noise: Standard deviation from run to run beyond what blocks show, on the scale of ``error``.
-        confidence: Of the interval.
-        is_more_worse: Whether a higher figure is the worse one.
+    Each side has a figure for each run, at least one. Of shares the difference counts, not the ratio.
+    ``expected_noise`` is the standard deviation from run to run beyond what blocks show, on the scale of
+    ``error``.
     """
     sides = [
         [each.value if is_share else math.log(each.value) for each in side] for side in (baseline, candidate)

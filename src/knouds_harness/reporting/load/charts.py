@@ -131,7 +131,6 @@ def _curves(load: LoadResults) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _curve(times: Times) -> Mapping[str, Any]:
-    """Return a distribution for the plot of percentiles."""
     percentiles = sorted((float(percent), at_ms) for percent, at_ms in times.percentiles.items())
     return {
         "count": times.count,

@@ -58,7 +58,6 @@ def load_headline(record: RunRecord, load: LoadResults) -> Headline:
 
 
 def first_figures(load: LoadResults) -> Iterator[tuple[str, str, str, Tone]]:
-    """Yield the figures that readers look for first."""
     total = load.total
     yield f"{total.per_s:,.1f}", "requests/s", "", "note"
     if total.lags:
@@ -175,7 +174,6 @@ def describe_steadiness(load: LoadResults) -> str:
 
 
 def describe_broken(invariant: Invariant) -> str:
-    """Describe a broken promise: its fact, how often it was broken, and an example."""
     times = f"{invariant.broken:,} of {invariant.seen:,} times"
     return f"{invariant.fact} was broken {times}. {invariant.says} Such as {invariant.example}"
 
