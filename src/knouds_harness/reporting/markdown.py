@@ -95,13 +95,12 @@ def _cell(words: Words, *, is_strong: bool) -> str:
 
 def _findings(findings: Findings, file: str) -> Iterator[str]:
     """Yield a few findings of each fact rather than many of one."""
-    views = findings.evidence.by_fingerprint
     total = sum(len(group.findings) for group in findings.groups)
     left = findings.most.get("markdown", total)
     shown_in_all = size = 0
     for group in findings.groups:
         shown = group.findings[: min(left - shown_in_all, _MOST_OF_ONE_FACT)]
-        texts = [_finding(each, views.get(each.fingerprint)) for each in shown]
+        texts = [_finding(each, findings.evidence.get(each.fingerprint)) for each in shown]
         size += sum(map(len, texts))
         if size > _MOST_OF_FINDINGS:
             break

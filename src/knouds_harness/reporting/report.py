@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
-from knouds_harness.reporting.check.evidence import ShownEvidence
+from knouds_harness.reporting.check.evidence import EvidenceView
 from knouds_harness.runs.findings import Finding
 
 Tone = Literal["good", "bad", "warn", "note", "plain"]
@@ -184,6 +184,7 @@ class Findings:
     """Findings in groups, the worst first.
 
     Attributes:
+        evidence: Exchanges by fingerprint, each with the place marked that its finding is about.
         unfolded: How many groups have their first finding shown unfolded.
         most: How many are shown, by medium: groups in a terminal, findings in Markdown.
     """
@@ -191,10 +192,16 @@ class Findings:
     groups: Sequence[FindingGroup]
     label: str = ""
     sentences: Mapping[str, str] = field(default_factory=dict)
-    evidence: ShownEvidence = field(default_factory=ShownEvidence)
+    evidence: Mapping[str, EvidenceView] = field(default_factory=dict)
     unfolded: int = 0
     most: Mapping[Medium, int] = field(default_factory=dict)
     shown: frozenset[Medium] = EVERYWHERE
+
+    @property
+    def anchored(self) -> Collection[str]:
+        """Fingerprints of the first finding that shows an exchange: links to the exchange lead there."""
+        first_last = reversed(list(self.evidence.items()))
+        return {view.id: fingerprint for fingerprint, view in first_last}.values()
 
 
 @dataclass(frozen=True)

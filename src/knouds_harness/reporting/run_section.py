@@ -13,9 +13,6 @@ from knouds_harness.runs.run_file import UsageShown
 
 def run_section(record: RunRecord, more: Sequence[tuple[str, Words]], *, again_on: str) -> Section:
     setup, target = record.setup, record.setup.target
-    if not setup.command:
-        says = "What ran, and against what, could not be read."
-        return Section("run", "The run", [Text(says, shown=HTML)])
     ended = "" if record.exit_code is None else f", exit code {record.exit_code}"
     limits = target.limits
     rate = f"{limits.requests_per_s} requests per second" if limits.requests_per_s else "any rate"

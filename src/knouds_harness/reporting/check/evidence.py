@@ -2,10 +2,9 @@
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 from knouds_harness.contract.document import steps_of, value_at
 from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, status_in
@@ -73,19 +72,6 @@ class EvidenceView:
     excerpt: Excerpt
     steps: Sequence[Step] = ()
     compared: Sequence[Excerpt] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShownEvidence:
-    """The exchanges behind the findings of a page, each with the place marked that its finding is about."""
-
-    by_fingerprint: Mapping[str, EvidenceView] = field(default_factory=dict)
-
-    @cached_property
-    def anchored(self) -> Collection[str]:
-        """Fingerprints of the first finding that shows an exchange: links to the exchange lead there."""
-        first_last = reversed(list(self.by_fingerprint.items()))
-        return {view.id: fingerprint for fingerprint, view in first_last}.values()
 
 
 def evidence_of(

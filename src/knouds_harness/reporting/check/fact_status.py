@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final, Self
 
 from knouds_harness.contract.operations import Fact
@@ -21,7 +20,6 @@ Place = tuple[str, str | None]
 _FEW: Final = 3
 _ADDED_UP: Final = ("passed", "failed", "skipped", "duration_s")
 _SOON: Final = timedelta(days=7)
-_NO_FACTS: Final[Mapping[str, Fact]] = MappingProxyType({})
 
 
 class FactStatus(StrEnum):
@@ -284,7 +282,7 @@ def findings_by_fact(record: RunRecord) -> list[FindingGroup]:
     return finding_groups(about_facts, record.setup.facts)
 
 
-def finding_groups(findings: Iterable[Finding], facts: Mapping[str, Fact] = _NO_FACTS) -> list[FindingGroup]:
+def finding_groups(findings: Iterable[Finding], facts: Mapping[str, Fact]) -> list[FindingGroup]:
     """Group findings by fact: the worst first, otherwise in the document's order.
 
     Of facts that one cause may break, one about which two responses contradict each other tells it best.

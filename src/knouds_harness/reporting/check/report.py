@@ -7,7 +7,7 @@ from typing import Final
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.printable import counted
 from knouds_harness.reporting.check import fact_status
-from knouds_harness.reporting.check.evidence import ShownEvidence, evidence_of
+from knouds_harness.reporting.check.evidence import EvidenceView, evidence_of
 from knouds_harness.reporting.check.figures import Matrix, facts_section, matrix_of, matrix_section
 from knouds_harness.reporting.check.headline import headline
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
@@ -86,7 +86,7 @@ def check_report(
         waiting = change.newly_missing(waiting) if change else {}
     more = " more" if only_new else ""
     matrix, evidence = matrix_of(record), _evidence(record, drift)
-    in_findings = {each.id for each in evidence.by_fingerprint.values()}
+    in_findings = {each.id for each in evidence.values()}
     behind_cells = _behind_cells(record, matrix, in_findings)
     linked = in_findings | {each.id for each in behind_cells}
     sentences = {each.id: each.sentence for each in setup.checks.values()}
@@ -95,7 +95,6 @@ def check_report(
     counts = record.counts
     words = cost_words(counts.cost_credits, counts.usage)
     cost = f", {words}" if words else ""
-    seed = f", seed {setup.seed}" if setup.command else ""
     said = "" if record.note == verdict.title else record.note
     lost = record.missing_exchanges
     says_lost = f"exchanges.har is cut short or damaged: it lacks {counted(lost, 'exchange')}."
@@ -104,8 +103,8 @@ def check_report(
         *([_change(change)] if change else []),
         *([_drift(drift, findings, known)] if drift else []),
         matrix_section(record, matrix, linked),
-        *([facts_section(rows, {group.name for group in groups}, linked)] if rows else []),
-        *([_untested(record, rows, waiting, more=more)] if rows else []),
+        facts_section(rows, {group.name for group in groups}, linked),
+        _untested(record, rows, waiting, more=more),
         _waivers(record),
         run_section(record, _run(record), again_on="the same keys and resources"),
         evidence_section(_BEHIND_CELLS, behind_cells, is_marked=False),
@@ -115,15 +114,13 @@ def check_report(
         file="report.html",
         subject=Code(target.name),
         about=f"{record.started_at:%Y-%m-%d %H:%M UTC} · {counted(counts.exchanges, 'exchange')} in "
-        f"{record.duration_s:.1f} s{cost}{seed}",
+        f"{record.duration_s:.1f} s{cost}, seed {setup.seed}",
         notes=[*filter(None, [said]), *record.gaps, *([says_lost] if lost else [])],
         sections=sections,
         tiles=[
             (count, status.label, status.value, status.tone)
             for status, count in fact_status.status_counts(rows).items()
-        ]
-        if rows
-        else (),
+        ],
         origin=f"knouds-harness {setup.tool_version}, with document {setup.document.version} "
         f"({setup.document.sha256[:12]}), from {record.folder.resolve().name}",
         scripts=("report.js",),
@@ -135,7 +132,7 @@ def _is_known(findings: Sequence[Finding], known: Collection[str] | None) -> boo
     return known is None or all(each.fingerprint in known for each in findings)
 
 
-def _evidence(record: RunRecord, drift: Sequence[fact_status.Drift]) -> ShownEvidence:
+def _evidence(record: RunRecord, drift: Sequence[fact_status.Drift]) -> Mapping[str, EvidenceView]:
     about_facts = [each for group in fact_status.findings_by_fact(record) for each in group.findings]
     shown = [
         *fact_status.contradictions_of(record)[:_MOST_CONTRADICTIONS_WITH_EVIDENCE],
@@ -143,7 +140,7 @@ def _evidence(record: RunRecord, drift: Sequence[fact_status.Drift]) -> ShownEvi
         *(each.findings[0] for each in drift[:_MOST_DRIFT_WITH_EVIDENCE]),
     ]
     exchanges = record.exchange_by_id
-    views = {
+    return {
         each.fingerprint: evidence_of(
             exchange,
             where=each.where,
@@ -157,7 +154,6 @@ def _evidence(record: RunRecord, drift: Sequence[fact_status.Drift]) -> ShownEvi
         for each in shown
         if (exchange := exchanges.get(each.exchange_id or ""))
     }
-    return ShownEvidence(by_fingerprint=views)
 
 
 def _behind_cells(record: RunRecord, matrix: Matrix, in_findings: Collection[str]) -> list[Exchange]:

@@ -201,7 +201,7 @@ def _listed(label: str, lines: Sequence[Words]) -> Items:
 
 def _found(id_: str, title: str, label: str, findings: Sequence[Finding], *, in_terminal: int) -> Section:
     block = Findings(
-        groups=[_with_sentence(each) for each in finding_groups(findings)],
+        groups=[_with_sentence(each) for each in finding_groups(findings, {})],
         label=label,
         most={"terminal": in_terminal, "markdown": _MOST_FINDINGS},
         shown=EVERYWHERE if in_terminal else ON_PAGES,
