@@ -268,7 +268,7 @@ def test_load_whose_charges_show_late_says_so(tmp_path, sandbox):
 
     record = read_run(folder)
     assert record.load is not None
-    cost_credits = record.load.results.cost_credits
+    cost_credits = record.load.cost_credits
     assert loaded.stdout.count("Usage is not settled yet") == 1
     assert f"at most {cost_credits:,.10g} credits, usage shows 0 credits so far" in loaded.stdout
     assert "usage is not settled yet" in early.stdout

@@ -158,7 +158,7 @@ def test_hostile_response_of_one_operation_fails_each_command(tmp_path, sandbox,
     if command == "load" and ended.returncode != ExitCode.UNREACHABLE:
         load = report_of(tmp_path / "runs").load
         assert load is not None
-        counted = sum(each.requests for each in load.results.operations)
+        counted = sum(each.requests for each in load.operations)
         assert 0 <= heard - counted <= USERS  # in flight at the end
 
 
@@ -195,6 +195,6 @@ def test_target_that_dies_or_stalls_is_never_green(tmp_path, spawn, number, comm
         assert record.counts.answers["none"] >= 1
     else:
         assert record.load is not None
-        (usage,) = record.load.results.operations
+        (usage,) = record.load.operations
         assert usage.by_status["ok"] >= 1
         assert usage.by_status["failed"] >= 1

@@ -36,7 +36,7 @@ class Loaded:
     @property
     def results(self) -> LoadResults:
         assert self.record.load is not None, self.record.gaps
-        return self.record.load.results
+        return self.record.load
 
 
 def load(folder: Path, *arguments: str) -> Loaded:

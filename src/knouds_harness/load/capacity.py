@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from knouds_harness.errors import ExitCode
@@ -15,7 +16,7 @@ from knouds_harness.measures.objectives import describe, is_least
 from knouds_harness.runs.findings import OUTCOME_BY_EXIT_CODE
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_progress import LoadProgress
-from knouds_harness.runs.load_record import LoadRecord, LoadWriter, read_load
+from knouds_harness.runs.load_record import LoadWriter, read_results, read_seconds
 from knouds_harness.runs.load_results import Capacity, CapacityPoint, Doubt, JudgedObjective, LoadResults
 from knouds_harness.runs.operation_load import OperationLoad, RequestStatus, time_ms
 from knouds_harness.runs.run_file import run_setup
@@ -108,18 +109,20 @@ class _Points:
             launched = self._launch(rate)  # it has answered before, so this may be a short outage
         self._was_interrupted = launched.was_interrupted
         self._longest_s = max(self._longest_s, time.monotonic() - began_s)
-        record = read_load(launched.folder, []) if launched.folder else None
+        folder = launched.folder
+        results = read_results(folder, []) if folder else None
         if launched.exit_code is ExitCode.INTERRUPTED:
             self.ended_by = ExitCode.INTERRUPTED
             raise SearchEnded(launched.note or "interrupted")
-        if record is None or launched.exit_code in {ExitCode.USAGE, ExitCode.GUARD, ExitCode.UNREACHABLE}:
+        has_ended = launched.exit_code in {ExitCode.USAGE, ExitCode.GUARD, ExitCode.UNREACHABLE}
+        if folder is None or results is None or has_ended:
             self.ended_by = launched.exit_code
-            note = record.results.note if record else launched.note
+            note = results.note if results else launched.note
             raise SearchEnded(note or f"the point at {rate:g}/s has no result")
         try:
-            return self._keep(rate, record)
+            return self._keep(rate, results, folder)
         except SearchEnded:
-            if not self._measured or record.results.task_errors:
+            if not self._measured or results.task_errors:
                 self.ended_by = ExitCode.BREACH
             raise
 
@@ -137,12 +140,12 @@ class _Points:
         }
         return self._launch_point([word for option in options.items() for word in option])
 
-    def _keep(self, rate: float, record: LoadRecord) -> CapacityPoint:
-        results = record.results
+    def _keep(self, rate: float, results: LoadResults, folder: Path) -> CapacityPoint:
         self._spent_credits += results.cost_credits
         point = judge_point(rate, results)
         from_s = round(len(self._measured) * self._plan.point_s)
-        self._writer.add_seconds(replace(each, at_s=from_s + each.at_s) for each in record.seconds)
+        seconds = read_seconds(folder, [])
+        self._writer.add_seconds(replace(each, at_s=from_s + each.at_s) for each in seconds)
         self._measured.append((point, results))
         return point
 

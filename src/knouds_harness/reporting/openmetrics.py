@@ -54,7 +54,7 @@ _LIVE: Final[tuple[tuple[str, str, Callable[[LoadProgress], float | None]], ...]
 
 def openmetrics(record: RunRecord) -> str:
     """Render a run as OpenMetrics text; times are in seconds, as that format requires."""
-    of_kind = _of_load(record.load.results) if record.load else _of_check(record)
+    of_kind = _of_load(record.load) if record.load else _of_check(record)
     return _text([*_of_every_run(record), *of_kind])
 
 

@@ -69,11 +69,11 @@ def render_and_print(folder: Path, *, console: Console, only_new: bool = False) 
     report = load_report(record, load) if load else check_report(record, change)
     page = _write(record, "report.html", html(report))
     text = _write(record, "report.md", markdown(report))
-    _write(record, "junit.xml", load_junit(record, load.results) if load else junit(record, change))
+    _write(record, "junit.xml", load_junit(record, load) if load else junit(record, change))
     _write(record, "summary.json", summary(record, change))
     _write(record, "metrics.txt", openmetrics(record))
     if load:
-        _write(record, "operations.csv", operations_csv(load.results))
+        _write(record, "operations.csv", operations_csv(load))
     else:
         _write(record, "facts.csv", facts_csv(record))
     shown = check_report(record, change, only_new=True) if only_new else report
@@ -132,8 +132,7 @@ def annotations_of(record: RunRecord, change: CheckComparison | None = None) -> 
         yield Annotation("error", f"{LESS_VERIFIED} {change.against}", lost_words(len(lost)))
         for says in lost[:_MOST_ANNOTATIONS]:
             yield Annotation("warning", f"verified in {change.against}, not tested now", says)
-    if record.load:
-        results = record.load.results
+    if results := record.load:
         failed = nothing_measured(results)
         lines = [failed] if failed else []
         lines += [("objective missed", describe(each)) for each in results.objectives if not each.is_met]

@@ -26,7 +26,7 @@ _MEMBERS = (
 
 def summary(record: RunRecord, change: CheckComparison | None = None) -> str:
     """Summarize a run as JSON text, with what changed against its baseline, if it has one."""
-    load = record.load.results if record.load else None
+    load = record.load
     # A load run judges invariants, which are in its own part.
     rows = [] if load else fact_status.fact_rows(record)
     verdict = load_headline(record, load) if load else headline(record, rows, change)

@@ -4,7 +4,6 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from io import StringIO, TextIOWrapper
 from math import log2
@@ -24,12 +23,6 @@ _COLUMNS = ("at_s", "operation", *STATUSES, *SECOND_TIMES, "spread")
 @cache
 def load_file_format() -> TypeAdapter[LoadResults]:
     return TypeAdapter(LoadResults)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadRecord:
-    results: LoadResults
-    seconds: tuple[SecondRow, ...]
 
 
 class LoadWriter(OwnsFile):
@@ -55,16 +48,8 @@ class LoadWriter(OwnsFile):
         replace_file(self._folder, LOAD_FILE, load_file_format().dump_json(results, indent=1))
 
 
-def read_load(folder: Path, gaps: list[str]) -> LoadRecord | None:
-    """Return None for a run of another kind; append unreadable parts to ``gaps``."""
-    results = read_results(folder, gaps)
-    if results is None:
-        return None
-    return LoadRecord(results=results, seconds=tuple(_read_seconds(folder / SECONDS_FILE, gaps)))
-
-
 def read_results(folder: Path, gaps: list[str]) -> LoadResults | None:
-    """Read ``load.json`` only, as ``read_load`` does."""
+    """Read ``load.json``: None for a run of another kind. Append what cannot be read to ``gaps``."""
     try:
         return load_file_format().validate_json(file_content(folder / LOAD_FILE))
     except FileNotFoundError:
@@ -76,13 +61,15 @@ def read_results(folder: Path, gaps: list[str]) -> LoadResults | None:
     return None
 
 
-def _read_seconds(path: Path, gaps: list[str]) -> list[SecondRow]:
+def read_seconds(folder: Path, gaps: list[str]) -> tuple[SecondRow, ...]:
+    """Read ``seconds.csv``, without lines that are damaged. Append what cannot be read to ``gaps``."""
+    path = folder / SECONDS_FILE
     rows: list[SecondRow] = []
     try:
         whole, _, half = file_content(path).decode(errors="replace").rpartition("\n")
     except OSError as error:
         gaps.append(f"{SECONDS_FILE} cannot be read ({error.strerror}): nothing is shown over time.")
-        return rows
+        return ()
     reader = csv.DictReader(StringIO(whole))
     try:
         for number, cells in enumerate(reader, start=2):
@@ -94,7 +81,7 @@ def _read_seconds(path: Path, gaps: list[str]) -> list[SecondRow]:
         gaps.append(f"{SECONDS_FILE} is damaged from line {reader.reader.line_num} on, which is left out.")
     if half:
         gaps.append(f"{SECONDS_FILE}, line {whole.count(chr(10)) + 2} is cut short, and is left out.")
-    return rows
+    return tuple(rows)
 
 
 def _row(cells: dict[str, str]) -> SecondRow:

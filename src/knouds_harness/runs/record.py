@@ -14,8 +14,9 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.har import read_har
 from knouds_harness.files import file_content, replace_file
 from knouds_harness.runs.findings import CUT_SHORT, Finding, RunOutcome
-from knouds_harness.runs.load_record import LoadRecord, read_load
-from knouds_harness.runs.load_results import LOAD_FILE, LOAD_KIND
+from knouds_harness.runs.load_record import read_results, read_seconds
+from knouds_harness.runs.load_results import LOAD_FILE, LOAD_KIND, LoadResults
+from knouds_harness.runs.operation_load import SecondRow
 from knouds_harness.runs.run_file import (
     FORMAT,
     FORMAT_VERSION,
@@ -33,13 +34,14 @@ class RunRecord(RunFile):
 
     Attributes:
         outcome: How the run ended; if it did not say so, it was interrupted.
-        load: What a load run measured; None for a run of another kind.
+        load: What a load run measured, which ``seconds`` have over time; None for a run of another kind.
     """
 
     folder: Path
     findings: tuple[Finding, ...]
     gaps: tuple[str, ...]
-    load: LoadRecord | None = None
+    load: LoadResults | None = None
+    seconds: tuple[SecondRow, ...] = ()
 
     def fails(self, finding: Finding) -> bool:
         return finding.fails(strict=self.setup.strict)
@@ -81,7 +83,8 @@ def read_run(folder: Path) -> RunRecord:
         gaps.append(f"{FINDINGS_FILE} lacks {lost:,} findings that {RUN_FILE} counts.")
     if not (folder / EXCHANGES_FILE).is_file():
         gaps.append(f"{EXCHANGES_FILE} is missing: no requests and responses are shown.")
-    load = read_load(folder, gaps)
+    load = read_results(folder, gaps)
+    seconds = read_seconds(folder, gaps) if load else ()
     if stored.kind == LOAD_KIND and not (folder / LOAD_FILE).exists():
         gaps.append(f"{LOAD_FILE} is missing: no figures are shown.")
     known = vars(stored)
@@ -90,7 +93,9 @@ def read_run(folder: Path) -> RunRecord:
         if any(folder.glob("created*.jsonl")):
             note += f"\nIf it was killed, knouds-harness cleanup {folder} deletes what it created."
         known = known | {"outcome": RunOutcome.INTERRUPTED, "note": note}
-    return RunRecord(**known, folder=folder, findings=tuple(findings), gaps=tuple(gaps), load=load)
+    return RunRecord(
+        **known, folder=folder, findings=tuple(findings), gaps=tuple(gaps), load=load, seconds=seconds
+    )
 
 
 def rewrite_outcome(folder: Path, outcome: RunOutcome, exit_code: int, *, note: str) -> None:

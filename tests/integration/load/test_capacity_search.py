@@ -54,8 +54,8 @@ def found_by(runs: Path, arguments: list[str]) -> tuple[Loaded, Capacity]:
 def capacity_of(record: RunRecord | None) -> Capacity:
     assert record
     assert record.load
-    assert record.load.results.capacity
-    return record.load.results.capacity
+    assert record.load.capacity
+    return record.load.capacity
 
 
 def with_one_slot(app: ASGIApp) -> ASGIApp:

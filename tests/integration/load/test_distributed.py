@@ -122,7 +122,7 @@ def undisturbed(*plan: str, runs: Path, counts: Counts, arrivals: int | None = N
 
 def results_of(record: RunRecord) -> LoadResults:
     assert record.load is not None
-    return record.load.results
+    return record.load
 
 
 def requests_of(record: RunRecord) -> int:

@@ -64,8 +64,8 @@ def found_by(launched: Launched) -> tuple[RunRecord, LoadResults, Capacity]:
     assert launched.folder
     record = read_run(launched.folder)
     assert record.load
-    assert record.load.results.capacity
-    return record, record.load.results, record.load.results.capacity
+    assert record.load.capacity
+    return record, record.load, record.load.capacity
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_record_holds_every_point_and_the_figures_of_the_found_rate(search):
     assert (launched.exit_code, record.outcome) == (ExitCode.KEPT, RunOutcome.KEPT)
     assert capacity.highest_per_s == 47.6
     assert len(capacity.points) == len(points.asked) == len(results.plan.stages)
-    seconds = record.load.seconds if record.load else ()
+    seconds = record.seconds
     assert [each.at_s for each in seconds] == [5 * number for number in range(len(points.asked))]
     assert results.objectives == ()
     assert results.plan.seed == 3

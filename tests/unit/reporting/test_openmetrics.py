@@ -36,7 +36,7 @@ def test_figures_by_operation_are_those_of_metrics_txt(record_of):
     """The same families, as far as the record is written."""
     record = record_of(loaded)
 
-    found = samples(live_openmetrics(None, record.load.results))
+    found = samples(live_openmetrics(None, record.load))
 
     assert found
     assert found.items() <= samples(openmetrics(record)).items()
@@ -55,7 +55,7 @@ def test_metrics_of_ones_own_are_served():
 
 
 def test_dashboard_uses_only_served_metrics(record_of):
-    results = record_of(loaded).load.results
+    results = record_of(loaded).load
     served = {f"knouds_harness_{name}" for name, *_ in samples(live_openmetrics(LIVE_PROGRESS, results))}
     panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
     expressions = [target["expr"] for panel in panels for target in panel["targets"]]

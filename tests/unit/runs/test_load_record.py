@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from load_records import load_run
 from loaded_runs import loaded
 
-from knouds_harness.runs.load_record import SECONDS_FILE, read_load, spread_counts, spread_text
+from knouds_harness.runs.load_record import (
+    SECONDS_FILE,
+    read_results,
+    read_seconds,
+    spread_counts,
+    spread_text,
+)
 from knouds_harness.runs.load_results import LOAD_FILE
 from knouds_harness.runs.record import read_run
 
@@ -23,9 +29,9 @@ def folder(tmp_path):
 
 def read(folder):
     gaps: list[str] = []
-    record = read_load(folder, gaps)
-    assert record is not None
-    return record.results, record.seconds, gaps
+    results = read_results(folder, gaps)
+    assert results is not None
+    return results, read_seconds(folder, gaps), gaps
 
 
 @pytest.mark.parametrize(

@@ -187,12 +187,12 @@ class LoadFigures:
 
 
 def load_figures(record: RunRecord) -> LoadFigures:
-    if record.load is None:
+    results = record.load
+    if results is None:
         reason = next(iter(record.gaps), "load.json is missing: no figures are shown.")
         raise RunRecordError(
             f"{record.folder}: {reason}\n  Take the file from a copy of the run, or run again."
         )
-    results = record.load.results
     blocks = read_blocks(record.folder, sum(each.requests for each in results.operations))
     doubts = tuple(_doubts(record, results))
     return LoadFigures(

@@ -40,7 +40,6 @@ from knouds_harness.reporting.report import (
     numbers,
 )
 from knouds_harness.reporting.run_section import cost_words, evidence_section, run_section
-from knouds_harness.runs.load_record import LoadRecord
 from knouds_harness.runs.load_results import Capacity, Cycles, Doubt, LoadResults
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, RequestStatus, time_ms
 from knouds_harness.runs.record import RunRecord
@@ -53,15 +52,15 @@ _MOST_LIMITS: Final = 10
 _OF_ONE_POINT: Final = " They are those of one point, from its start on."
 
 
-def load_report(record: RunRecord, measured: LoadRecord) -> Report:
-    load, plan, setup = measured.results, measured.results.plan, record.setup
+def load_report(record: RunRecord, load: LoadResults) -> Report:
+    plan, setup = load.plan, record.setup
     verdict = load_headline(record, load)
     words = cost_words(load.cost_credits, record.counts.usage)
     noted = (record.note or load.note).splitlines()
     notes = [*load.validity.reasons, *(line for line in noted if line not in load.validity.reasons)]
     tracks = tracks_of(load)
     evidence = list(record.exchange_by_id.values())[:_MOST_EVIDENCE]
-    charts = charts_of(load, measured.seconds)
+    charts = charts_of(load, record.seconds)
     sections = [
         _shortfalls(load, verdict),
         _validity(load),
@@ -74,7 +73,7 @@ def load_report(record: RunRecord, measured: LoadRecord) -> Report:
         Section("stages", "Stages", [tables.stage_table(load)] if load.stages else []),
         _phases(load),
         Section("cycles", "Asynchronous cycles", _cycles(load, load.cycles) if load.cycles else []),
-        _limits(load, measured, tracks),
+        _limits(load, record, tracks),
         _cost(load, setup.target.limits.credits, words),
         Section("invariants", "Contract under load", _contract(load) if load.invariants else []),
         run_section(record, _plan(load), again_on="the same keys"),
@@ -237,10 +236,10 @@ def _cycles(load: LoadResults, cycles: Cycles) -> list[Block]:
     return blocks
 
 
-def _limits(load: LoadResults, measured: LoadRecord, tracks: Sequence[Track]) -> Section:
+def _limits(load: LoadResults, record: RunRecord, tracks: Sequence[Track]) -> Section:
     windows = listed(tracks)
     unlisted = sum(len(track.windows) for track in tracks) - len(windows)
-    throttled = {each.at_s for each in measured.seconds if each.by_status.get(RequestStatus.THROTTLED)}
+    throttled = {each.at_s for each in record.seconds if each.by_status.get(RequestStatus.THROTTLED)}
     blocks: list[Block] = []
     if tracks:
         says = (

@@ -63,7 +63,7 @@ def test_times_of_all_operations_come_first():
 def test_older_record_offers_the_times_of_each_operation(record_of, page_of):
     record = record_of(calm)
 
-    old = html(load_report(record, replace(record.load, seconds=(second(0),))))
+    old = html(load_report(replace(record, seconds=(second(0),)), record.load))
 
     assert '<select id="pick-times"><option>all operations</option><option value="">' in page_of(loaded)
     assert '<select id="pick-times"><option value="">99th percentile of each</option>' in old

@@ -79,9 +79,9 @@ def test_report_lists_each_window(record_of):
     """Admitted against the limit, throttled, and whether waiting for Retry-After helped."""
     record = record_of(calm)
     one = window(admitted=100, throttled=7, longest_wait_s=31, waits_kept=2)
-    results = replace(record.load.results, windows=(one,), begun_unix_s=BEGUN_UNIX_S)
+    results = replace(record.load, windows=(one,), begun_unix_s=BEGUN_UNIX_S)
 
-    report = load_report(record, replace(record.load, results=results))
+    report = load_report(record, results)
 
     (row,) = [row for row in Page(html(report)).rows if row[0] == "runWorkflow of pia, pro"]
     assert (row[1], row[5:]) == ("-15 to 45", ["7", "up to 31 s", "2 of 2 in the next window"])
@@ -99,4 +99,4 @@ def test_report_says_in_how_many_seconds_the_target_throttled(record_of, throttl
         for name in ("whoami", ALL_OPERATIONS)
     )
 
-    assert says in html(load_report(record, replace(record.load, seconds=seconds)))
+    assert says in html(load_report(replace(record, seconds=seconds), record.load))
