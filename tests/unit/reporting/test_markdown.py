@@ -7,7 +7,7 @@ from textwrap import indent
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from run_records import broken, empty, healthy, interrupted
+from run_records import broken
 
 from knouds_harness.reporting.check.evidence import Excerpt
 from knouds_harness.reporting.check.report import check_report
@@ -26,19 +26,6 @@ def markdown_of(record):
 @pytest.fixture(scope="module")
 def broken_record(record_of):
     return record_of(broken)
-
-
-@pytest.mark.parametrize(
-    ("write", "first"),
-    [
-        (healthy, "## ⚠️ No breach found: `staging`"),
-        (broken, "## ❌ Contract broken: `staging`"),
-        (interrupted, "## ❌ Interrupted, broken so far: `staging`"),
-        (empty, "## ⚠️ Stopped early, no verdict: `staging`"),
-    ],
-)
-def test_verdict_is_the_first_line(record_of, write, first):
-    assert markdown_of(record_of(write)).partition("\n")[0] == first
 
 
 def test_findings_have_their_curl_line(broken_record):

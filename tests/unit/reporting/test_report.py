@@ -13,7 +13,6 @@ from knouds_harness.reporting.report import (
     Heading,
     Headline,
     Items,
-    Link,
     Pairs,
     Report,
     Section,
@@ -39,14 +38,6 @@ TABLE = Table(
     [(Code("fig"), "2", badge("ripe", "good")), ("all", "12", Toned("late", "bad"))],
     strong=[1],
 )
-
-
-@pytest.mark.parametrize("show", [html, markdown, printed])
-@pytest.mark.parametrize("block", [Text(("see ", Code("fig"))), Items([("a ", Link("fig", "#part"))]), TABLE])
-def test_block_is_rendered_in_every_form(show, block):
-    shown = show(report(block))
-
-    assert shown.index("Broken") < shown.rindex("fig")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from rendering import render_all
-from run_records import CHECKS, DOCUMENT, TARGET, broken, empty, exchange, finding, healthy, start
+from run_records import SETUP, broken, exchange, finding, healthy, start
 
 from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.record import read_run
@@ -37,23 +37,14 @@ def test_record_is_read_back(tmp_path):
 
     record = read_run(writer.folder)
     (result,) = record.results
+    assert record.setup == SETUP
+    assert record.setup.target.personas["bound-workflow"].capabilities == ("workflow:portrait:run",)
     assert (record.kind, record.outcome, record.exit_code, record.note) == ("check", "broken", 1, "so it is")
     assert (record.findings, record.exchange_by_id) == ((found,), {"x00001": shown})
     assert (record.cells, record.untested, record.gaps) == ((cell,), (untested,), ())
     assert (result.check, result.fact, result.operation) == ("c", "f", None)
     assert (result.passed, result.failed) == (2, 1)
     assert result.passed_exchange == result.failed_exchange == "x00001"
-
-
-def test_setup_is_read_from_the_record_alone(tmp_path):
-    setup = read_run(empty(tmp_path)).setup
-
-    assert setup.facts == DOCUMENT.facts
-    assert list(setup.operations) == [operation.id for operation in DOCUMENT.operations]
-    assert setup.checks["capabilities.denied"].sentence == CHECKS["capabilities.denied"].sentence
-    assert setup.target.limits == TARGET.limits
-    assert setup.target.waivers == TARGET.waivers
-    assert setup.target.personas["bound-workflow"].capabilities == ("workflow:portrait:run",)
 
 
 def test_record_holds_no_key(tmp_path):

@@ -11,7 +11,6 @@ from knouds_harness.reporting.check.fact_status import (
     fact_rows,
     finding_groups,
     status_counts,
-    untested_rows,
     waiver_rows,
 )
 from knouds_harness.reporting.check.headline import headline
@@ -76,13 +75,6 @@ def test_fact_with_a_failed_claim_is_a_breach_without_its_finding(tmp_path):
     (folder / "findings.jsonl").unlink()
 
     assert status_of(read_run(folder), "run.cost-is-credits") is FactStatus.BREACH
-
-
-def test_missing_needs_are_listed_with_their_facts(record):
-    waiting = untested_rows(record)
-
-    assert list(waiting) == ["a webhook receiver"]
-    assert "webhook.payload-shape" in waiting["a webhook receiver"]
 
 
 def alone_about(record, fact):

@@ -7,12 +7,9 @@ from run_records import TARGET, healthy, start
 
 from knouds_harness.reporting.check.fact_status import family_rows
 from knouds_harness.reporting.check.figures import matrix_of, matrix_section
-from knouds_harness.reporting.check.report import check_report
-from knouds_harness.reporting.markdown import markdown
 from knouds_harness.reporting.report import Figure
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.run_file import Cell, CheckTests
-from knouds_harness.targets.budget import Budget
 
 
 @pytest.fixture
@@ -99,13 +96,3 @@ def test_families_count_passed_failed_and_skipped(record_of):
         ("workflows", 2, 1, 4, 3.0),
         ("usage", 1, 0, 0, 0.5),
     ]
-
-
-def test_credits_are_the_highest_possible_charge(tmp_path):
-    """A run without a response, or with a 5xx, counts at its full price."""
-    with start(tmp_path) as writer:
-        writer.budget = Budget(20)
-        writer.budget.settle(writer.budget.reserve(15), 12)
-        writer.finish("kept", 0)
-
-    assert ", at most 12 credits," in markdown(check_report(read_run(writer.folder)))

@@ -83,14 +83,6 @@ def test_observed_noise_counts_in_full():
     assert change.low < 0 < change.high
 
 
-def test_one_run_per_side_has_the_expected_noise():
-    one = change_between(figures(100), figures(110), **OPTIONS)
-    five = change_between(figures(*[100] * 5), figures(*[110] * 5), **OPTIONS)
-
-    assert not one.is_noise_seen
-    assert one.high - one.low > 2 * (five.high - five.low)
-
-
 def test_interval_misses_the_truth_as_rarely_as_it_promises():
     """In at most one of a hundred comparisons of noisy runs of one server."""
     chance = random.Random(7)

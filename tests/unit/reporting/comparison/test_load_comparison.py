@@ -6,7 +6,6 @@ import pytest
 from load_records import histogram_of, load_run, lognormal_seconds, operation, times_of, validity
 
 from knouds_harness.errors import ExitCode, UsageError
-from knouds_harness.locations import scenarios_path
 from knouds_harness.measures.histograms import merged
 from knouds_harness.measures.objectives import parse_objectives
 from knouds_harness.reporting.comparison.change import ChangeVerdict, RunFigure
@@ -290,11 +289,6 @@ def test_all_mistakes_are_named_at_once():
     assert "--tolerance p98=1%: is not a measure" in message
     assert "'much' is not a share" in message
     assert "'-3%' is not a share" in message
-
-
-def test_shipped_objectives_can_be_read():
-    for scenario in ("reads", "sync_runs", "async_cycles"):
-        read_tolerances(scenarios_path() / "objectives.toml", scenario, [])
 
 
 def test_metrics_of_ones_own_are_compared(tmp_path):
