@@ -198,6 +198,15 @@ def test_week_of_few_credits_pays_for_a_test_of_each_fact(suite):
     assert spending_of(possible, 14).beyond["execution.edges"] == 15
 
 
+def test_executions_that_tests_share_are_paid_once(suite):
+    """However many tests share them, they cost what running them once costs."""
+    sharing = [item for item in marked(suite, "shares") if "executions" in item.fixturenames]
+    one_alone = [item for item in sharing if item.originalname == "test_execution_ends_before_its_deadline"]
+
+    assert len(sharing) > 5
+    assert spending_of(sharing, 1e6).cost_credits == spending_of(one_alone, 1e6).cost_credits
+
+
 def test_tests_of_shared_executions_say_what_they_need(suite):
     """A test that only submits executions of its own says what it spends."""
     users = [item for item in suite if {"executions", "deliveries"}.intersection(item.fixturenames)]
