@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
-FORGED: Final = "{{$KNOUDS_CANARY}} {{key:full}} {{key:canary}} {{header:canary}} ${KNOUDS_CANARY}"
-"""Placeholders for secrets in the harness's own evidence, and a variable of a shell."""
 FORMS: Final[dict[str, Callable[[str], str]]] = {
     "base64 after a name": lambda key: base64.b64encode(f"user:{key}".encode()).decode(),
     "hexadecimal": lambda key: key.encode().hex(),

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from integration.echoed_secrets import FORGED, FORMS
+from integration.echoed_secrets import FORMS
 from lying_server import KEYS, MINE, PRICE, Answer, Honest, Lie, LyingServer, Request, refusal
 
 from knouds_sandbox.state.run_records import end_run
@@ -132,15 +132,6 @@ def key_in_paths(server, request, answer):
     """Slugs, `pollUrl` and `requestId` hold the key, which would then be sent in paths."""
     names = {"slug", "pollUrl", "requestId"} & answer.body.keys()
     answer.body |= {name: f"{answer.body[name]}-{request.key}" for name in names}
-
-
-@lie("secrets", after=(*CREATE, *RUN, "getWorkflow"))
-def forged_placeholders(server, request, answer):
-    """Slugs, executions and documents hold placeholders for secrets, and shell variables."""
-    names = {"slug", "executionId", "pollUrl", "folderId", "description"} & answer.body.keys()
-    answer.body |= {name: f"{answer.body[name]}{FORGED}" for name in names}
-    for each in answer.body.get("nodes", ()):
-        each["data"][FORGED] = FORGED
 
 
 # --- Things: what the harness created, and what it did not ---

@@ -48,7 +48,6 @@ inputs = {{ prompt = "a word" }}
 """
 MOST_MB: Final = 300
 TIMEOUT_S: Final = 600  # a check waits up to 265 s for a target that throttles
-CANARY: Final = "c4n4ry-of-the-environment-71f0"
 
 
 def check(*families: str) -> tuple[str, ...]:
@@ -136,8 +135,7 @@ class Desk:
             to_target = ("--url", self.server.base_url, "--key", "LYING_KEY", "--output", "made.toml")
         checked = next(self.folder.glob("reports/runs/*-check-*"), self.folder)
         words = tuple(word.replace(CHECKED, str(checked)) for word in words)
-        environ = {"KNOUDS_CANARY": CANARY, "LYING_KEY": KEYS["full"]}
-        ended = knouds(*words, *to_target, cwd=self.folder, timeout_s=TIMEOUT_S, **environ)
+        ended = knouds(*words, *to_target, cwd=self.folder, timeout_s=TIMEOUT_S, LYING_KEY=KEYS["full"])
         self.judge(words[0], ended)
         return ended.returncode
 
@@ -149,7 +147,7 @@ class Desk:
         assert not shows_a_secret(printed.encode())
         for path in (each for each in self.folder.rglob("*") if each.is_file()):
             assert not shows_a_secret(path.read_bytes()), path
-        assert [each for each in server.heard if CANARY.encode() in each or has_key_elsewhere(each)] == []
+        assert [each for each in server.heard if has_key_elsewhere(each)] == []
         assert server.mine() == self.mine
         spent, self.charged = sum(server.charges) - self.charged, sum(server.charges)
         if self.lie not in NOT_OF_RUNS:  # what usage does not show, no response states either
@@ -171,7 +169,7 @@ def shows_a_secret(content: bytes) -> bool:
     """Return whether content shows a secret in any form, also within a script's packed body."""
     packed = re.findall(rb"H4sI[A-Za-z0-9+/]{20,}={0,2}", content)
     whole = content + b"".join(gzip.decompress(base64.b64decode(each)) for each in packed)
-    secrets = [*KEYS.values(), *(each.removeprefix("knouds_live_") for each in KEYS.values()), CANARY]
+    secrets = [*KEYS.values(), *(each.removeprefix("knouds_live_") for each in KEYS.values())]
     return any(found_in(whole, each) for each in secrets)
 
 
