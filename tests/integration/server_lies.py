@@ -64,7 +64,7 @@ def forms_of(key: str) -> dict[str, str]:
 def key_in_names(server, request, honest):
     """The caller's key, in each form, is the name of members and headers; others' keys are in members."""
     answer = honest()
-    if answer.is_object and request.is_known:
+    if isinstance(answer.body, dict) and request.is_known:
         answer.body |= {form: name for name, form in forms_of(request.key).items()}
         answer.body |= {"keys": [*KEYS.values()], "joined": "".join(KEYS.values())}
         answer.headers += [(f"X-{request.key}", "1"), (f"X-{request.key.encode().hex()}", "1")]

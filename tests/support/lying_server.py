@@ -99,10 +99,6 @@ class Answer:
     raw: bytes | None = None
 
     @property
-    def is_object(self) -> bool:
-        return isinstance(self.body, dict)
-
-    @property
     def is_success(self) -> bool:
         """Return whether it says that the request was carried out."""
         return self.raw is None and self.status < 300
