@@ -3,13 +3,13 @@
 import contextlib
 import socket
 import sqlite3
+from unittest import mock
 
 import pytest
 import uvicorn
 from click.testing import CliRunner
 
 from knouds_sandbox import app
-from knouds_sandbox.app import build_app
 from knouds_sandbox.command import sandbox
 from knouds_sandbox.errors import SandboxError
 from knouds_sandbox.faults import FAULTS
@@ -55,20 +55,14 @@ def test_what_was_switched_on_is_printed(banner):
         (["--host", "0.0.0.0", "--allow-host", "box"], ("box",)),  # noqa: S104
     ],
 )
-def test_hosts_are_checked_on_loopback_or_if_named(banner, monkeypatch, options, allowed):
+def test_hosts_are_checked_on_loopback_or_if_named(banner, options, allowed):
     """On another address its names are not known, and webhooks do not go to loopback."""
-    built = []
+    with mock.patch.object(app, "build_app", wraps=app.build_app) as build:
+        banner(*options)
 
-    def build(**given):
-        built.append(given)
-        return build_app(**given)
-
-    monkeypatch.setattr(app, "build_app", build)
-
-    banner(*options)
-
-    assert built[0]["allowed_hosts"] == allowed
-    assert built[0]["receivers"].allows_loopback == ("--host" not in options)
+    built = build.call_args.kwargs
+    assert built["allowed_hosts"] == allowed
+    assert built["receivers"].allows_loopback == ("--host" not in options)
 
 
 def test_pages_of_named_origins_may_ask(monkeypatch, ask_app):
@@ -134,37 +128,25 @@ def test_wrong_option_is_explained(option, value, message):
     assert message in str(problem)
 
 
-@contextlib.contextmanager
-def notes(file):
-    file.write_text("These are notes, not a database. " * 100)
-    yield
-    assert file.read_text().startswith("These are notes")
+def test_file_of_another_program_is_left_alone(tmp_path):
+    notes, other = tmp_path / "notes.db", tmp_path / "other.db"
+    notes.write_text("These are notes, not a database. " * 100)
+    with contextlib.closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE accounts (id)")
+
+    problems = [str(run("--port", "0", "--db", str(file)).exception) for file in (notes, other)]
+
+    assert "file is not a database" in problems[0]
+    assert "not a database of this version of the sandbox" in problems[1]
+    assert notes.read_text().startswith("These are notes")
 
 
-@contextlib.contextmanager
-def other_program(file):
-    with contextlib.closing(sqlite3.connect(file)) as other:
-        other.execute("CREATE TABLE accounts (id)")
-    yield
-
-
-@pytest.mark.parametrize(
-    ("occupied", "says"),
-    [
-        (notes, "file is not a database"),
-        (other_program, "not a database of this version of the sandbox"),
-        (lambda file: running_sandbox(database=file), "database is locked"),
-    ],
-    ids=["no database", "another program's", "in use"],
-)
-def test_unusable_database_is_explained(tmp_path, occupied, says):
-    file = tmp_path / "some.db"
-
-    with occupied(file):
-        problem = run("--port", "0", "--db", str(file)).exception
+def test_database_in_use_is_explained(tmp_path):
+    with running_sandbox(database=tmp_path / "some.db"):
+        problem = run("--port", "0", "--db", str(tmp_path / "some.db")).exception
 
     assert isinstance(problem, SandboxError)
-    assert says in str(problem)
+    assert "database is locked" in str(problem)
 
 
 def test_taken_port_is_explained():

@@ -4,12 +4,9 @@ from collections import Counter
 from importlib import resources
 from pathlib import Path
 
-import pytest
-
 from knouds_harness.judging.checks import families
 from knouds_sandbox import faults
-from knouds_sandbox.errors import UnknownName
-from knouds_sandbox.faults import FAULTS, check_faults
+from knouds_sandbox.faults import FAULTS
 from knouds_sandbox.routing.operations import OPERATIONS
 from knouds_sandbox.routing.routes import PUBLIC
 
@@ -57,8 +54,3 @@ def test_a_fact_has_at_most_three_faults():
 
 def test_fault_has_a_sentence():
     assert [fault.id for fault in FAULTS if not fault.says.endswith(".")] == []
-
-
-def test_unknown_fault_suggests_the_nearest():
-    with pytest.raises(UnknownName, match='Did you mean "auth-revoked-accepted"'):
-        check_faults(["auth-revoked-acepted"])

@@ -9,21 +9,14 @@ import pytest
 from knouds_sandbox.providers import MODELS
 from knouds_sandbox.seeding import key_secret, seed_store, seeded_keys
 from knouds_sandbox.state.accounts import find_key
-from knouds_sandbox.state.store import Store
 
 URL = "http://127.0.0.1:9000/hook"
 
 
-def seeded(**options):
-    store = Store(None)
-    seed_store(store, 1, **options)
-    return store
-
-
-def test_keys_of_two_accounts_have_the_webhook():
-    rows = seeded(webhook_url=URL).rows(
-        "SELECT accounts.name, webhook_url FROM keys JOIN accounts ON accounts.id = account_id"
-    )
+def test_keys_of_two_accounts_have_the_webhook(store):
+    store.clear()
+    seed_store(store, 1, webhook_url=URL)
+    rows = store.rows("SELECT accounts.name, webhook_url FROM keys JOIN accounts ON accounts.id = account_id")
 
     assert {name for name, url in rows if url is not None} == {"ada", "ines"}
     assert all((name in ("ada", "ines")) == (url == URL) for name, url in rows)
