@@ -56,10 +56,7 @@ MAX_DEPTH = 64
 
 
 async def read_json(request: Request, most_levels: int = MAX_DEPTH) -> Any:
-    """Read and parse the body.
-
-    Returns:
-        Any JSON value, without NaN or infinities, at most ``most_levels`` deep.
+    """Return the body: JSON without NaN or infinities, at most ``most_levels`` deep.
 
     Raises:
         Refusal: 413 if it is over ``MAX_SIZE_BYTES``, otherwise 400 ``INVALID_BODY``.

@@ -66,8 +66,7 @@ class HandlerCall:
 
     def path_value(self, name: str) -> str:
         """Return a path parameter as sent; only unreserved characters are percent-decoded."""
-        value: str = self.request.path_params[name]
-        return value
+        return str(self.request.path_params[name])
 
     async def read_body(self) -> Any:
         return self.edited(Point.BODY, await read_json(self.request, int(self.choices["deepest"])), repr)

@@ -5,38 +5,16 @@ that find it. Users write fault ids into scripts, so renaming one breaks them.
 """
 
 from collections.abc import Iterable
+from importlib import import_module
 
 from knouds_sandbox.errors import UnknownName
 from knouds_sandbox.fault_points import ActiveEdits, Fault
-from knouds_sandbox.faults import (
-    authentication,
-    capabilities,
-    envelopes,
-    executions,
-    rate_limits,
-    runs,
-    schemas,
-    spellings,
-    usage,
-    validation,
-    webhooks,
-    workflows,
-)
 
-_MODULES = (
-    envelopes,
-    authentication,
-    capabilities,
-    validation,
-    schemas,
-    workflows,
-    runs,
-    executions,
-    usage,
-    rate_limits,
-    webhooks,
-    spellings,
+_FAMILIES = (
+    "envelopes authentication capabilities validation schemas workflows"
+    " runs executions usage rate_limits webhooks spellings"
 )
+_MODULES = [import_module(f"{__name__}.{family}") for family in _FAMILIES.split()]
 
 FAULTS = tuple(value for module in _MODULES for value in vars(module).values() if isinstance(value, Fault))
 """In the order of modules, and of faults in each module."""

@@ -27,8 +27,7 @@ _OTHER_CODES = {
     "WORKFLOW_LIMIT_REACHED": "UPGRADE_REQUIRED",
     "BODY_TOO_LARGE": "TOO_LARGE",
 }
-_ON_A_WORKFLOW = re.compile(r"[A-Z]+ /api/workflows/([^/]+)(/move|/schema|/public-schema)?")
-_SLUG = re.compile(r"[a-z0-9-]+")
+_WITH_BAD_SLUG = re.compile(r"[A-Z]+ /api/workflows/[^/]*[^a-z0-9/-][^/]*(/move|/schema|/public-schema)?")
 _OPTIONAL = ("description", "tags", "publicPlayground")
 _TAKE_DOCUMENTS = ("createWorkflow", "updateWorkflow", "moveWorkflow")
 _POLLED = ("executionId", "status", "result", "error")
@@ -61,11 +60,6 @@ def _with_status(code: str, status: int) -> AnswerEdit:
 
 def _needs_a_session(answer: OutgoingAnswer) -> bool:
     return re.match(".* /api/(me|credits|api-keys|business/admin)", answer.route) is not None
-
-
-def _has_bad_slug(answer: OutgoingAnswer) -> bool:
-    found = _ON_A_WORKFLOW.fullmatch(answer.route)
-    return bool(found and not _SLUG.fullmatch(found[1]))
 
 
 def _is_of_another_type(answer: OutgoingAnswer) -> bool:
@@ -218,7 +212,9 @@ _CHANGES: Mapping[str, Mapping[str, AnswerEdit]] = {
         "403": _refused(401, _needs_a_session, 403, "SESSION_REQUIRED"),
         "404": _refused(401, _needs_a_session, 404, "NO_SUCH_ROUTE"),
     },
-    "bad-slug": {"400": _refused(404, _has_bad_slug, 400, "INVALID_SLUG")},
+    "bad-slug": {
+        "400": _refused(404, lambda answer: _WITH_BAD_SLUG.fullmatch(answer.route), 400, "INVALID_SLUG")
+    },
     "document": {
         "422": _refused(400, lambda answer: answer.operation in _TAKE_DOCUMENTS, 422, "INVALID_DOCUMENT")
     },
