@@ -1,4 +1,4 @@
-"""``knouds-harness check``, ``demo``, ``verify`` and ``report``: judge, and show the verdict."""
+"""``knouds-harness check``: run the conformance suite on a target."""
 
 from __future__ import annotations
 
@@ -90,37 +90,3 @@ def demo() -> None:
     """
     click.echo("Starting a sandbox and checking it: no account, no network, about half a minute.")
     sys.exit(run_check({"target": "sandbox"}))
-
-
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--base-url", metavar="URL", help="Address of the API, if FILE holds several servers")
-@click_options(RunOptions, "strict", "runs_folder")
-def verify(file: Path, *, base_url: str | None, **asked: object) -> None:
-    """Check recorded traffic against the contract.
-
-    Nothing is sent. FILE is a HAR file: a browser's, a proxy's, or the exchanges.har of a run.
-    """
-    from knouds_harness.command_output import CommandConsole
-    from knouds_harness.reporting.render import render_and_print
-    from knouds_harness.suite.recorded.verification import verify as verify_traffic
-
-    options = options_from(RunOptions, asked)
-    code, folder = verify_traffic(
-        file, base_url=base_url, strict=options.strict, runs_folder=options.runs_folder
-    )
-    render_and_print(folder, console=CommandConsole())
-    sys.exit(code)
-
-
-@click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-def report(run: Path) -> None:
-    """Render the reports of a run again.
-
-    RUN is a folder under reports/runs/.
-    """
-    from knouds_harness.command_output import CommandConsole
-    from knouds_harness.reporting.render import render_and_print
-
-    render_and_print(run, console=CommandConsole())

@@ -76,13 +76,12 @@ REMOVED: Final = {
 """Commands and options of earlier versions, each with what replaces it."""
 
 DEFECT: Final = "knouds-harness failed"
-_MODULES: Final = {"demo": "check", "doctor": "init", "report": "check", "verify": "check"}
+_ELSEWHERE: Final = {"sandbox": "knouds_sandbox.command", "demo": "knouds_harness.commands.check"}
 _EPILOG: Final = f"Exit codes: {ExitCode.explained()}."
 
 
 def command_named(name: str) -> click.Command:
-    own = f"knouds_harness.commands.{_MODULES.get(name, name)}"
-    module = import_module("knouds_sandbox.command" if name == "sandbox" else own)
+    module = import_module(_ELSEWHERE.get(name, f"knouds_harness.commands.{name}"))
     command: click.Command = getattr(module, name)
     needed = _PARTS.get(name, "click")
     if find_spec(needed) is None:

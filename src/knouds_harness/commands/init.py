@@ -1,4 +1,4 @@
-"""``knouds-harness init`` and ``doctor``: write the profile of a server, and compare one with its server."""
+"""``knouds-harness init``: write the profile of a server from what it tells about a few keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +16,7 @@ import click
 
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
 from knouds_harness.files import replace_file
-from knouds_harness.option_declarations import click_options, format_option, options_from
 from knouds_harness.printable import counted
-from knouds_harness.suite.options import RunOptions
 
 if TYPE_CHECKING:
     from knouds_harness.targets.address import AllowedHosts
@@ -250,20 +248,3 @@ def _next_lines(name: str, target: Target, *, is_host_listed: bool) -> list[str]
         lines.append(f"  export {HOSTS_VARIABLE}={entry_of(target.base_url)}  # keys go to no other host")
     agreement = " --yes-production" if target.production else ""
     return [*lines, f"  knouds-harness check --target {name}{agreement}"]
-
-
-@click.command()
-@click_options(RunOptions, "target", "yes_production")
-@format_option
-def doctor(*, form: str, **asked: object) -> None:
-    """Check a profile: what can be tested, what is missing, what it costs."""
-    from knouds_harness.command_output import CommandConsole, print_json
-    from knouds_harness.suite.discovery.doctor import examine, print_diagnosis
-
-    options = options_from(RunOptions, asked)
-    found = examine(options.target, yes_production=options.yes_production)
-    if form == "json":
-        print_json("diagnosis", asdict(found))
-    else:
-        print_diagnosis(found, console=CommandConsole())
-    sys.exit(found.exit_code)
