@@ -3,6 +3,7 @@
 Memory is bounded: of what grows with the length of a run, the first are remembered.
 """
 
+import random
 import re
 import time
 from collections import Counter
@@ -58,13 +59,15 @@ class Ended(NamedTuple):
 
 
 class Observations:
-    """Reads responses as they come; ``ended`` are the first hundred executions whose end was seen."""
+    """Reads responses as they come; ``ended`` is a random sample of the executions whose end was seen."""
 
-    def __init__(self, tallies: Tallies, limits: RateLimits) -> None:
+    def __init__(self, tallies: Tallies, limits: RateLimits, *, chance: random.Random) -> None:
         self.runs: Counter[ObservedRun] = Counter()
         self.ended: list[Ended] = []
         self._tallies = tallies
         self._limits = limits
+        self._chance = chance
+        self._ended = 0
         self._execution_ids: set[str] = set()
         self._in_flight: dict[str, str] = {}
 
@@ -114,8 +117,13 @@ class Observations:
                 self._tallies.claim(executions.edges, claim, about=execution_id)
         if status in IN_FLIGHT:
             self._remember(execution_id, status)
-        elif len(self.ended) < _MOST_ENDED:
-            self.ended.append(Ended(sender.user, execution_id, status))
+            return
+        self._ended += 1
+        ended = Ended(sender.user, execution_id, status)
+        if len(self.ended) < _MOST_ENDED:
+            self.ended.append(ended)
+        elif (place := self._chance.randrange(self._ended)) < _MOST_ENDED:  # each is kept with equal chance
+            self.ended[place] = ended
 
     def _remember(self, execution_id: str, status: str) -> None:
         if len(self._in_flight) >= _MOST_IN_FLIGHT:  # the oldest is no longer polled

@@ -62,7 +62,8 @@ class LoadVerification:
             draw=random.Random(f"{options.seed} verify").random,
         )
         self._limits = RateLimits(self._tallies, most_in_flight=options.users, is_alone=is_alone)
-        self._observations = Observations(self._tallies, self._limits)
+        chance = random.Random(f"{options.seed} history")
+        self._observations = Observations(self._tallies, self._limits, chance=chance)
         self._histories: dict[str, WorkflowHistories] = {}
         self._undecided = 0
         self._audit = audit

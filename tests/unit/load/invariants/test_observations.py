@@ -1,5 +1,6 @@
 """What responses to a load say of runs and executions, and what the accounts show of them."""
 
+import random
 from collections import Counter
 
 import pytest
@@ -23,7 +24,7 @@ class Seen(Observations):
     def __init__(self):
         self.tallies = Tallies()
         limits = RateLimits(self.tallies, most_in_flight=0, is_alone=True)
-        super().__init__(self.tallies, limits)
+        super().__init__(self.tallies, limits, chance=random.Random(1))
 
     def tell(self, name, *answers, sender=PRO):
         for answer in answers:
@@ -84,11 +85,12 @@ def test_repeated_execution_id_is_not_fresh(seen):
     assert seen.tally(FRESH_ID) == (4, 1)
 
 
-def test_sample_of_ended_executions_is_bounded(seen):
+def test_ended_executions_are_sampled_at_random(seen):
     for number in range(200):
         seen.tell("getExecution", polled("completed", f"e-{number}"))
 
-    assert len(seen.ended) == 100
+    assert len(seen.ended) == len({*seen.ended}) == 100
+    assert 30 < sum(int(each.execution_id[2:]) >= 100 for each in seen.ended) < 70
 
 
 def test_runs_are_counted_by_cost(seen):
