@@ -12,7 +12,7 @@ from knouds_sandbox.fault_points import ActiveEdits, Fault
 
 _FAMILIES = (
     "envelopes authentication capabilities validation schemas workflows"
-    " runs executions usage rate_limits webhooks spellings"
+    " runs executions usage rate_limits webhooks spellings times"
 )
 _MODULES = [import_module(f"{__name__}.{family}") for family in _FAMILIES.split()]
 

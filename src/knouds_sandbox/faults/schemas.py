@@ -1,7 +1,6 @@
 """Faults: the shape of responses."""
 
 import html
-from datetime import datetime, timedelta
 from functools import partial
 
 from knouds_sandbox.answers import AnswerEdit, OutgoingAnswer, answered
@@ -43,12 +42,6 @@ def usage_lacks_total() -> None:
 @fault("usage.row-shape", on_usage(without("rows.*.requestId")))
 def usage_row_lacks_request_id() -> None:
     """A row has no requestId."""
-
-
-@fault("usage.row-shape", is_subtle=True)
-def times_duration_is_the_end() -> Edit:
-    """The durationMs of a row is the time when its run ended, in milliseconds."""
-    return on_rows(lambda run: {"durationMs": round((run.ended_unix_s or 0) * 1000)})
 
 
 @fault("usage.row-status-closed", on_rows(lambda run: {"status": "done"} if run.ended_unix_s else {}))
@@ -173,13 +166,6 @@ def workflows_summary_cost_always_null() -> Edit:
 @fault("workflows.updated-at-is-iso", on_document(with_value("updatedAt", _EPOCH_MS)))
 def workflows_document_updated_at_epoch() -> None:
     """A workflow's updatedAt is a number."""
-
-
-@fault("workflows.updated-at-is-iso", on_document, is_subtle=True)
-def times_updated_at_in_local_time(answer: OutgoingAnswer) -> None:
-    """updatedAt is two hours ahead: a local time that claims to be UTC."""
-    ahead = datetime.fromisoformat(answer.body["updatedAt"]) + timedelta(hours=2)
-    answer.body["updatedAt"] = ahead.isoformat()
 
 
 @fault("workflows.document-shape", on_document(without("createdBy")))
