@@ -60,10 +60,10 @@ _CHANGES = st.fixed_dictionaries(
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceStep:
+    number: int
     rule: str
     arguments: Mapping[str, Any]
     """By name; a workflow is given by the number of the step that created it."""
-    number: int
 
 
 @dataclass(kw_only=True)
@@ -96,18 +96,19 @@ def reader_for(tester: Tester, owner: Persona) -> Persona | None:
 
 
 def _step(play: F) -> F:
-    """Make a rule record its call, and do nothing once a check is broken."""
+    """Make a rule record its call, and do nothing once a check is broken.
+
+    Called with the number of the step that created a workflow, it plays with the workflow's slug.
+    """
 
     @wraps(play)
     def played(self: SeveralKeys, **arguments: Any) -> Any:  # noqa: ANN401 - what the rule returns
         if self.is_over:
             return multiple() if play.__name__ == "create" else None
-        written = dict(arguments)
-        if "slug" in written:
-            written["slug"] = self.created_in[written["slug"]]
-        self.steps.append(SequenceStep(rule=play.__name__, arguments=written, number=self.number))
+        self.steps.append(SequenceStep(number=self.number, rule=play.__name__, arguments=arguments))
+        named = {"slug": self.slug_by_step[arguments["slug"]]} if "slug" in arguments else {}
         try:
-            return play(self, **arguments)
+            return play(self, **{**arguments, **named})
         finally:
             self.number += 1
 
@@ -117,7 +118,8 @@ def _step(play: F) -> F:
 class SeveralKeys(RuleBasedStateMachine):
     """An owner with a writing and a reading key, and a second user if there is one, act in turn."""
 
-    slugs = Bundle("slugs")
+    created = Bundle("created")
+    """The numbers of the steps that created workflows."""
 
     def __init__(self, setup: SequenceSetup, *, sought: str | None = None) -> None:
         super().__init__()
@@ -133,7 +135,7 @@ class SeveralKeys(RuleBasedStateMachine):
         self.sought = sought
         self.steps: list[SequenceStep] = []
         self.number = 0
-        self.created_in: dict[str, int] = {}
+        self.slug_by_step: dict[int, str] = {}
 
     @initialize()
     def begin(self) -> None:
@@ -142,13 +144,13 @@ class SeveralKeys(RuleBasedStateMachine):
         self.names = {user: fresh_name("x") for user in self.users}
 
     @rule(
-        target=slugs,
+        target=created,
         which=st.integers(0, 1),
         words=st.sampled_from(["", " B", " b", " 2"]),
         members=_DOCUMENTS,
     )
     @_step
-    def create(self, which: int, words: str, members: dict[str, JSON]) -> str | MultipleResults[str]:
+    def create(self, which: int, words: str, members: dict[str, JSON]) -> int | MultipleResults[int]:
         """Create a workflow, whose slug may be taken by the same name or by another name's suffix."""
         user = list(self.users)[which % len(self.users)]
         document = {"name": self.names[user] + words, **members}
@@ -166,11 +168,11 @@ class SeveralKeys(RuleBasedStateMachine):
         check = workflows.made_slug if is_free else workflows.suffixed_slug
         self.judge(check, created, slug=slug, allowed=allowed)
         self.model.create(user, slug, document)
-        self.created_in[slug] = self.number
+        self.slug_by_step[self.number] = slug
         self.look_at(slug, workflows.stored, "sent")
-        return slug
+        return self.number
 
-    @rule(slug=slugs, changes=_CHANGES)
+    @rule(slug=created, changes=_CHANGES)
     @_step
     def update(self, slug: str, changes: dict[str, JSON]) -> None:
         owner = self.owner_of(slug)
@@ -185,7 +187,7 @@ class SeveralKeys(RuleBasedStateMachine):
             self.model.update(slug, written)
         self.look_at(slug, workflows.updated, "expected")
 
-    @rule(slug=slugs, is_filed=st.booleans())
+    @rule(slug=created, is_filed=st.booleans())
     @_step
     def move(self, slug: str, *, is_filed: bool) -> None:
         """Move a workflow to a folder that exists, or to the root."""
@@ -197,7 +199,7 @@ class SeveralKeys(RuleBasedStateMachine):
             self.model.move(slug, folder_id)
         self.look_at(slug, workflows.moved, "expected")
 
-    @rule(slug=slugs, member=st.sampled_from(["slug", "createdBy"]))
+    @rule(slug=created, member=st.sampled_from(["slug", "createdBy"]))
     @_step
     def forge(self, slug: str, member: str) -> None:
         """Send a member that only the server may set; it may be ignored or refused."""
@@ -209,7 +211,7 @@ class SeveralKeys(RuleBasedStateMachine):
         write(self.tester, owner, slug, {member: forged[member]})
         self.look_at(slug, workflows.updated, "expected")
 
-    @rule(slug=slugs)
+    @rule(slug=created)
     @_step
     def misshape(self, slug: str) -> None:
         """Send an update with one invalid member; if it is refused, none of it may take effect."""
@@ -220,7 +222,7 @@ class SeveralKeys(RuleBasedStateMachine):
         else:
             self.is_over = True  # what the server then keeps is undocumented
 
-    @rule(slug=slugs, does=st.sampled_from(["update", "move", "delete"]))
+    @rule(slug=created, does=st.sampled_from(["update", "move", "delete"]))
     @_step
     def intrude(self, slug: str, does: str) -> None:
         intruder = self.other_than(slug)
@@ -229,7 +231,7 @@ class SeveralKeys(RuleBasedStateMachine):
         self.judge(envelopes.write_foreign_workflow, self.tried(intruder, slug, does))
         self.look_at(slug, workflows.untouched, "before")
 
-    @rule(slug=slugs, does=st.sampled_from(["update", "move", "delete"]))
+    @rule(slug=created, does=st.sampled_from(["update", "move", "delete"]))
     @_step
     def write_with_reading_key(self, slug: str, does: str) -> None:
         owner, reader = self.owner_of(slug), self.readers[self.owner_of(slug).user]
@@ -240,7 +242,7 @@ class SeveralKeys(RuleBasedStateMachine):
         self.judge(capabilities.denied, exchange)
         self.judge(capabilities.nothing_changed, read(self.tester, owner, slug), before=before)
 
-    @rule(slug=slugs)
+    @rule(slug=created)
     @_step
     def run(self, slug: str) -> None:
         """The owner runs a workflow that costs nothing, and the other user tries to."""
@@ -252,7 +254,7 @@ class SeveralKeys(RuleBasedStateMachine):
             exchange = run_free(self.tester, other, slug)
             self.judge(envelopes.run_foreign_workflow, exchange)
 
-    @rule(slug=consumes(slugs))
+    @rule(slug=consumes(created))
     @_step
     def delete(self, slug: str) -> None:
         owner = self.owner_of(slug)
