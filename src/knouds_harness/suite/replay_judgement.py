@@ -21,9 +21,8 @@ from knouds_harness.judging.rule.reading import claims_by_rule
 from knouds_harness.option_declarations import runner_arguments
 from knouds_harness.runs.findings import Finding, Verdict, fingerprint
 from knouds_harness.suite.options import RunOptions
-from knouds_harness.suite.plugin import UNTESTED, finished_run
+from knouds_harness.suite.plugin import UNTESTED
 from knouds_harness.suite.running import SessionErrors, run_pytest
-from knouds_harness.suite.session import ConformanceRun
 
 
 class ReplayStatus(StrEnum):
@@ -137,7 +136,6 @@ class RepeatedTests(SessionErrors):
     found: set[str] = field(default_factory=set)
     passed: set[str] = field(default_factory=set)
     skipped: dict[str, str] = field(default_factory=dict)
-    run: ConformanceRun | None = None
     _ended: int = 0
 
     @classmethod
@@ -167,11 +165,6 @@ class RepeatedTests(SessionErrors):
         if report.when == "teardown":
             self._ended += 1
             self.show(f"  {self._ended} of {len(self.found)}: {report.nodeid.rpartition('::')[2]}")
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_unconfigure(self, config: pytest.Config) -> None:
-        """Keep the finished run beyond pytest's session."""
-        self.run = finished_run(config)
 
     @property
     def left(self) -> Sequence[str]:

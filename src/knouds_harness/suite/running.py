@@ -32,15 +32,17 @@ _LONG_BYTES: Final = 1_000_000
 
 @dataclass(eq=False, kw_only=True)  # pytest 9.0 hashes plugins
 class SessionErrors:
-    """A pytest plugin that keeps collection errors and what was raised inside pytest or a plugin.
+    """A pytest plugin that keeps collection errors, what was raised inside pytest or a plugin, and the run.
 
     Attributes:
+        run: The run beyond pytest's session; None before, and if there was none.
         was_interrupted: Ctrl-C or a closed output ended the session, and not pytest or a plugin.
     """
 
     trouble: list[str] = field(default_factory=list)
     raised: BaseException | None = None
     was_interrupted: bool = False
+    run: ConformanceRun | None = None
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -54,6 +56,10 @@ class SessionErrors:
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Tell Ctrl-C from a session that ended itself, as pytest has one hook for both."""
         self.was_interrupted = excinfo.type in (KeyboardInterrupt, OutputClosed)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        self.run = finished_run(config)
 
 
 def run_suite(options: Sequence[str], *, console: Console, only_failures: bool) -> tuple[int, Path | None]:
@@ -138,7 +144,6 @@ class _Collector(SessionErrors):
 class _Watcher(SessionErrors):
     console: Console
     only_failures: bool = False
-    run: ConformanceRun | None = None
     _left_by_family: Counter[str] = field(default_factory=Counter)
     _family_by_test: dict[str, str] = field(default_factory=dict)
     _ended_by_family: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -207,8 +212,3 @@ class _Watcher(SessionErrors):
         if fills_early(self._config):
             words = "  filling a rate-limit window alongside other tests: one or two minutes"
             self.console.print(words, highlight=False)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_unconfigure(self, config: pytest.Config) -> None:
-        """Keep the finished run beyond pytest's session."""
-        self.run = finished_run(config)
