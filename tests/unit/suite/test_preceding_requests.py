@@ -49,7 +49,8 @@ def usage(number, *rows):
 
 def noted(*sent):
     """Return the steps after all this was sent, and the exchanges by number."""
-    steps, exchange_by_number = PrecedingRequests(), {}
+    steps = PrecedingRequests()
+    exchange_by_number = {}
     for each in sent:
         if each is TEST:
             steps.begin_test()
@@ -72,30 +73,31 @@ POLLS = [
 
 
 @pytest.mark.parametrize(
-    ("sent", "of", "led"),
+    ("sent", "led"),
     [
         pytest.param(
-            [created(1, "a"), SEQUENCE, created(2, "b"), created(3, "c"), created(4, "d")],
-            *(3, [2, 3]),
+            [created(1, "a"), SEQUENCE, created(2, "b"), created(3, "c")],
+            [2, 3],
             id="in a sequence, the requests before it",
         ),
         pytest.param(
-            [SEQUENCE, created(1, "a"), TEST, created(2, "b")], 2, [2], id="after a sequence, only itself"
+            [SEQUENCE, created(1, "a"), TEST, created(2, "b")], [2], id="after a sequence, only itself"
         ),
         pytest.param(
-            [submitted(1), exchange(2, "getWhoami"), poll(3, "another"), poll(4), poll(5)],
-            *(4, [1, 4]),
+            [submitted(1), exchange(2, "getWhoami"), poll(3, "another"), poll(4)],
+            [1, 4],
             id="of a poll, its submit",
-        ),
-        pytest.param(
-            [submitted(1), cancel(2), poll(3)], 2, [1, 2, 3], id="of a cancel, also the polls after it"
         ),
         pytest.param(  # from any test; reads and refused writes changed nothing
             [
-                *(created(1, "fresh"), on(2, "updateWorkflow"), on(3, "getWorkflow")),
-                *(on(4, "moveWorkflow", status=403), TEST, on(5, "getWorkflow")),
+                created(1, "fresh"),
+                on(2, "updateWorkflow"),
+                on(3, "getWorkflow"),
+                on(4, "moveWorkflow", status=403),
+                TEST,
+                on(5, "getWorkflow"),
             ],
-            *(5, [1, 2, 5]),
+            [1, 2, 5],
             id="of a read, the create and changes",
         ),
         pytest.param(
@@ -103,33 +105,52 @@ POLLS = [
                 control(1, {"tier": "free"}, {"account": "account-1"}),
                 control(2, {"account": "account-1"}, {"name": "minted-1", "secret": "{{key:minted-1}}"}),
                 control(3, {"account": "another"}, {"name": "minted-2"}),
-                *(TEST, exchange(4, "getWhoami", persona="minted-1")),
+                TEST,
+                exchange(4, "getWhoami", persona="minted-1"),
             ],
-            *(4, [1, 2, 4]),
+            [1, 2, 4],
             id="of a minted key, its minting",
         ),
         pytest.param(
             [
-                *(SEQUENCE, created(1, "a"), on(2, "getWorkflowSchema", "a"), on(3, "getWorkflow", "a")),
-                *(on(4, "updateWorkflow", "a", sent={}), on(5, "getWorkflow", "a")),
+                SEQUENCE,
+                created(1, "a"),
+                on(2, "getWorkflowSchema", "a"),
+                on(3, "getWorkflow", "a"),
+                on(4, "updateWorkflow", "a", sent={}),
+                on(5, "getWorkflow", "a"),
             ],
-            *(5, [1, 3, 4, 5]),
+            [1, 3, 4, 5],
             id="no other reads",
         ),
         pytest.param(  # a cancel in between may change any of them
             [
-                *(SEQUENCE, *POLLS[:10], exchange(11, "cancelExecution"), *POLLS[10:]),
+                SEQUENCE,
+                *POLLS[:10],
+                exchange(11, "cancelExecution"),
+                *POLLS[10:],
                 exchange(22, "getExecution", body={"status": "cancelled"}),
             ],
-            *(22, [1, 2, 9, 10, 11, 12, 13, 20, 21, 22]),
+            [1, 2, 9, 10, 11, 12, 13, 20, 21, 22],
             id="of repeated polls, the first and last of each execution",
         ),
     ],
 )
-def test_response_has_what_led_to_it(sent, of, led):
+def test_last_response_has_what_led_to_it(sent, led):
     steps, exchange_by_number = noted(*sent)
 
-    assert numbers(steps.of(exchange_by_number[of])) == led
+    assert numbers(steps.of(exchange_by_number[led[-1]])) == led
+
+
+@pytest.mark.parametrize("begins", [TEST, SEQUENCE])
+@pytest.mark.parametrize(
+    ("asked", "led"), [(poll(2), [1, 2]), (cancel(2), [1, 2, 3])], ids=["poll", "cancel"]
+)
+def test_only_a_cancel_has_what_was_sent_after_it(begins, asked, led):
+    """The polls after it show its effect."""
+    steps, _ = noted(begins, submitted(1), asked, poll(3))
+
+    assert numbers(steps.of(asked)) == led
 
 
 ROWS = [{"id": 2, "creditsCost": 8}, {"id": 1, "creditsCost": 3}]
@@ -142,39 +163,66 @@ CHANGING = ["processing", "completed", "completed", "processing", "completed", "
     [
         pytest.param(
             [
-                *(exchange(1, "runModel"), usage(2), created(3, "a"), exchange(4, "getWorkflow")),
-                *(exchange(5, "runModel"), exchange(6, "getWhoami")),
+                exchange(1, "runModel"),
+                usage(2),
+                created(3, "a"),
+                exchange(4, "getWorkflow"),
+                exchange(5, "runModel"),
+                exchange(6, "getWhoami"),
             ],
-            *(5, {"single": exchange(1, "runModel")}, [(1, "")], [1, 3, 5]),
+            5,
+            {"single": exchange(1, "runModel")},
+            [(1, "")],
+            [1, 3, 5],
             id="a response, and what acted",
         ),
         pytest.param(  # with its place in the page; the page before does not show it
             [usage(1, ROWS[1]), exchange(2, "runModel", body={"cost": 17}), usage(3, *ROWS), usage(4)],
-            *(2, {"row": dict(ROWS[0])}, [(3, "/rows/0")], [2, 3]),
+            2,
+            {"row": dict(ROWS[0])},
+            [(3, "/rows/0")],
+            [2, 3],
             id="a row, and the page that shows it",
         ),
         pytest.param(
             [usage(1, *THREE, {"id": 4}), usage(2, *THREE), usage(3, *THREE[:2]), usage(4, *THREE)],
-            *(3, {"before": THREE, "after": THREE, "offset": 1, "limit": 2}, [(4, "/rows")], [3, 4]),
+            3,
+            {"before": THREE, "after": THREE, "offset": 1, "limit": 2},
+            [(4, "/rows")],
+            [3, 4],
             id="a list, and one page that shows it whole",
         ),
         pytest.param(  # not the polls that show nothing that was compared, nor what is about other executions
             [
-                *(submitted(1), submitted(2, "another"), poll(3), poll(4, status="completed")),
-                *(poll(5, status="completed"), cancel(6, "another"), cancel(7), poll(8, status="cancelled")),
+                submitted(1),
+                submitted(2, "another"),
+                poll(3),
+                poll(4, status="completed"),
+                poll(5, status="completed"),
+                cancel(6, "another"),
+                cancel(7),
+                poll(8, status="cancelled"),
             ],
-            *(8, {"ending": "completed"}, [(4, "/status")], [1, 4, 7, 8]),
+            8,
+            {"ending": "completed"},
+            [(4, "/status")],
+            [1, 4, 7, 8],
             id="the end, and its submit and the cancel",
         ),
         pytest.param(  # in their order, as a status may come back; the submit shows the first one
             [submitted(1), *(poll(number, status=status) for number, status in enumerate(CHANGING, 2))],
-            *(7, {"statuses": CHANGING}, [(1, "/status"), (3, "/status"), (5, "/status"), (6, "/status")]),
+            7,
+            {"statuses": CHANGING},
+            [(1, "/status"), (3, "/status"), (5, "/status"), (6, "/status")],
             [1, 3, 5, 6, 7],
             id="statuses, and one response for each change",
         ),
         pytest.param(
             [submitted(1), poll(2), cancel(3), poll(4), poll(5, status="completed")],
-            *(3, {"after": ["processing", "completed"]}, [(4, "/status"), (5, "/status")], [1, 3, 4, 5]),
+            3,
+            {"after": ["processing", "completed"]},
+            [(4, "/status"), (5, "/status")],
+            [1, 3, 4, 5],
             id="a status after a cancel, and a later poll",
         ),
     ],
@@ -204,9 +252,8 @@ def test_what_rests_on_more_than_was_found_has_all_requests_of_the_test(given, w
 
     What a header tells, such as what is left of a window, may be changed by reads.
     """
-    steps, exchange_by_number = noted(
-        *(exchange(1, "getWhoami"), exchange(2, "getWhoami"), TEST, usage(3), usage(4, {}), usage(5))
-    )
+    earlier = [exchange(1, "getWhoami"), exchange(2, "getWhoami")]
+    steps, exchange_by_number = noted(*earlier, TEST, usage(3), usage(4, {}), usage(5))
     judged = exchange_by_number[4]
 
     sources = steps.sources(judged, given, where=where)

@@ -279,8 +279,13 @@ def test_refusal_that_is_explained_now_is_gone(status, expected, replayed, tmp_p
         ),
     ],
     ids=[
-        *("minted key", "key made of another", "guard", "resource of the run"),
-        *("placeholder in the body", "placeholder in the path", "several exchanges"),
+        "minted key",
+        "key made of another",
+        "guard",
+        "resource of the run",
+        "placeholder in the body",
+        "placeholder in the path",
+        "several exchanges",
     ],
 )
 def test_finding_that_cannot_be_sent_again_says_why(request_, given, reason, replayed, tmp_path):
