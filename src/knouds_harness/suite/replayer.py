@@ -256,7 +256,8 @@ class Replayer:
 
         Keys are restored in headers and in the query, where any other text with braces is encoded in the URL.
         """
-        request, body = before.request, (before.request.body or b"").decode("utf-8", "surrogateescape")
+        request = before.request
+        body = (request.body or b"").decode("utf-8", "surrogateescape")
         if PLACEHOLDER.search(request.path) or PLACEHOLDER.search(body):
             raise CannotTell("it holds a secret's placeholder, or text of the target that looks like one")
         if request.persona is not None:

@@ -33,7 +33,8 @@ def never_ending(executions: Iterable[Sequence[Exchange]], target: Target) -> tu
     account_by_key: dict[str, str] = {}
     ended: set[str] = set()
     for submit, *later in executions:
-        name, resource = submit.request.persona or "", resource_named(submit.request.path, target)
+        name = submit.request.persona or ""
+        resource = resource_named(submit.request.path, target)
         account = target.personas[name].user if name in target.personas else name
         deadline_s = (resource.deadline_s if resource else None) or DEADLINE_S
         due_at = submit.started_at + timedelta(seconds=deadline_s)

@@ -160,7 +160,8 @@ def _mistyped_in_waivers(target: Target) -> Iterator[Problem]:
 
 def mistyped(target: Target) -> Iterator[str]:
     """Say which capabilities and owners are unknown and near to a known one: both are open sets."""
-    capabilities, keys = known_capabilities(), target.personas.values()
+    capabilities = known_capabilities()
+    keys = target.personas.values()
     users = {key.user for key in keys}
     held = [
         (f"keys.{key.name}.capabilities", each, capabilities)

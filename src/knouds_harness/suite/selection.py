@@ -115,7 +115,8 @@ def _promised() -> Mapping[str, frozenset[str]]:
 
 def needs_of(item: pytest.Item) -> tuple[Need[object], ...]:
     """Return what a test needs: its own check, its parameter ``need``, its markers and its operation."""
-    operation, parameter = operation_of(item), _parameter(item, "need")
+    operation = operation_of(item)
+    parameter = _parameter(item, "need")
     return (
         *(need for check in checks_of(item)[:1] for need in check.needs),
         *((parameter,) if parameter else ()),
@@ -174,7 +175,8 @@ class Selection:
     of_file: UserChecks = field(default_factory=UserChecks)
 
     def __post_init__(self) -> None:
-        document, own = shipped_document(), self.of_tests.joined(self.of_file).facts
+        document = shipped_document()
+        own = self.of_tests.joined(self.of_file).facts
         _require_known("family", self.options.families, (*all_families(), USER))
         if USER in self.options.families and not self.of_tests.checks:
             raise UsageError(

@@ -148,7 +148,8 @@ def with_key(sent: _Sent, walk: Walk, draft: Draft) -> Draft | None:
 def _weakest_key(walk: Walk) -> Persona:
     """Return the key with the fewest capabilities that serve the operation, as a server's log may keep it."""
     walk.tester.need(keys.ANY_KEY)  # without one, the test is skipped
-    target, usual = walk.tester.target, USUAL_KEYS.get(walk.operation.id, keys.ANY_KEY)
+    target = walk.tester.target
+    usual = USUAL_KEYS.get(walk.operation.id, keys.ANY_KEY)
     fitting = list(usual.fitting(target)) or list(keys.ANY_KEY.fitting(target))
     return min(fitting, key=lambda key: (key.role == "admin", key.is_open, len(key.capabilities)))
 

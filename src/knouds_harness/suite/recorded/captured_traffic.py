@@ -51,9 +51,11 @@ def read_captured(path: Path, *, base_url: str | None) -> Captured:
     deliveries: list[Exchange] = []
     left_out = {reason: Counter[str]() for reason in ("other hosts", "unknown routes", "not judgeable")}
     for recorded, sent_to in placed:
-        exchange, origin = recorded.exchange, _origin(recorded.exchange.url)
+        exchange = recorded.exchange
+        origin = _origin(exchange.url)
         if sent_to and sent_to == where:
-            obstacle, operation = recorded.obstacle, _operation_of(exchange)
+            obstacle = recorded.obstacle
+            operation = _operation_of(exchange)
             try:
                 if obstacle is None and operation is not None and not recorded.is_ours:
                     exchanges.append(redactor.foreign(exchange, operation))
