@@ -280,7 +280,7 @@ class Client:
             return used_up_at is not None and exchange.started_at - used_up_at <= timedelta(seconds=WINDOW_S)
         remaining = whole_number(exchange.header("X-RateLimit-Remaining"))
         if remaining is not None and remaining < self.target.limits.concurrency:
-            self._used_up[window] = exchange.started_at + timedelta(milliseconds=exchange.elapsed_ms)
+            self._used_up[window] = exchange.ended_at
         elif remaining is not None and (used_up_at is None or exchange.started_at > used_up_at):
             self._used_up.pop(window, None)  # answers of one window may come in another order
         return False

@@ -9,7 +9,7 @@ import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Any, Final, NoReturn, TypeGuard
 from urllib.parse import quote, urlencode
@@ -109,7 +109,6 @@ class Call:
         headers: Sent in addition to the client's own headers.
         cost_credits: The most that the target may charge; 0 if it has to refuse, or the run is free. The
             known price of the resource is reserved anyway, in case the target does not refuse.
-        is_abandoned: As of ``Request``.
         is_deliberate: Whether its path values are meant to be unknown, or none that the document admits.
     """
 
@@ -225,6 +224,11 @@ class Exchange:
     def asked_headers(self) -> Pairs:
         """The sent headers without the trace header, which differs in each request."""
         return tuple(pair for pair in self.sent_headers if pair[0].lower() != TRACE_HEADER)
+
+    @property
+    def ended_at(self) -> datetime:
+        """When the last byte of the response had come."""
+        return self.started_at + timedelta(milliseconds=self.elapsed_ms)
 
     def header(self, name: str) -> str | None:
         """Return a response header by name in any case; repeated values are joined as in RFC 9110."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -58,8 +58,7 @@ class KeyMint:
 
     def advanced_at_s(self, exchange: Exchange) -> float | None:
         """Return by how much it had been moved for a response; None if it was moved at that time."""
-        ended = exchange.started_at + timedelta(milliseconds=exchange.elapsed_ms)
-        before = [each for each in self._advances if each[0] <= ended]
+        before = [each for each in self._advances if each[0] <= exchange.ended_at]
         is_moved = any(exchange.started_at <= moved for _, moved, _ in before)
         return None if is_moved else sum(advance_s for _, _, advance_s in before)
 

@@ -4,7 +4,6 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from typing import Final
 
 from knouds_harness.contract.operations import Action
@@ -268,10 +267,10 @@ def parts_of(steps: Sequence[Exchange], *, apart: str | None = None) -> list[Seq
 
 def _count_at_once(steps: Sequence[Exchange], start: int) -> int:
     """Count the steps, from ``start`` on, that were sent before any of them got a response; stop early."""
-    end, first_answered_at = start + 1, ended_at(steps[start])
+    end, first_answered_at = start + 1, steps[start].ended_at
     most = min(len(steps), start + _MOST_AT_ONCE + 1)
     while end < most and steps[end].started_at < first_answered_at:
-        first_answered_at = min(first_answered_at, ended_at(steps[end]))
+        first_answered_at = min(first_answered_at, steps[end].ended_at)
         end += 1
     return end - start
 
@@ -295,10 +294,6 @@ def _request_of(step: Exchange) -> object:
     return step.url, step.asked_headers, step.request.method, step.request.body, step.status
 
 
-def ended_at(exchange: Exchange) -> datetime:
-    return exchange.started_at + timedelta(milliseconds=exchange.elapsed_ms)
-
-
 def pause_s(earlier: Exchange, later: Exchange) -> float:
     """Return the pause between two requests in seconds, at most 10 s, or 60 s until an execution has ended.
 
@@ -307,4 +302,4 @@ def pause_s(earlier: Exchange, later: Exchange) -> float:
     if later.request.operation_id not in _CHANGES_BY_ITSELF:
         return 0.0
     longest_s = _LONGEST_RUN_S if is_final(status_in(later)) else _LONGEST_PAUSE_S
-    return min(max(0.0, (later.started_at - ended_at(earlier)).total_seconds()), longest_s)
+    return min(max(0.0, (later.started_at - earlier.ended_at).total_seconds()), longest_s)

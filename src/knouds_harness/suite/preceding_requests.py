@@ -11,7 +11,6 @@ from typing import Final
 from knouds_harness.contract.document import escape
 from knouds_harness.contract.operations import RUN_OPERATIONS, Action
 from knouds_harness.exchange.evidence import JSON, Exchange, body_of, status_in
-from knouds_harness.exchange.script import ended_at
 
 _SAYS_OF_ITSELF: Final = frozenset(
     {
@@ -145,7 +144,7 @@ class PrecedingRequests:
         sent = self._running.sent
         seeds = [exchange, *(each for each, _ in sources.parts)] if sources else [exchange]
         if sources and sources.is_complete:
-            until = max(map(ended_at, seeds))
+            until = max(each.ended_at for each in seeds)
             own = {*map(_execution_of, self._leading_to(seeds, exchange)), None}
             acts = [
                 each
@@ -160,7 +159,7 @@ class PrecedingRequests:
         if sources:
             seeds += sent
         elif self._running.is_sequence and any(each.id == exchange.id for each in sent):
-            seeds = [each for each in sent if each.started_at <= ended_at(exchange)]
+            seeds = [each for each in sent if each.started_at <= exchange.ended_at]
         led = self._leading_to(seeds, exchange)
         return _essential(led, shown_by=exchange, is_compared=sources is not None)
 
@@ -294,7 +293,7 @@ class RunsSoFar:
         before = [
             each
             for each in runs[-_LATEST:]
-            if each.request.query == request.query and ended_at(each).timestamp() < began_s
+            if each.request.query == request.query and each.ended_at.timestamp() < began_s
         ]
         return [*before[:-_RUNS_BEFORE][:1], *before[-_RUNS_BEFORE:]]  # the first shows a slowly moving end
 

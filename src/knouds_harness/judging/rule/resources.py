@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from knouds_harness.contract.operations import FINAL, RUN_OPERATIONS
@@ -37,8 +37,9 @@ class _Event:
 
     @classmethod
     def of(cls, exchange: Exchange, **tells: object) -> "_Event":
-        ended_at = exchange.started_at + timedelta(milliseconds=exchange.elapsed_ms)
-        return cls(exchange_id=exchange.id, began_at=exchange.started_at, ended_at=ended_at, tells=tells)
+        return cls(
+            exchange_id=exchange.id, began_at=exchange.started_at, ended_at=exchange.ended_at, tells=tells
+        )
 
     def is_beside(self, other: "_Event") -> bool:
         """Return whether both were under way at the same time, so that either may have come first."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.webhooks import HEADER, Delivery, Receiver, Signature
+from knouds_harness.exchange.webhooks import Delivery, Receiver, Signature
 from knouds_harness.suite.concurrent_tests import SharedValues, shared_once
 from knouds_harness.suite.recorder import Received
 from knouds_harness.suite.support.execution_traces import SAMPLES, Executions, ExecutionTrace, Shared
@@ -56,8 +56,7 @@ class WebhookKey:
         return delivery.execution_id in self.execution_ids
 
     def has_signed(self, delivery: Delivery) -> bool:
-        values = [value for name, value in delivery.headers if name.lower() == HEADER.lower()]
-        signature = Signature.read(", ".join(values))
+        signature = Signature.read(delivery.signature)
         return signature is not None and signature.covers(delivery.body, secret=self.webhook.secret.reveal())
 
 
