@@ -146,8 +146,11 @@ def _register(check: Check[...], kind: type[ContractCheck]) -> None:
 for _check in checks_of_every_answer():
     _register(_check, ContractCheck)
 for _check in (
-    *(validation.body_not_json, validation.inputs_missing, validation.inputs_not_object),
-    *(validation.malformed_slug, validation.create_without_name),
+    validation.body_not_json,
+    validation.inputs_missing,
+    validation.inputs_not_object,
+    validation.malformed_slug,
+    validation.create_without_name,
 ):
     _register(_check, RequestCheck)
 for _check in checks_that_apply(is_limited_run):

@@ -29,18 +29,12 @@ from knouds_harness.suite.discovery.run_plan import proofs_by_fact
 from knouds_harness.suite.recorded.captured_traffic import read_captured
 from knouds_harness.targets.profile import load_target
 
-ODD_VALUES: Final[tuple[str, ...]] = (
-    *("null", "true", "-1", "0", "1.5", '""', '"x"', "[]", "{}", "[[]]", '{"a": 1}', '["a", 1]'),
-    *("NaN", "Infinity", "-1e400", "1e308", "9" * 30, "9" * 5_000, '"\\ud800"', '"\\u0000"', '"\\u001b[2J"'),
-    *(
-        '"2026-02-30T99:00:00Z"',
-        '"9999-12-31T23:59:59+14:00"',
-        '"http://[::1"',
-        '"../../x"',
-        '"' + "a" * 5_000 + '"',
-    ),
-    *("[" * 300 + "]" * 300, '{"a":' * 300 + "1" + "}" * 300, "[" * 100_000),
-)
+NUMBERS: Final = ("-1", "0", "1.5", "NaN", "Infinity", "-1e400", "1e308", "9" * 30, "9" * 5_000)
+TEXTS: Final = ('""', '"x"', r'"\ud800"', r'"\u0000"', r'"\u001b[2J"', f'"{"a" * 5_000}"')
+SPECIAL_TEXTS: Final = ('"2026-02-30T99:00:00Z"', '"9999-12-31T23:59:59+14:00"', '"http://[::1"', '"../../x"')
+STRUCTURES: Final = ("[]", "{}", "[[]]", '{"a": 1}', '["a", 1]')
+DEEP: Final = ("[" * 300 + "]" * 300, '{"a":' * 300 + "1" + "}" * 300, "[" * 100_000)
+ODD_VALUES: Final = ("null", "true", *NUMBERS, *TEXTS, *SPECIAL_TEXTS, *STRUCTURES, *DEEP)
 
 
 class Damage(NamedTuple):

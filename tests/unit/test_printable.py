@@ -17,8 +17,13 @@ def test_escape_sequence_is_shown_as_dots(text):
 @pytest.mark.parametrize(
     "line",
     [
-        *("::add-mask::it", "  ::error::x", "ok\n::stop-commands::x", "##[group]x"),
-        *("x ##vso[task.setvariable]y", "##teamcity[x]", "##[error]x"),
+        "::add-mask::it",
+        "  ::error::x",
+        "ok\n::stop-commands::x",
+        "##[group]x",
+        "x ##vso[task.setvariable]y",
+        "##teamcity[x]",
+        "##[error]x",
     ],
 )
 def test_line_is_not_a_command_to_a_pipeline(line):

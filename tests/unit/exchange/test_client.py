@@ -221,7 +221,9 @@ def test_run_is_settled_with_the_cost_in_its_response(client_answering, answer: 
 @pytest.mark.parametrize(
     ("first", "status", "remaining", "spent"),
     [
-        *((RUN, 200, remaining, spent) for remaining, spent in (("1", 3), ("90", 13), ("", 13))),
+        (RUN, 200, "1", 3),
+        (RUN, 200, "90", 13),
+        (RUN, 200, "", 13),
         (replace(RUN, cost_credits=0.0, is_deliberate=True), 400, "1", 0),
     ],
 )

@@ -108,15 +108,6 @@ BROKEN = {
 }
 
 
-def test_picture_and_missing_file_are_refused_in_words(tmp_path):
-    picture = tmp_path / "shot.png"
-    picture.write_bytes(b"\x89PNG")
-
-    for path, says in ((picture, "not a HAR file"), (tmp_path, "cannot be read")):
-        with pytest.raises(UsageError, match=says):
-            read_traffic(path)
-
-
 @pytest.mark.parametrize("kind", BROKEN)
 def test_file_of_something_else_is_refused(kind, tmp_path):
     text, says = BROKEN[kind]

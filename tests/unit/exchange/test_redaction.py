@@ -274,14 +274,7 @@ def test_secret_in_one_encoding_is_hidden(secret, name):
     assert re.fullmatch(rb"<.{0,12}" + HIDDEN.pattern + rb".{0,12}>", clean, re.DOTALL), clean
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("escapes of JSON", "escapes of JSON within JSON", "percent signs", "HTML", "hexadecimal HTML"),
-        *("base64", "base64 for URLs"),
-        *("base64 after a name", "base64 after a longer name", "hexadecimal"),
-    ],
-)
+@pytest.mark.parametrize("name", [*TEXTS, *BINARY])
 def test_encoded_secret_that_is_cut_off_is_hidden(name):
     """Wherever it is cut off, if at least ten characters are left."""
     text = encoded(FULL, [name])
