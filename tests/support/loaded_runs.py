@@ -63,17 +63,14 @@ _INVARIANTS = tuple(
     Invariant(fact=fact, says=says, seen=seen, broken=broken, example=example)
     for fact, says, seen, broken, example in (
         ("async.execution-id-is-uuid", "Each execution has an id of its own.", 300, 0, ""),
-        (
-            *("run.cost-is-credits", "What runs cost is what usage says."),
-            *(280, 2, "a run said 12 credits, its row 8"),
-        ),
+        ("run.cost-is-credits", "Costs are those of usage.", 280, 2, "a run said 12 credits, its row 8"),
         ("rate.body-has-retry-after", "Refusals say when to come again.", 0, 0, ""),
     )
 )
 
 
-def _window(
-    number: int, *, user: str = "pia", tier: str = "pro", limit: int = 100, **counts: int
+def window(
+    number: int = 0, *, user: str = "pia", tier: str = "pro", limit: int = 100, **counts: int
 ) -> LimitWindow:
     return LimitWindow(
         user=user,
@@ -86,9 +83,9 @@ def _window(
 
 
 _WINDOWS = (
-    _window(0, user="bea", tier="business", limit=1000, admitted=640),
-    _window(0, admitted=100, throttled=48, longest_wait_s=41, waits_kept=3),
-    _window(1, admitted=60),
+    window(0, user="bea", tier="business", limit=1000, admitted=640),
+    window(0, admitted=100, throttled=48, longest_wait_s=41, waits_kept=3),
+    window(1, admitted=60),
 )
 
 

@@ -35,10 +35,6 @@ def answer_slowly(connection: socket.socket) -> bool:
 def test_phases_and_bytes_agree_with_the_server(more, tmp_path, sandbox):
     """No phase is shorter than the server's delay, and each byte and connection is counted once."""
     scenario = scenario_of(tmp_path, ASKING)
-
-    def is_load(request: bytes) -> bool:
-        return b"?by=load " in request
-
     with proxying(
         sandbox.base_url,
         lambda relayed, asked: answer_slowly if "by=load" in relayed.target else asked().in_bytes(),
@@ -47,7 +43,7 @@ def test_phases_and_bytes_agree_with_the_server(more, tmp_path, sandbox):
         users = ("--users", "4", "--duration", "2s", "--quiet")
         loaded = load(tmp_path / "runs", scenario, "--target", profile, *users, *more)
 
-    sent = list(filter(is_load, server.requests))
+    sent = [each for each in server.requests if b"?by=load " in each]
     (found,) = loaded.results.operations
     assert found.by_status["ok"] == found.requests == len(sent), loaded.err
     assert found.first_byte.count == found.body.count == found.requests

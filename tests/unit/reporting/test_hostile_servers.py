@@ -8,7 +8,7 @@ import pytest
 from load_records import load_results, operation
 from loaded_runs import loaded
 from rendering import Page, printed, render_all
-from run_records import exchange, finding, start
+from run_records import add_finding, exchange, start
 
 from knouds_harness.reporting.render import add_to_step_summary, annotations_of, workflow_command
 from knouds_harness.runs.load_record import LoadWriter
@@ -30,15 +30,7 @@ def hostile_check(root):
         headers=(("x-odd", HOSTILE.encode("utf-8", "replace").decode("latin-1").replace("\n", " ")),),
     )
     with start(root) as writer:
-        writer.add_exchange(shown)
-        writer.add_result(
-            check="schemas.body",
-            fact="whoami.role-closed",
-            operation="getWhoami",
-            passed=False,
-            exchange_id=shown.id,
-        )
-        writer.add_finding(finding(shown, "whoami.role-closed", observed=HOSTILE, where=f"/user/{HOSTILE}"))
+        add_finding(writer, shown, "whoami.role-closed", observed=HOSTILE, where=f"/user/{HOSTILE}")
         writer.finish("broken", 1, note=HOSTILE)
         return writer.folder
 

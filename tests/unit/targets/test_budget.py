@@ -13,13 +13,17 @@ from knouds_harness.errors import CreditsShort, GuardStop
 from knouds_harness.targets.budget import Budget
 
 
+def spending(*settled: tuple[float, float | None], limit: float = 60) -> Budget:
+    """Make a budget with runs reserved and settled like this."""
+    budget = Budget(limit)
+    for reserved, actual in settled:
+        budget.settle(budget.reserve(reserved), actual)
+    return budget
+
+
 @pytest.mark.parametrize("said", [None, float("nan"), float("inf"), -3.0, 10**400])
 def test_unknown_or_invalid_price_counts_as_the_highest(said: float | None):
-    budget = Budget(10)
-
-    budget.settle(budget.reserve(6), said)
-
-    assert budget.spent_credits == 6
+    assert spending((6, said), limit=10).spent_credits == 6
 
 
 @pytest.mark.parametrize("next_cost", [0, 1])
@@ -40,9 +44,7 @@ def test_nothing_is_reserved_once_the_limit_is_exceeded(next_cost):
 
 def test_overcharge_within_the_limit_does_not_end_the_run():
     """A check must be able to see that runs cost too much; the limit still holds."""
-    budget = Budget(20)
-
-    budget.settle(budget.reserve(1), 12)
+    budget = spending((1, 12), limit=20)
 
     budget.reserve(8)
     with pytest.raises(CreditsShort):
@@ -50,9 +52,7 @@ def test_overcharge_within_the_limit_does_not_end_the_run():
 
 
 def test_rounding_error_over_the_limit_ends_all_runs():
-    budget = Budget(0.3)
-
-    budget.settle(budget.reserve(0.3), 0.1 + 0.2)
+    budget = spending((0.3, 0.1 + 0.2), limit=0.3)
 
     with pytest.raises(GuardStop, match="No further run is sent"):
         budget.reserve(0)
@@ -225,14 +225,6 @@ def test_threads_never_exceed_the_credits(limit, plans):
 # --- What usage shows
 
 
-def spending(*settled: tuple[float, float | None], limit: float = 60) -> Budget:
-    """Make a budget with runs reserved and settled like this."""
-    budget = Budget(limit)
-    for reserved, actual in settled:
-        budget.settle(budget.reserve(reserved), actual)
-    return budget
-
-
 @pytest.mark.parametrize(
     ("settled", "is_due"), [([], False), ([(8, 8)], True), ([(8, None)], True), ([(0, 0)], False)]
 )
@@ -256,8 +248,7 @@ def test_usage_is_read_again_once_half_of_the_rest_is_used():
 
 def test_usage_is_read_if_refusals_could_hide_charges():
     """Refusals are believed as long as the credits would cover their prices."""
-    budget = Budget(1000)
-    budget.settle(budget.reserve(10), 10)
+    budget = spending((10, 10), limit=1000)
     budget.note_usage(10)
 
     refused = 0

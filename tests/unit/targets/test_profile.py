@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from example_targets import sandbox_target
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ProfileError, UnknownName, UsageError
@@ -39,15 +40,11 @@ def test_only_reading_is_allowed_by_default(load):
 
 def test_sandbox_profile_names_every_variable_by_its_persona():
     text = (builtin_targets_path() / "sandbox.toml").read_text()
-    variables = re.findall(r'_env = "(\w+)"', text)
-    environ = {name: f"knouds_live_{number:032}" for number, name in enumerate(variables)}
-    environ["KNOUDS_SANDBOX_URL"] = "http://127.0.0.1:1"
 
-    target = load_target("sandbox", environ=environ)
+    target = sandbox_target()
 
-    assert {f"KNOUDS_SANDBOX_KEY_{name.upper().replace('-', '_')}" for name in target.personas} == {
-        name for name in variables if "_KEY_" in name
-    }
+    variables = {f"KNOUDS_SANDBOX_KEY_{name.upper().replace('-', '_')}" for name in target.personas}
+    assert variables == {*re.findall(r'_env = "(\w+_KEY_\w+)"', text)}
     assert target.control is not None
     assert not target.missing
 

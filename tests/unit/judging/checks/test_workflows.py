@@ -97,24 +97,18 @@ def test_lost_member_is_named(changes, where):
 
 
 CASES = {
-    "a created slug follows the rule (made slug)": rows(
-        workflows.made_slug,
-        ("twin-2", ("twin-2",), False),
-        ("twin-2", ("twin", "twin-2"), False),
-        ("twin-1", ("twin-2",), True),
-        ("twin2", ("twin-2",), True),
-        ("Twin-2", ("twin-2",), True),
-        answer=exchange(201, operation_id="createWorkflow"),
-    ),
-    "a created slug follows the rule (suffixed slug)": rows(
-        workflows.suffixed_slug,
-        ("twin-2", ("twin-2",), False),
-        ("twin-2", ("twin", "twin-2"), False),
-        ("twin-1", ("twin-2",), True),
-        ("twin2", ("twin-2",), True),
-        ("Twin-2", ("twin-2",), True),
-        answer=exchange(201, operation_id="createWorkflow"),
-    ),
+    **{
+        f"a created slug follows the rule: {check.id}": rows(
+            check,
+            ("twin-2", ("twin-2",), False),
+            ("twin-2", ("twin", "twin-2"), False),
+            ("twin-1", ("twin-2",), True),
+            ("twin2", ("twin-2",), True),
+            ("Twin-2", ("twin-2",), True),
+            answer=exchange(201, operation_id="createWorkflow"),
+        )
+        for check in (workflows.made_slug, workflows.suffixed_slug)
+    },
     "the creator is the owner, and no other user": rows(
         workflows.creator,
         (exchange(200, {**DOCUMENT, "createdBy": "usr_ada"}), None, {"usr_sam"}, False),

@@ -3,32 +3,29 @@
 from dataclasses import replace
 
 import pytest
-from run_records import TARGET, healthy, start
+from run_records import TARGET, healthy
 
 from knouds_harness.reporting.check.fact_status import family_rows
 from knouds_harness.reporting.check.figures import matrix_of, matrix_section
 from knouds_harness.reporting.report import Figure
-from knouds_harness.runs.record import read_run
 from knouds_harness.runs.run_file import Cell, CheckTests
 
 
 @pytest.fixture
-def matrix_with(tmp_path):
-    def matrix_with(*cells):
-        with start(tmp_path) as writer:
-            for operation, persona, expected, ok in cells:
-                writer.cells.append(
-                    Cell(
-                        operation=operation,
-                        persona=persona,
-                        expected=expected,
-                        observed="200",
-                        ok=ok,
-                        exchange_id=f"x-{ok}",
-                    )
-                )
-            writer.finish("kept", 0)
-        record = read_run(writer.folder)
+def matrix_with(record_of):
+    def matrix_with(*tries):
+        cells = (
+            Cell(
+                operation=operation,
+                persona=persona,
+                expected=expected,
+                observed="200",
+                ok=ok,
+                exchange_id=f"x-{ok}",
+            )
+            for operation, persona, expected, ok in tries
+        )
+        record = replace(record_of(healthy), cells=tuple(cells))
         section = matrix_section(record, matrix_of(record), ())
         return next(block.values for block in section.blocks if isinstance(block, Figure)), section
 

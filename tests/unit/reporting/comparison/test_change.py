@@ -24,8 +24,12 @@ def figures(*values, error=0.01):
     return [RunFigure(value=value, error=error) for value in values]
 
 
-def drawn(chance, median, *, noise, runs):
-    return figures(*(median * chance.lognormvariate(0, noise) for _ in range(runs)))
+def change_of_noisy(chance, *, noise, runs, after=100):
+    """Compare noisy runs of a server whose median is 100 with such whose median is another."""
+    before, later = (
+        figures(*(median * chance.lognormvariate(0, noise) for _ in range(runs))) for median in (100, after)
+    )
+    return change_between(before, later, **OPTIONS)
 
 
 def test_twice_as_slow_is_worse_by_a_hundred_percent():
@@ -89,9 +93,7 @@ def test_interval_misses_the_truth_as_rarely_as_it_promises():
     for noise in (0.01, 0.05, 0.15):
         misses = 0
         for _ in range(2_000):
-            change = change_between(
-                drawn(chance, 100, noise=noise, runs=5), drawn(chance, 100, noise=noise, runs=5), **OPTIONS
-            )
+            change = change_of_noisy(chance, noise=noise, runs=5)
             misses += not change.low <= 0 <= change.high
 
         assert misses <= 26  # at most 20 are expected; one in ten random tests would have 27 or more
@@ -100,19 +102,10 @@ def test_interval_misses_the_truth_as_rarely_as_it_promises():
 def test_smallest_visible_change_is_seen_four_times_in_five():
     """A change of the size that should be visible is seen in about four of five tries."""
     chance = random.Random(8)
-    noise = 0.1
-    truth = change_between(
-        drawn(chance, 100, noise=noise, runs=40), drawn(chance, 100, noise=noise, runs=40), **OPTIONS
-    ).visible
-    seen = [
-        change_between(
-            drawn(chance, 100, noise=noise, runs=40),
-            drawn(chance, 100 * (1 + truth), noise=noise, runs=40),
-            **OPTIONS,
-        ).low
-        > 0
-        for _ in range(400)
-    ]
+    truth = change_of_noisy(chance, noise=0.1, runs=40).visible
+
+    after = 100 * (1 + truth)
+    seen = [change_of_noisy(chance, noise=0.1, runs=40, after=after).low > 0 for _ in range(400)]
 
     assert 0.72 < sum(seen) / len(seen) < 0.88
 

@@ -33,33 +33,28 @@ FOUND: dict[str, Any] = {
 
 
 ENDED: dict[str, Any] = {"limit": "interrupted"}
-DESCRIBED = {
-    "37 % of all such points do. 264/s did not: whoami p99_ms 300, at most 250. From 160/s on": (
-        *({}, "good", "Capacity 240/s"),
-    ),
-    "At 264/s the generator was the limit, not the target": (
-        *({"is_generator_limit": True}, "warn", "Capacity at least 240/s"),
-    ),
-    "no rate above 240/s": (
-        {"lowest_failing_per_s": None, "limit": "no rate above 240/s was to be tried"},
-        *("good", "Capacity at least 240/s"),
-    ),
-    "interrupted": (ENDED | {"lowest_failing_per_s": None}, "warn", "Capacity at least 240/s"),
-    "ended early: interrupted.": (ENDED, "warn", "Capacity 240/s"),
-    "264/s did not": ({"highest_per_s": None}, "bad", "No rate met the objectives"),
-    "Nothing is known of the target": (
-        *({"highest_per_s": None, "is_generator_limit": True}, "warn", "The generator was the limit"),
-    ),
-    "The search ended early": (
-        *(ENDED | {"highest_per_s": None, "lowest_failing_per_s": None}, "warn", "Nothing was found"),
-    ),
-}
+NONE_FAILED = {"lowest_failing_per_s": None}
+NONE_KEPT = {"highest_per_s": None}
+BY_GENERATOR = {"is_generator_limit": True}
+UP_TO = {"limit": "no rate above 240/s was to be tried"}
+NOT_THE_TARGET = "At 264/s the generator was the limit, not the target"
+WHOLE = "37 % of all such points do. 264/s did not: whoami p99_ms 300, at most 250. From 160/s on"
 
 
 @pytest.mark.parametrize(
-    ("says", "changes", "tone", "title"), [(says, *of) for says, of in DESCRIBED.items()]
+    ("changes", "tone", "title", "says"),
+    [
+        ({}, "good", "Capacity 240/s", WHOLE),
+        (BY_GENERATOR, "warn", "Capacity at least 240/s", NOT_THE_TARGET),
+        (NONE_FAILED | UP_TO, "good", "Capacity at least 240/s", "no rate above 240/s"),
+        (NONE_FAILED | ENDED, "warn", "Capacity at least 240/s", "interrupted"),
+        (ENDED, "warn", "Capacity 240/s", "ended early: interrupted."),
+        (NONE_KEPT, "bad", "No rate met the objectives", "264/s did not"),
+        (NONE_KEPT | BY_GENERATOR, "warn", "The generator was the limit", "Nothing is known of the target"),
+        (NONE_KEPT | NONE_FAILED | ENDED, "warn", "Nothing was found", "The search ended early"),
+    ],
 )
-def test_result_of_a_capacity_search_is_described(says, changes, tone, title):
+def test_result_of_a_capacity_search_is_described(changes, tone, title, says):
     found_tone, found_title, detail = describe_capacity(Capacity(**{**FOUND, **changes}))
 
     assert (found_tone, found_title) == (tone, title)

@@ -3,33 +3,19 @@
 from dataclasses import replace
 
 import pytest
-from load_records import load_results
-from loaded_runs import calm
+from load_records import START_UNIX_S, load_results
+from loaded_runs import calm, window
 from rendering import Page
 
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.load.rate_limits import listed, tracks_of
 from knouds_harness.reporting.load.report import load_report
 from knouds_harness.reporting.markdown import markdown
-from knouds_harness.runs.load_results import LimitWindow
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, SecondRow
-
-BEGUN_UNIX_S = 1_764_063_000.0
-
-
-def window(number=0, *, user="pia", operation="runWorkflow", **counts):
-    return LimitWindow(
-        user=user,
-        operation=operation,
-        tier="pro",
-        limit=100,
-        ends_unix_s=int(BEGUN_UNIX_S) + 45 + 60 * number,
-        **counts,
-    )
 
 
 def tracks(*windows, **changes):
-    return tracks_of(load_results(windows=windows, **{"begun_unix_s": BEGUN_UNIX_S, **changes}))
+    return tracks_of(load_results(windows=windows, **{"begun_unix_s": START_UNIX_S, **changes}))
 
 
 def test_windows_are_drawn_at_their_times():
@@ -79,7 +65,7 @@ def test_report_lists_each_window(record_of):
     """Admitted against the limit, throttled, and whether waiting for Retry-After helped."""
     record = record_of(calm)
     one = window(admitted=100, throttled=7, longest_wait_s=31, waits_kept=2)
-    results = replace(record.load, windows=(one,), begun_unix_s=BEGUN_UNIX_S)
+    results = replace(record.load, windows=(one,), begun_unix_s=START_UNIX_S)
 
     report = load_report(record, results)
 
