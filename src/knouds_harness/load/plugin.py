@@ -236,8 +236,7 @@ def _begin(environment: Environment) -> LeadingRun | GeneratingRun:
             return GeneratingRun(environment, setup)
         run = LeadingRun(environment, setup)
         sys.stderr.writelines(f"warning: {each}\n" for each in (*notes, *warnings))
-        for each in notes:
-            run.note(each)
+        run.results.notes += notes
     except HarnessError as error:
         sys.stderr.write(f"error: {printable(str(error))}\n")
         if isinstance(environment.runner, WorkerRunner):

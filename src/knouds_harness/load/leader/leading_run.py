@@ -27,11 +27,11 @@ from knouds_harness.load.collection.evidence_samples import SampleWriter
 from knouds_harness.load.collection.metrics import RunMetrics
 from knouds_harness.load.collection.rows import RequestRow, Rows
 from knouds_harness.load.collection.seconds import Second, SecondsCollector, error_of, now_unix_s
-from knouds_harness.load.invariants.verification import LoadVerification, open_verification
+from knouds_harness.load.invariants.verification import open_verification
 from knouds_harness.load.leader.record_writer import LoadRecordWriter
 from knouds_harness.load.leader.results import RunResults, scenario_name
 from knouds_harness.load.leader.validity import exit_code_of, exit_summary
-from knouds_harness.load.leader.workers import Health, Workers
+from knouds_harness.load.leader.workers import Workers
 from knouds_harness.load.messages import set_stop_timeout
 from knouds_harness.load.workload.limits import LoadLimits
 from knouds_harness.load.workload.preflight import LoadSetup
@@ -98,7 +98,7 @@ class LeadingRun:
             lambda exchange: self._record.add_exchange(exchange) if self._record else None,
             cost_credits_by_path={each.path: each.cost_credits for each in runs},
         )
-        self._results = RunResults(
+        self.results = RunResults(
             environment,
             setup,
             metrics=self.metrics,
@@ -112,7 +112,7 @@ class LeadingRun:
         self._cleanup: WorkflowCleanup | None = None
         accounts = setup.workload.accounts_of(scenarios) if setup.workload else []
         try:
-            self._results.verification = open_verification(options, target, scenarios, accounts=accounts)
+            self.results.verification = open_verification(options, target, scenarios, accounts=accounts)
             if target and Action.WRITE in target.limits.allow and may_take(MAY_WRITE, scenarios):
                 write = self._record.run.add_created if self._record else None
                 self._cleanup = WorkflowCleanup(target, write=write, yes_production=options.yes_production)
@@ -122,13 +122,6 @@ class LeadingRun:
         vars(environment)["load_run"] = self  # where ``run_of`` finds it
         if options.progress_descriptor is not None:
             gevent.spawn(self._tell_progress, options.progress_descriptor)
-
-    @property
-    def verification(self) -> LoadVerification | None:
-        return self._results.verification
-
-    def health(self) -> Health:
-        return self.workers.health()
 
     # The beginning
 
@@ -162,8 +155,8 @@ class LeadingRun:
 
     def _on_row(self, row: RequestRow, epoch_s: float) -> RequestRow:
         """Judge the answer to a request, keep it as evidence, and count it in Locust's statistics."""
-        if self.verification:
-            judged = self.verification.look(row._replace(name=unlabelled(row.name)), epoch_s=epoch_s)
+        if verification := self.results.verification:
+            judged = verification.look(row._replace(name=unlabelled(row.name)), epoch_s=epoch_s)
             row = judged._replace(name=row.name)
         if row.failure is not None and row.answer is not None:
             self.evidence.add(error_of(row), row.answer)
@@ -176,8 +169,8 @@ class LeadingRun:
     def _on_extras(self, worker: str, told: dict[str, Any], rows: Rows, epoch_s: float) -> None:
         measured = self.metrics.measured_from_unix_s, self.seconds.counter.ended_unix_s
         self.workers.take(worker, told, rows.requests, epoch_s=epoch_s, measured=measured)
-        if self.verification:
-            self.verification.follow(worker, told["workflows"], epoch_s)
+        if verification := self.results.verification:
+            verification.follow(worker, told["workflows"], epoch_s)
 
     # What every second brings
 
@@ -188,7 +181,7 @@ class LeadingRun:
         if self._record:
             self._record.add_second(second, rows)
         is_of_load = second.unix_s < self.seconds.counter.ended_unix_s
-        if is_of_load and (missed := self._results.missed_bound()):
+        if is_of_load and (missed := self.results.missed_bound()):
             self.stop(f"Ended early by --abort-on: {missed}.", ExitCode.BREACH)
         if time.monotonic() - self._written_s > _CHECKPOINT_EVERY_S:
             self.checkpoint()
@@ -206,23 +199,17 @@ class LeadingRun:
 
     def _progress(self, exit_code: ExitCode | None = None) -> ProgressMessage:
         folder = self._record.folder if self._record else None
-        progress = self._results.progress(self.seconds.counter.not_taken(), folder=folder)
+        progress = self.results.progress(self.seconds.counter.not_taken(), folder=folder)
         return ProgressMessage(progress=progress, exit_code=exit_code)
 
     def checkpoint(self) -> None:
         """Write the metrics so far, in case this process is killed."""
-        self._write(self.results())
-
-    def note(self, sentence: str) -> None:
-        self._results.notes.append(sentence)
+        self._write(self.results.so_far())
 
     def doubt(self, sentence: str) -> None:
         """Add a reason why the measurement is not valid: the metrics do not show the target alone."""
-        self.note(sentence)
-        self._results.doubts.append(sentence)
-
-    def results(self) -> LoadResults:
-        return self._results.so_far()
+        self.results.notes.append(sentence)
+        self.results.doubts.append(sentence)
 
     # The end
 
@@ -232,7 +219,7 @@ class LeadingRun:
             return
         self._is_stopped = True
         self._exit_code = exit_code
-        self._results.notes.insert(0, reason)
+        self.results.notes.insert(0, reason)
         if self.options.started_by:  # requests in flight may take long to end
             sys.stderr.write(f"{reason}\n")
         self.end()
@@ -281,16 +268,17 @@ class LeadingRun:
         whole_s = self.options.load_shape.duration_s - _ROUNDING_S
         was_cut_short = not self._is_stopped and self.metrics.elapsed_s < whole_s
         left, problems = self._clean_up(is_urgent=was_cut_short)
-        notes, record = self._results.notes, self._record
-        notes += self.verification.conclude(at_once=was_cut_short) if self.verification else ()
+        if verification := self.results.verification:
+            self.results.notes += verification.conclude(at_once=was_cut_short)
         self._conclude_costs()
-        results = self.results()
+        results = self.results.so_far()
         exit_code = self._exit_code or exit_code_of(results, was_interrupted=was_cut_short)
         if left:
             exit_code = exit_code or ExitCode.BREACH
         self._write(results)
-        if record:
-            problems += _problem_of(lambda: record.finish(exit_code, note="\n".join(notes)))
+        if record := self._record:
+            note = "\n".join(self.results.notes)
+            problems += _problem_of(lambda: record.finish(exit_code, note=note))
         for problem in problems:
             sys.stderr.write(f"error: the record is incomplete: {problem}\n")
         exit_code = ExitCode.USAGE if problems else exit_code
@@ -302,12 +290,14 @@ class LeadingRun:
 
     def _conclude_costs(self) -> None:
         """Compare the charges with the limit; comes last, as a server may charge for any request."""
-        runs, counted = self.health().runs, self.health().spent_credits
+        health = self.workers.health()
+        runs, spent_credits = health.runs, health.spent_credits
         try:
             if self._limits and self._target:
                 shown = self._limits.conclude(has_just_ended=runs > 0)
                 if self._record and (runs or shown.credits):
-                    note_usage(self._record.run, self._target, shown, counted_credits=counted, runs=runs)
+                    run, target = self._record.run, self._target
+                    note_usage(run, target, shown, counted_credits=spent_credits, runs=runs)
         except GuardStop as stop:
             self.stop(str(stop), ExitCode.GUARD)
         except HarnessError:
@@ -329,7 +319,7 @@ class LeadingRun:
         )
         if left:
             command = f"knouds-harness cleanup {self._record.folder if self._record else ''}"
-            self.note(f"{LEFT_BEHIND} ({command.strip()} tries again): {'; '.join(left)}")
+            self.results.notes.append(f"{LEFT_BEHIND} ({command.strip()} tries again): {'; '.join(left)}")
         return left, problems
 
 

@@ -47,14 +47,6 @@ class AccountLoad:
         return f"{' and '.join(self.keys)} ({self.account.user}, {self.account.tier}): {self.share:.0%}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tasks:
-    """The number of tasks that are expected, and in one window; closed model: if responses came at once."""
-
-    total: float
-    in_window: float
-
-
 def forecast(
     workload: Workload,
     options: LoadOptions,
@@ -75,7 +67,9 @@ class _Plan:
     """What a run will send.
 
     Attributes:
-        tasks: None if a ``wait_time`` cannot be evaluated.
+        tasks: How many are expected (closed model: if responses came at once); None if a ``wait_time``
+            cannot be evaluated.
+        in_window: How many of them in one window at most.
         accounts: What each sends, most first.
         unpriced: The workflows whose price is to be asked for: models without one are not run.
     """
@@ -92,9 +86,16 @@ class _Plan:
         self.workload, self.options, self.scenarios, self.inputs = workload, options, scenarios, inputs
         self.limits = workload.target.limits
         self.crosses = any(each.crosses_limit for each in scenarios)
-        self.tasks = _tasks(options, scenarios)
+        self._think_s = _think_s(scenarios) if options.rate is None else None
+        self.tasks = self._tasks_in(options.load_shape.total)
+        self.in_window = self._tasks_in(most_in(options.load_shape, WINDOW_S))
         self.unpriced = set() if is_asked else self._unpriced()
         self.accounts = self._accounts()
+
+    def _tasks_in(self, area: float) -> float | None:
+        if self.options.rate is not None:
+            return area
+        return area / self._think_s + self.options.users if self._think_s else None
 
     def _unpriced(self) -> set[Runnable]:
         workflows = self.workload.target.workflows
@@ -129,7 +130,7 @@ class _Plan:
             load.highest_price_credits = max(load.highest_price_credits, run_request.cost_credits)
 
     def _in_window(self, load: AccountLoad, route: str) -> float:
-        return self.tasks.in_window * load.runs_by_route.get(route, 0.0) if self.tasks else 0.0
+        return (self.in_window or 0.0) * load.runs_by_route.get(route, 0.0)
 
     # Lines for people
 
@@ -147,7 +148,7 @@ class _Plan:
 
     def _load(self) -> str:
         options, duration = self.options, f"{self.options.load_shape.duration_s:g} s"
-        total = self.tasks.total if self.tasks else 0.0
+        total = self.tasks or 0.0
         if options.rate is not None:
             most = f"at most {options.load_shape.peak:g} per second and {options.users:,} in flight"
             return f"open model, {duration}, about {total:,.0f} tasks, {most}"
@@ -159,7 +160,7 @@ class _Plan:
         described = inputs.described(self.options.inputs_order)
         if self.tasks is None:
             return described
-        runs = self.tasks.total * sum(sum(each.runs_by_route.values()) for each in self.accounts)
+        runs = self.tasks * sum(sum(each.runs_by_route.values()) for each in self.accounts)
         return f"{described}: about {runs:,.0f} runs, each line {runs / len(inputs.lines):,.1f} times"
 
     def _limit(self, load: AccountLoad) -> str:
@@ -179,7 +180,7 @@ class _Plan:
         if not any(each.runs_by_route for each in self.accounts):
             return "nothing"
         budget = self.limits.credits
-        expected = self.tasks.total if self.tasks else math.inf
+        expected = self.tasks or math.inf
         is_by_chance = self.options.rate is None or self.options.spacing == "poisson"
         most = math.inf if is_by_chance else math.ceil(expected)
         if self.crosses:  # refused runs are free
@@ -237,7 +238,7 @@ class _Plan:
             yield from self._too_few()
             return
         yield from self._misfits()
-        cost = self.tasks.total * sum(each.cost_credits for each in self.accounts)
+        cost = self.tasks * sum(each.cost_credits for each in self.accounts)
         budget = self.limits.credits
         if cost > budget:
             yield (
@@ -273,20 +274,6 @@ class _Plan:
                         f"{route}: at most {runs:,.0f} runs in {WINDOW_S} s do not cross the limit of "
                         f"{limit:,}; ask for a higher --rate, or a longer --duration."
                     )
-
-
-def _tasks(options: LoadOptions, scenarios: Sequence[Any]) -> Tasks | None:
-    """None if a ``wait_time`` cannot be evaluated."""
-    shape = options.load_shape
-    if options.rate is not None:
-        return Tasks(total=shape.total, in_window=most_in(shape, WINDOW_S))
-    think_s = _think_s(scenarios)
-    if not think_s:
-        return None
-    return Tasks(
-        total=shape.total / think_s + options.users,
-        in_window=most_in(shape, WINDOW_S) / think_s + options.users,
-    )
 
 
 def _think_s(scenarios: Sequence[Any]) -> float | None:

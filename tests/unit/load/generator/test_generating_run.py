@@ -142,7 +142,7 @@ def test_changing_the_clock_during_load_changes_no_figure(here, there, monkeypat
     hand_over(sender, run)
     run.seconds.hand_out(everything=True)
 
-    results = run.results()
+    results = run.results.so_far()
     assert [(each.operation, each.requests) for each in results.operations] == [("getWhoami", 2)]
     assert results.plan.workers == 1
     assert here.stats.total.num_requests == 2
@@ -153,15 +153,15 @@ def test_open_model_begins_once_soon_after_spawning(here):
     run = leading(here, "--rate", "10", "--duration", "10m")
     here.runner.have("a")
     here.events.test_start.fire(environment=here)
-    assert run.results().begun_unix_s is None
+    assert run.results.so_far().begun_unix_s is None
 
     before_unix_s = now_unix_s()
     here.events.spawning_complete.fire(user_count=2)
-    begun_unix_s = run.results().begun_unix_s
+    begun_unix_s = run.results.so_far().begun_unix_s
     here.events.spawning_complete.fire(user_count=2)
 
     assert before_unix_s < (begun_unix_s or 0.0) < now_unix_s() + 1
-    assert run.results().begun_unix_s == begun_unix_s
+    assert run.results.so_far().begun_unix_s == begun_unix_s
 
 
 def test_time_reported_by_the_server_is_recorded(there):
@@ -227,7 +227,7 @@ def test_process_serves_the_arrivals_of_its_share_alone(here, there):
         while not arrivals.are_over:
             gevent.sleep(0.01)
     hand_over(sender, run)
-    assert (run.health().dropped, run.health().timer) == (10, arrivals.timer)
+    assert (run.workers.health().dropped, run.workers.health().timer) == (10, arrivals.timer)
 
 
 def test_request_that_is_due_just_before_the_measured_time_is_warm_up(here, there):
@@ -268,7 +268,7 @@ def test_scenarios_with_rates_have_arrivals_of_their_own(here):
             gevent.sleep(0.01)
     hand_over(sender, run)
     assert [each.due for each in own] == [30, 10]
-    assert run.health().due == 40
+    assert run.workers.health().due == 40
     assert reading(there).arrivals is own[0]
 
 
@@ -279,7 +279,7 @@ def test_closed_model_has_no_arrivals(here, there):
     hand_over(sender, run)
 
     assert arrivals_of(sender) is None
-    assert (run.health().handed, run.health().in_flight) == (0, 0)
+    assert (run.workers.health().handed, run.workers.health().in_flight) == (0, 0)
 
 
 def test_task_of_an_arrival_is_in_flight(there):

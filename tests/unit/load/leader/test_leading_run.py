@@ -83,7 +83,7 @@ def test_seconds_become_metrics(leading):
     run.add_second(second_after(1, ok=2, failed=1))
     run.add_second(second_after(0, ok=1))
 
-    results = run.results()
+    results = run.results.so_far()
     assert [(each.operation, each.requests) for each in results.operations] == [("getWhoami", 7)]
     assert results.operations[0].by_status["failed"] == 1
     assert results.begun_unix_s == START_UNIX_S
@@ -96,13 +96,13 @@ def test_requests_before_the_load_are_left_out(leading):
 
     run.begin(START_UNIX_S + 1)
 
-    assert run.results().operations == ()
+    assert run.results.so_far().operations == ()
 
 
 def test_first_reason_to_stop_wins(leading, tmp_path):
     run = leading()
     run.begin(START_UNIX_S)
-    run.note("Something.")
+    run.results.notes.append("Something.")
 
     run.stop("No credits.", ExitCode.GUARD)
     run.stop("Something else.", ExitCode.BREACH)
@@ -137,7 +137,7 @@ def test_doubt_makes_the_measurement_invalid(leading, environment, second, exit_
     run.conclude()
 
     assert environment.process_exit_code == exit_code
-    assert "The run lost a worker." in run.results().validity.reasons
+    assert "The run lost a worker." in run.results.so_far().validity.reasons
 
 
 def test_run_that_ends_before_its_time_was_interrupted(leading, environment, tmp_path):
@@ -180,7 +180,7 @@ def test_usage_is_told_only_of_a_load_that_ran_something(leading, monkeypatch, r
     noted, run = list[object](), leading()
     shown = ShownCharges(credits=credits_shown, is_settled=False)
     monkeypatch.setattr(LoadLimits, "conclude", lambda *_, **__: shown)
-    monkeypatch.setattr(run, "health", lambda: Health(runs=runs))
+    monkeypatch.setattr(run.workers, "health", lambda: Health(runs=runs))
     monkeypatch.setattr(leading_run, "note_usage", lambda *_, **noting: noted.append(noting))
 
     run.conclude()
@@ -197,7 +197,7 @@ def test_load_ends_before_its_last_answers_are_awaited(leading, environment, mon
 
     environment.events.test_stopping.fire(environment=environment)
 
-    assert run.metrics.elapsed_s == run.results().lasted_s == 5
+    assert run.metrics.elapsed_s == run.results.so_far().lasted_s == 5
     assert run.seconds.counter.ended_unix_s == ended_unix_s
 
 
@@ -213,7 +213,7 @@ def test_rates_so_far_are_those_of_the_time_that_is_counted(leading, environment
         second = replace(second_after(0, ok=100), unix_s=int(start_unix_s) + number)
         run.add_second(second)
 
-    results = run.results()
+    results = run.results.so_far()
     assert results.total.per_s == pytest.approx(100)
     assert results.validity.achieved_per_s == pytest.approx(100)
 
@@ -228,7 +228,7 @@ def test_delays_after_the_end_of_the_load_move_no_figure(leading, environment, m
     told = TOLD | {"lags": [(now_s - 4, 0.001), (now_s + 4, 0.05)]}
     environment.runner.hear(ROWS, "a", rows=((), (), ()), epoch_s=0.0, workflows=(), **told)
 
-    assert run.health().loop_lag.counts == histogram_of([1.0]).counts
+    assert run.workers.health().loop_lag.counts == histogram_of([1.0]).counts
 
 
 def test_run_concludes_once(leading, environment):
@@ -255,8 +255,8 @@ def test_missed_bound_ends_the_run(leading, environment, bound, operation):
 
     assert environment.process_exit_code == ExitCode.BREACH
     says = f"Ended early by --abort-on: {operation} error rate 50.00% over 10 s, at most 40.00%."
-    assert run.results().note == says
-    assert run.results().objectives[0].observed_in_all == 0.5
+    assert run.results.so_far().note == says
+    assert run.results.so_far().objectives[0].observed_in_all == 0.5
 
 
 def test_load_that_is_over_cannot_end_early(leading):
@@ -267,7 +267,7 @@ def test_load_that_is_over_cannot_end_early(leading):
     for at_s in range(60, 75):
         run.add_second(second_after(at_s, failed=1))
 
-    assert run.results().note == ""
+    assert run.results.so_far().note == ""
 
 
 def test_exception_of_a_task_is_printed_once(leading, capsys):
