@@ -9,7 +9,6 @@ import sys
 from argparse import Namespace
 from contextlib import ExitStack, suppress
 from functools import cache, partial
-from itertools import chain
 from typing import Any, Final
 
 import gevent
@@ -35,7 +34,7 @@ from knouds_harness.load.leader.results import objectives_of, scenario_name
 from knouds_harness.load.messages import STOP, secure
 from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
-from knouds_harness.load.workload.plan import forecast
+from knouds_harness.load.workload.plan import Plan
 from knouds_harness.load.workload.preflight import (
     LoadSetup,
     Preflight,
@@ -287,8 +286,9 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
     if inputs:
         refuse_idle_lines(inputs, rehearsal.run_requests(scenarios))
     if options.plan_only:
-        lines, *warnings = forecast(rehearsal, options, user_classes, is_asked=is_asked, inputs=inputs)
-        sys.stdout.write("\n".join([*lines, *(f"warning: {each}" for each in chain(*warnings))]) + "\n")
+        plan = Plan(rehearsal, options, user_classes, is_asked=is_asked, inputs=inputs)
+        warnings = (f"warning: {each}" for each in (*plan.left_out(), *plan.expected()))
+        sys.stdout.writelines(f"{each}\n" for each in (*plan.lines(), *warnings))
         _tell_verdict(options.progress_descriptor, ExitCode.KEPT)
         sys.exit(ExitCode.KEPT)
     if is_worker:
@@ -302,9 +302,9 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
         parsed["ahead"] = {"prices": dict(ahead.prices), "marks": dict(ahead.marks)}  # for workers
     environment.host = target.base_url
     workload = workload_at(prices=ahead.prices)
-    _, left_out, expected = forecast(workload, options, user_classes, is_asked=True, inputs=inputs)
+    plan = Plan(workload, options, user_classes, is_asked=True, inputs=inputs)
     setup = LoadSetup(options=options, target=target, workload=workload, inputs=inputs, ahead=ahead)
-    return setup, left_out, expected
+    return setup, [*plan.left_out()], [*plan.expected()]
 
 
 def _take_rates(environment: Environment, parsed: Namespace) -> None:

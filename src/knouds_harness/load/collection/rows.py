@@ -31,11 +31,16 @@ LONG_S: Final = 1.0
 _MOST_TOLD: Final = 5_000
 _TIME_EVENT: Final = "TIME"
 _OK: Final = RequestStatus.OK
-
-
 _COPIED: Final = (
-    *("sender", "method", "url", "status_code", "raw_head", "interim", "raw_body"),
-    *("elapsed_ms", "start_unix_s"),
+    "sender",
+    "method",
+    "url",
+    "status_code",
+    "raw_head",
+    "interim",
+    "raw_body",
+    "elapsed_ms",
+    "start_unix_s",
 )
 _members_of = attrgetter(*_COPIED)
 

@@ -23,7 +23,7 @@ from knouds_harness.load.invariants.workflow_histories import BEGUN, WorkflowHis
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.load.workload.workload import HasTasks
-from knouds_harness.runs.load_results import Invariant, LimitWindow
+from knouds_harness.runs.load_results import Invariant
 from knouds_harness.runs.operation_load import OUTSIDE, RequestStatus
 from knouds_harness.targets.profile import Target
 
@@ -52,18 +52,18 @@ class LoadVerification:
     ) -> None:
         self.share = share
         self._observed = OBSERVED if share else _LIMITED
-        self._tallies = Tallies()
+        self.tallies = Tallies()
         self._verifier = Verifier(
             shipped_document(),
-            self._tallies,
+            self.tallies,
             waivers=target.waivers,
             redactor=Redactor.for_target(target),
             share=share or _SAMPLED_SHARE,
             draw=random.Random(f"{options.seed} verify").random,
         )
-        self._limits = RateLimits(self._tallies, most_in_flight=options.users, is_alone=is_alone)
+        self.limits = RateLimits(self.tallies, most_in_flight=options.users, is_alone=is_alone)
         chance = random.Random(f"{options.seed} history")
-        self._observations = Observations(self._tallies, self._limits, chance=chance)
+        self._observations = Observations(self.tallies, self.limits, chance=chance)
         self._histories: dict[str, WorkflowHistories] = {}
         self._undecided = 0
         self._audit = audit
@@ -110,7 +110,7 @@ class LoadVerification:
 
     def _add_up(self) -> None:
         self._verifier.add_up()
-        self._undecided += sum(each.judge(self._tallies) for each in self._histories.values())
+        self._undecided += sum(each.judge(self.tallies) for each in self._histories.values())
 
     def conclude(self, *, at_once: bool) -> Iterator[str]:
         """Check the accounts once load is over, unless it ends ``at_once``; yield what was not checked."""
@@ -120,29 +120,22 @@ class LoadVerification:
                 f"Reads of {self._undecided} workflows were not compared with what was written: "
                 "it took too long."
             )
-        yield from self._limits.gaps()
+        yield from self.limits.gaps()
         if self._audit is None:
             return
         if at_once:
             yield "The run was cut short: usage and ended executions were not checked."
             return
-        yield from self._audit.after(self._observations, self._tallies)
+        yield from self._audit.after(self._observations, self.tallies)
 
     def invariants(self) -> tuple[Invariant, ...]:
         self._add_up()
-        so_far = deepcopy(self._tallies)
-        self._limits.judge(so_far)
+        so_far = deepcopy(self.tallies)
+        self.limits.judge(so_far)
         found = so_far.invariants(needs=NEEDS)
         if self.share:
             return found
         return tuple(each for each in found if (each.fact, each.says) not in OF_HISTORIES)
-
-    def verified_answers(self) -> tuple[int, int]:
-        """Return how many responses were verified, of how many."""
-        return self._tallies.verified, self._tallies.answers
-
-    def windows(self) -> tuple[LimitWindow, ...]:
-        return self._limits.windows()
 
 
 def verified_share(options: LoadOptions, scenarios: Sequence[type[HasTasks]]) -> float:

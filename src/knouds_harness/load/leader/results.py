@@ -171,8 +171,6 @@ class RunResults:
         )
         is_level = options.load_shape.ends_level
         is_steady, steady_from_s = metrics.steadiness.from_s() if is_level else (None, None)
-        invariants = verification.invariants() if verification else ()  # adds up what the next calls read
-        verified_answers, answers = verification.verified_answers() if verification else (0, 0)
         plan, overall = self._plan(), times(metrics.measured.ok())
         total = together(ALL_OPERATIONS, operations, overall)
         results = LoadResults(
@@ -192,10 +190,10 @@ class RunResults:
             is_steady=is_steady,
             steady_from_s=steady_from_s,
             slow_seconds=metrics.steadiness.slow_seconds() if is_level else (),
-            invariants=invariants,
-            answers=answers,
-            verified_answers=verified_answers,
-            windows=verification.windows() if verification else (),
+            invariants=verification.invariants() if verification else (),
+            answers=verification.tallies.answers if verification else 0,
+            verified_answers=verification.tallies.verified if verification else 0,
+            windows=verification.limits.windows() if verification else (),
             begun_unix_s=metrics.start_unix_s,
             lasted_s=min(metrics.counted_s, options.load_shape.duration_s),
             cost_credits=health.spent_credits,

@@ -47,23 +47,7 @@ class AccountLoad:
         return f"{' and '.join(self.keys)} ({self.account.user}, {self.account.tier}): {self.share:.0%}"
 
 
-def forecast(
-    workload: Workload,
-    options: LoadOptions,
-    user_classes: Sequence[Any],
-    *,
-    is_asked: bool,
-    inputs: InputFile | None = None,
-) -> tuple[list[str], list[str], list[str]]:
-    """Plan a run: lines for people, warnings of what it leaves out, and of what will not work.
-
-    ``is_asked`` means that the server was asked for prices that the profile lacks.
-    """
-    plan = _Plan(workload, options, scenarios_in(user_classes), is_asked=is_asked, inputs=inputs)
-    return [*plan.lines()], [*plan.left_out(), *plan.unknown(user_classes)], [*plan.expected()]
-
-
-class _Plan:
+class Plan:
     """What a run will send.
 
     Attributes:
@@ -78,15 +62,18 @@ class _Plan:
         self,
         workload: Workload,
         options: LoadOptions,
-        scenarios: Sequence[Any],
+        user_classes: Sequence[Any],
         *,
         is_asked: bool,
-        inputs: InputFile | None,
+        inputs: InputFile | None = None,
     ) -> None:
-        self.workload, self.options, self.scenarios, self.inputs = workload, options, scenarios, inputs
+        """``is_asked`` means that the server was asked for prices that the profile lacks."""
+        self.workload, self.options, self.inputs = workload, options, inputs
+        self.user_classes = user_classes
+        self.scenarios: Sequence[Any] = scenarios_in(user_classes)
         self.limits = workload.target.limits
-        self.crosses = any(each.crosses_limit for each in scenarios)
-        self._think_s = _think_s(scenarios) if options.rate is None else None
+        self.crosses = any(each.crosses_limit for each in self.scenarios)
+        self._think_s = _think_s(self.scenarios) if options.rate is None else None
         self.tasks = self._tasks_in(options.load_shape.total)
         self.in_window = self._tasks_in(most_in(options.load_shape, WINDOW_S))
         self.unpriced = set() if is_asked else self._unpriced()
@@ -132,9 +119,8 @@ class _Plan:
     def _in_window(self, load: AccountLoad, route: str) -> float:
         return (self.in_window or 0.0) * load.runs_by_route.get(route, 0.0)
 
-    # Lines for people
-
     def lines(self) -> Iterator[str]:
+        """Yield the plan for people."""
         yield f"load    {self._load()}"
         yield from (f"        {name} {rate:g} per second" for name, rate in rates_of(self.scenarios).items())
         yield f"keys    {', '.join(each.sender for each in self.accounts) or 'none that is known'}"
@@ -197,13 +183,13 @@ class _Plan:
         highest = budget if unpriced or not math.isfinite(most) else min(budget, most * dearest)
         return f"{likely}, at most {highest:,.0f} credits; {self.limits.credits_by} is {budget:,.0f}"
 
-    # Warnings
-
     def left_out(self) -> Iterator[str]:
+        """Yield warnings of what the run leaves out, and of what the plan does."""
         for each in self.scenarios:
             yield from self.workload.left_out(each)
         if not (self.inputs or self.crosses):
             yield from self._not_run()
+        yield from self._unknown()
 
     def _not_run(self) -> Iterator[str]:
         """Name workflows and models that are not run although tasks run that kind, in one sentence."""
@@ -223,8 +209,8 @@ class _Plan:
         if named:
             yield f"not run: {first_few(named, _MOST_NAMED)}"
 
-    def unknown(self, user_classes: Sequence[Any]) -> Iterator[str]:
-        unknown = [each.__name__ for each in user_classes if each not in self.scenarios]
+    def _unknown(self) -> Iterator[str]:
+        unknown = [each.__name__ for each in self.user_classes if each not in self.scenarios]
         tasks = (task for each in self.scenarios for task in dict.fromkeys(each.tasks))
         unknown += [task.__name__ for task in tasks if not isinstance(task, SharedTask)]
         if unknown:
@@ -232,6 +218,7 @@ class _Plan:
             yield f"This plan does not include what {names} runs: it knows only the harness's tasks."
 
     def expected(self) -> Iterator[str]:
+        """Yield warnings of what will not work."""
         if self.tasks is None:
             return
         if self.crosses:

@@ -142,12 +142,12 @@ ROWS = {
     "rows of another": ({(PORTRAIT, 8.0): 3}, {CLIP: [8.0] * 3}, (3, 0)),
     "one row is free": ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0, 8.0, 0.0]}, (0, 1)),
     "of some no cost was told": (
-        *({(PORTRAIT, 8.0): 2, (PORTRAIT, None): 1}, {PORTRAIT: [8.0, 8.0, 70.0]}, (0, 0)),
+        {(PORTRAIT, 8.0): 2, (PORTRAIT, None): 1},
+        {PORTRAIT: [8.0, 8.0, 70.0]},
+        (0, 0),
     ),
     "a grant paid": ({(PORTRAIT, 0.0): 2}, {PORTRAIT: [8.0, 8.0]}, (0, 0)),
-    "one row costs more": (
-        *({(PORTRAIT, 8.0): 1, (CLIP, 70.0): 1}, {PORTRAIT: [8.0], CLIP: [71.0]}, (0, 1)),
-    ),
+    "one row costs more": ({(PORTRAIT, 8.0): 1, (CLIP, 70.0): 1}, {PORTRAIT: [8.0], CLIP: [71.0]}, (0, 1)),
 }
 
 

@@ -12,7 +12,7 @@ from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.tasks import follow_run, run_model, run_workflow
 from knouds_harness.load.workload import input_lines
 from knouds_harness.load.workload.input_lines import InputSequence, read_input_file, refuse_idle_lines
-from knouds_harness.load.workload.plan import forecast
+from knouds_harness.load.workload.plan import Plan
 from knouds_harness.targets.resources import Model, Workflow
 
 BEA = persona(
@@ -122,15 +122,10 @@ def test_plan_counts_with_the_lines(tmp_path):
     path = written(tmp_path, *portraits(3), {"workflow": "clip", "inputs": {}, "cost_credits": 30})
     file, workload = loaded(path)
 
-    lines, *_ = forecast(
-        workload,
-        options("--rate", "1", "--duration", "60s"),
-        [scenario(run_workflow)],
-        is_asked=True,
-        inputs=file,
-    )
+    asked = options("--rate", "1", "--duration", "60s")
+    plan = Plan(workload, asked, [scenario(run_workflow)], is_asked=True, inputs=file)
 
-    text = "\n".join(lines)
+    text = "\n".join(plan.lines())
     assert "about 810 credits, at most 1,000 credits" in text  # 60 times (3 * 8 + 30) / 4
     assert "4 lines, in-turn, sha256 " in text
     assert "about 60 runs, each line 15.0 times" in text

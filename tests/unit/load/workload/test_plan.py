@@ -1,7 +1,5 @@
 """The plan, printed before load is sent."""
 
-from itertools import chain
-
 import pytest
 from load_workload import options, persona, scenario, workload_of
 from load_workload import target as profile
@@ -11,7 +9,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import UsageError
 from knouds_harness.load.arrivals.schedule import Shape
 from knouds_harness.load.tasks import run_cheapest, run_model, run_workflow, who_am_i
-from knouds_harness.load.workload.plan import forecast, most_in
+from knouds_harness.load.workload.plan import Plan, most_in
 from knouds_harness.targets.resources import Limits, Model, Workflow
 
 
@@ -163,8 +161,8 @@ PLANS = [
 def planned(where, *arguments, user_classes, is_asked=True):
     asked = options(*arguments)
     workload = workload_of(where.spending(asked.credits), unknown=None if is_asked else 0.0)
-    lines, *warnings = forecast(workload, asked, user_classes, is_asked=is_asked)
-    return "\n".join(lines), list(chain(*warnings))
+    found = Plan(workload, asked, user_classes, is_asked=is_asked)
+    return "\n".join(found.lines()), [*found.left_out(), *found.expected()]
 
 
 def test_plan_within_the_limits_has_no_warnings():
@@ -229,6 +227,6 @@ def test_requested_workflow_that_is_not_run_is_named():
     ]
     workload = workload_of(target(PIA, poor, workflows=named), runs_each=True)
 
-    _, warnings, _ = forecast(workload, options("--rate", "1"), [scenario(run_workflow)], is_asked=False)
+    found = Plan(workload, options("--rate", "1"), [scenario(run_workflow)], is_asked=False)
 
-    assert warnings == ["not run: hers (no credits, or not what the tasks need)"]
+    assert [*found.left_out()] == ["not run: hers (no credits, or not what the tasks need)"]
