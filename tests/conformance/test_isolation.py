@@ -8,15 +8,7 @@ from knouds_harness.exchange.usage import listed_models, model_ids_of
 from knouds_harness.judging.checks import envelopes, isolation, usage, workflows
 from knouds_harness.suite.selection import operations_for
 from knouds_harness.suite.support.usage_rows import await_rows, read_page, read_rows
-from knouds_harness.suite.support.workflow_authoring import (
-    filed,
-    folder_of,
-    make,
-    move,
-    read,
-    run_free,
-    write,
-)
+from knouds_harness.suite.support.workflow_authoring import filed, folder_of, move, read, run_free, write
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs import CONTROL
 from knouds_harness.targets.needs.keys import ANY_KEY, TWO_AUTHORS, TWO_AUTHORS_WHO_RUN
@@ -122,7 +114,7 @@ def test_workflow_moved_to_a_foreign_folder_does_not_show_there(tester, test_dat
     """A workflow that says it is in somebody else's folder neither shows there nor becomes theirs."""
     (other, _), owner = tester.need(FILED_AND_STRANGER)
     folder_id = folder_of(tester)
-    _, slug = make(test_data, owner, {"name": fresh_name("Pushed")})
+    slug = test_data.make_workflow(owner, name=fresh_name("Pushed"))
 
     move(tester, owner, slug, folder_id)  # whether that is refused is open
 

@@ -18,7 +18,7 @@ from knouds_harness.suite.support.usage_rows import (
     row_once_settled,
     run_with_row,
 )
-from knouds_harness.suite.support.workflow_authoring import doubled, graph_of, make
+from knouds_harness.suite.support.workflow_authoring import doubled, graph_of
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import ADMIN_MODEL_RUNNER
 from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
@@ -173,7 +173,7 @@ def test_each_generator_node_is_charged(tester, test_data):
     graph = graph_of(tester, owner, workflow)
     estimates, copies = [], []
     for members in (graph, doubled(graph)):
-        _, slug = make(test_data, owner, {"name": fresh_name("Charged"), **members})
+        slug = test_data.make_workflow(owner, name=fresh_name("Charged"), **members)
         copies.append(replace(workflow, slug=slug, inputs={}, cost_credits=None))
         estimates.append(schema_of(tester, owner, copies[-1]).get("estimatedCreditCost"))
 

@@ -243,9 +243,7 @@ def test_runs_of_models_have_the_documented_shape(tester, test_data):
 @pytest.mark.shows("execution.failed-has-error", FAILING_ASYNC_RUN)
 def test_execution_from_submit_to_end(tester, test_data):
     """A submit, each poll and the ending, good or bad, have the documented shape."""
-    runs = [tester.need(ASYNC_RUN)]
-    if FAILING_ASYNC_RUN.missing(tester.target) is None:
-        runs.append(tester.need(FAILING_ASYNC_RUN))
+    runs = list(filter(None, [tester.need(ASYNC_RUN), FAILING_ASYNC_RUN.met_by(tester.target)]))
     submits = [test_data.run(resource, key, is_async=True) for key, resource in runs]
     for (key, resource), submitted in zip(runs, submits, strict=True):
         tester.judge(schemas.submitted, submitted)

@@ -58,7 +58,7 @@ def has_more_than(known):
 
 def fill_history(tester, test_data, *, most=MORE_THAN_A_PAGE):
     """Have an account hold so many rows, where free runs can make them; a key that reads them."""
-    runner = FREE_RUNNER.find(tester.target) if FREE_RUNNER.missing(tester.target) is None else None
+    runner = FREE_RUNNER.met_by(tester.target)
     if runner is None:
         return tester.need(ANY_KEY)
     workflow = test_data.cheapest_workflow(runner)
@@ -97,8 +97,8 @@ def beginnings_first(names):
 def test_rows_are_of_the_key_owner(tester, test_data):
     """Every row is of the key's own account, on every page, small or large, filtered or not."""
     personas = [fill_history(tester, test_data)]
-    if TWO_ACCOUNTS.missing(tester.target) is None:
-        personas += [each for each in tester.need(TWO_ACCOUNTS) if each.user != personas[0].user]
+    both = TWO_ACCOUNTS.met_by(tester.target) or ()
+    personas += [each for each in both if each.user != personas[0].user]
     for persona in personas:
         user_id = test_data.account_id(persona)
         if user_id is not None:
@@ -115,14 +115,14 @@ def test_rows_are_of_the_key_owner(tester, test_data):
 def test_runs_of_others_do_not_show(tester, test_data):
     """What one account runs does not show in the other's usage, in either direction if both may run."""
     for need in (RUN_AND_STRANGER, OTHER_RUN_AND_STRANGER):
-        if need.missing(tester.target) is None:
-            (runner, resource), other = tester.need(need)
+        if (found := need.met_by(tester.target)) is not None:
+            (runner, resource), other = found
             known = request_ids(read_rows(tester, runner))
             test_data.run(resource, runner)
             made = await_rows(tester, runner, has_more_than(known))
             foreign = {each for each in request_ids(made) - known if isinstance(each, str)}
             is_model = isinstance(resource, Model)
-            query = {"modelId": resource.name} if is_model else {"workflowSlug": resource.slug}
+            query = {"modelId" if is_model else "workflowSlug": resource.name}
             for page in (*read_pages(tester, other), read_page(tester, other, **query)):
                 tester.judge(usage.no_foreign_run, page, foreign=foreign)
 
@@ -416,8 +416,8 @@ def test_run_whose_answer_is_lost_is_charged_once(tester, test_data):
 def test_usage_models_lists_each_model_once(tester, test_data):
     """Usage models lists each model of one's history, and each once however often it ran."""
     owner = tester.need(ANY_KEY)
-    if MODEL_RUN.missing(tester.target) is None:
-        owner, model = tester.need(MODEL_RUN)
+    if (found := MODEL_RUN.met_by(tester.target)) is not None:
+        owner, model = found
         test_data.run_at_once([(owner, model)] * 2)
     used = {each for row in read_rows(tester, owner) for each in model_ids_of(row)}
 

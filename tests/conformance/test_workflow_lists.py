@@ -5,7 +5,7 @@ import pytest
 from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import Call, body_of
 from knouds_harness.judging.checks import workflows
-from knouds_harness.suite.support.workflow_authoring import draft, make, read, write
+from knouds_harness.suite.support.workflow_authoring import draft, read, write
 from knouds_harness.targets.needs.keys import ADMIN_KEY, AUTHOR, TWO_AUTHORS
 from knouds_harness.targets.needs.workflows import OWN_WORKFLOW
 
@@ -22,7 +22,7 @@ def test_list_holds_own_and_templates(tester, test_data, target):
     """The list, filtered or not, holds one's own and others' templates; nothing else, be it public or not."""
     owner, stranger = tester.need(TWO_AUTHORS)
     slugs = {
-        persona.user: {make(test_data, persona, {"name": fresh_name(words)})[1] for words in ("One", "Two")}
+        persona.user: {test_data.make_workflow(persona, name=fresh_name(words)) for words in ("One", "Two")}
         for persona in (owner, stranger)
     }
     for persona in (owner, stranger):
@@ -62,6 +62,6 @@ def test_list_and_document_agree(tester, test_data):
 @pytest.mark.shows("workflows.list-own-and-templates")
 def test_administrators_list_their_own(tester, test_data):
     """An administrator's list holds nobody else's workflow either, unless it is a template."""
-    slugs = {make(test_data, tester.need(AUTHOR), {"name": fresh_name("Private")})[1]}
+    slugs = {test_data.make_workflow(tester.need(AUTHOR), name=fresh_name("Private"))}
 
     tester.judge(workflows.listed, tester.send("listWorkflows", tester.need(ADMIN_KEY)), foreign=slugs)

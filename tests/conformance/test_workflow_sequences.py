@@ -45,8 +45,7 @@ MOST_STEPS = 10
 )
 def test_each_key_reads_what_was_written_last(run, tester, test_data):
     """Each key reads what was written last by whoever may write, and nothing of what was refused."""
-    both = TWO_AUTHORS.missing(tester.target) is None
-    users = tuple(tester.need(TWO_AUTHORS)) if both else (tester.need(AUTHOR),)
+    users = TWO_AUTHORS.met_by(tester.target) or (tester.need(AUTHOR),)
     filed = FILED_WORKFLOW.find(tester.target)
     is_filed = filed is not None and filed.key.user == users[0].user
     setup = SequenceSetup(

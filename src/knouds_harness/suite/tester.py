@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 from knouds_harness import errors
 from knouds_harness.body_bounds import KEPT_BYTES
@@ -98,9 +98,9 @@ class Tester:
 
     def need(self, need: Need[T]) -> T:
         """Return what in the profile meets the need; if nothing does, the running test is untested."""
-        if need.missing(self.target) is not None:
+        if (found := need.met_by(self.target)) is None:
             raise self.untested_for(need)
-        return cast("T", need.find(self.target))
+        return found
 
     def untested_for(self, need: Need[Any]) -> Untested:
         """Return the exception that skips a test with an unmet need."""

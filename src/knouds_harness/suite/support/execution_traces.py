@@ -149,14 +149,14 @@ class Executions:
         The first ones are cancelled again if the cancel did not end them. It is one run if the credits do not
         suffice for several.
         """
-        is_cancelled = CANCELLED_RUN.missing(self.tester.target) is None
-        found = self.tester.need(CANCELLED_RUN if is_cancelled else ASYNC_RUN)
+        cancelled = CANCELLED_RUN.met_by(self.tester.target)
+        found = cancelled or self.tester.need(ASYNC_RUN)
         self.test_data.require_paid("sample")
         self.tester.send("getWhoami", found.key)
         traces: list[ExecutionTrace] = []
         for _ in range(SAMPLES if self.test_data.is_paid("samples") else 1):
             trace = self.submit(found)
-            if is_cancelled:
+            if cancelled:
                 trace = self.polled(self.cancelled(trace))
                 if len(traces) < _CANCELLED_AGAIN and status_in(trace.last) in IN_FLIGHT:
                     trace = self.polled(self.cancelled(trace))

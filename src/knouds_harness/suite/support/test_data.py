@@ -83,8 +83,7 @@ class TestData:
 
     def account_if_any(self, operation: Operation) -> str | None:
         """Return the account of the resource in ``call_on_existing``; None if the profile offers none."""
-        need = account_with_resource(operation)
-        return need.find(self.tester.target) if need.missing(self.tester.target) is None else None
+        return account_with_resource(operation).met_by(self.tester.target)
 
     def account_of(self, operation: Operation) -> str:
         """Return the account of the resource in ``call_on_existing``, or a user of one without an owner."""
@@ -117,13 +116,17 @@ class TestData:
         """A workflow that tests may change freely."""
         return self._shared.get("scratch", self.make_workflow)
 
-    def make_workflow(self, owner: Persona | None = None, **document: object) -> str:
+    def make_workflow(self, owner: Persona | None = None, **document: JSON) -> str:
         """Create a workflow that is deleted when the run ends, by default as AUTHOR; return its slug."""
-        owner = owner or self.tester.need(AUTHOR)
-        created, slug = self.create(owner, {"name": fresh_name("scratch"), **document})
+        _, slug = self.make(owner or self.tester.need(AUTHOR), {"name": fresh_name("scratch"), **document})
+        return slug
+
+    def make(self, owner: Persona, document: JSON) -> tuple[Exchange, str]:
+        """Create a workflow as ``create`` does; if that is refused, the test is untested."""
+        created, slug = self.create(owner, document)
         if slug is None:
             raise Untested(f"a workflow to write to: creating one was answered {created.answer}")
-        return slug
+        return created, slug
 
     def create(self, owner: Persona, document: JSON) -> tuple[Exchange, str | None]:
         """Create a workflow that is deleted when the run ends; untested if nothing proves that it is new.

@@ -17,30 +17,22 @@ DOCUMENTED_TYPES: Final = ("requestInput", "imageGenerator", "responseOutput")
 _NODES = 5
 
 
-def make(test_data: TestData, owner: Persona, document: JSON) -> tuple[Exchange, str]:
-    """Create a workflow that is deleted when the run ends; if that is refused, the test is untested."""
-    created, slug = test_data.create(owner, document)
-    if slug is None:
-        raise Untested(f"a workflow to write to: creating one was answered {created.answer}")
-    return created, slug
-
-
 def draft(tester: Tester, test_data: TestData, owner: Persona, words: str = "Draft") -> tuple[str, JSON]:
     """Create a workflow with every member written; return its slug and members."""
-    document = {
-        "name": fresh_name(words),
-        "description": "As it was.",
-        "tags": ["harness", "before"],
-        "publicPlayground": True,
+    slug = test_data.make_workflow(
+        owner,
+        name=fresh_name(words),
+        description="As it was.",
+        tags=["harness", "before"],
+        publicPlayground=True,
         **known_graph(tester),
-    }
-    _, slug = make(test_data, owner, document)
+    )
     return slug, workflows.kept_members(read(tester, owner, slug).json_or_none())
 
 
 def filed(tester: Tester, test_data: TestData, owner: Persona, *, is_public: bool) -> tuple[str, JSON]:
     """Create a workflow, in a folder if the profile knows one of the account; return its slug and members."""
-    _, slug = make(test_data, owner, {"name": fresh_name("Mine"), "description": "Mine."})
+    slug = test_data.make_workflow(owner, name=fresh_name("Mine"), description="Mine.")
     write(tester, owner, slug, {"publicPlayground": is_public})
     known = FILED_WORKFLOW.find(tester.target)
     if known is not None and known.key.user == owner.user:

@@ -38,6 +38,10 @@ class Need(Generic[T_co]):
             target.found_by_need[self] = next(iter(self.fitting(target)), None)
         return cast("T_co | None", target.found_by_need[self])
 
+    def met_by(self, target: Target) -> T_co | None:
+        """Return the best that fits; None if the profile lacks that, or what ``also`` asks for."""
+        return self.find(target) if self.missing(target) is None else None
+
     def missing(self, target: Target) -> str | None:
         """Return what the profile lacks, in words; None if the need and its ``also`` are met."""
         for need in self.also:

@@ -306,7 +306,7 @@ def every(need: Need[KeyAndResource[R]]) -> Callable[[Target], list[R]]:
     """Return a function for the runs of a test that runs everything that the need's key may use."""
 
     def runs(target: Target) -> list[R]:
-        found = need.find(target) if need.missing(target) is None else None
+        found = need.met_by(target)
         return [each.resource for each in need.fitting(target) if found and each.key == found.key]
 
     return runs
