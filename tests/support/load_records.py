@@ -12,6 +12,8 @@ from run_records import SETUP, TARGET, SteppingClock
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
+from knouds_harness.reporting.comparison.load_figures import LoadFigures
+from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, PlannedStage
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_record import LoadWriter, spread_text
@@ -231,6 +233,26 @@ def load_run(
             writer.add_exchange(each)
         writer.finish(outcome, exit_code)
     return writer.folder
+
+
+def load_side(
+    folder: Path,
+    *medians_ms: float,
+    name: str = "whoami",
+    first_seed: int = 0,
+    per_s: int = 100,
+    **options: Any,
+) -> tuple[LoadFigures, ...]:
+    """Make the runs of a side of a comparison, one of ten seconds with each median; return their figures."""
+    folders = [
+        load_run(
+            folder / f"{seed}",
+            {name: lognormal_seconds(seed, median_ms=median_ms, per_s=per_s, seconds=10)},
+            **options,
+        )
+        for seed, median_ms in enumerate(medians_ms, first_seed)
+    ]
+    return read_side(folders, baselines=folder).loads
 
 
 def _operation_of(name: str, seconds: int, counts: Mapping[str, int], response: Times) -> OperationLoad:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from load_records import load_run, lognormal_seconds
+from load_records import load_side
 from loaded_runs import calm, loaded, unmeasured
 from rendering import render_all
 from run_records import broken, empty, healthy, interrupted
@@ -17,25 +17,14 @@ from run_records import broken, empty, healthy, interrupted
 from knouds_harness.reporting.comparison.check_comparison import check_figures, compare_checks
 from knouds_harness.reporting.comparison.load_comparison import compare_loads, read_tolerances
 from knouds_harness.reporting.comparison.report import write_comparison
-from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.runs.record import read_run
 
 
 def _compared_loads(folder: Path) -> Path:
-    sides = [
-        read_side(
-            [
-                load_run(
-                    folder / f"{label}{number}",
-                    {"whoami": lognormal_seconds(seed + number, median_ms=median_ms, per_s=50, seconds=10)},
-                )
-                for number in range(3)
-            ],
-            baselines=folder,
-        ).loads
-        for label, median_ms, seed in (("before", 100, 0), ("after", 150, 50))
-    ]
-    compared = compare_loads(*sides, tolerances=read_tolerances(None, "reads", []), objectives=None)
+    before = load_side(folder, 100, 100, 100)
+    after = load_side(folder, 150, 150, 150, first_seed=50)
+    tolerances = read_tolerances(None, "reads", [])
+    compared = compare_loads(before, after, tolerances=tolerances, objectives=None)
     return write_comparison(compared, folder / "compared")
 
 

@@ -2,18 +2,15 @@
 
 import asyncio
 import signal
-from pathlib import Path
 
 import pytest
 from clocks import wait_until
 from example_targets import write_profile
-from loading import Loaded, latest_record, load, started_load
+from loading import end_of, load, started_load
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.findings import RunOutcome
-from knouds_harness.runs.load_results import Capacity
-from knouds_harness.runs.record import RunRecord
 from knouds_sandbox import serving
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.serving import running_sandbox
@@ -36,28 +33,6 @@ def search(tmp_path):
     return arguments
 
 
-def found_by(runs: Path, arguments: list[str]) -> tuple[Loaded, Capacity]:
-    """Search to the end; skip the test if the machine was too busy to measure the target."""
-    loaded = load(runs, *arguments)
-    capacity = capacity_of(loaded.record)
-    assert capacity.points
-    assert "Searches for the highest rate" in loaded.err
-    assert f"at most {WITHIN_S} s" in loaded.err
-    if capacity.is_generator_limit:
-        assert loaded.exit_code == ExitCode.INVALID_MEASUREMENT
-        assert "generator was the limit" in " ".join(loaded.out.split())
-    if capacity.is_generator_limit or "would not have ended" in capacity.limit:
-        pytest.skip("the machine was too busy for a search")
-    return loaded, capacity
-
-
-def capacity_of(record: RunRecord | None) -> Capacity:
-    assert record
-    assert record.load
-    assert record.load.capacity
-    return record.load.capacity
-
-
 def with_one_slot(app: ASGIApp) -> ASGIApp:
     slot = asyncio.Semaphore(1)
 
@@ -76,9 +51,18 @@ def test_capacity_limited_by_the_target_is_found(runs, search, monkeypatch):
     make_server = serving.make_server
     monkeypatch.setattr(serving, "make_server", lambda app, *more: make_server(with_one_slot(app), *more))
     with running_sandbox(latency=Latency(fixed_s=0.05)) as sandbox:
-        arguments = search(sandbox, 100, "--rate", "8", "--repeats", "1")
-        loaded, capacity = found_by(runs, arguments)
+        loaded = load(runs, *search(sandbox, 100, "--rate", "8", "--repeats", "1"))
 
+    capacity = loaded.results.capacity
+    assert capacity is not None
+    assert capacity.points
+    assert "Searches for the highest rate" in loaded.err
+    assert f"at most {WITHIN_S} s" in loaded.err
+    if capacity.is_generator_limit:
+        assert loaded.exit_code == ExitCode.INVALID_MEASUREMENT
+        assert "generator was the limit" in " ".join(loaded.out.split())
+    if capacity.is_generator_limit or "would not have ended" in capacity.limit:
+        pytest.skip("the machine was too busy for a search")
     assert loaded.exit_code == ExitCode.KEPT, loaded.out
     assert capacity.limit == ""
     assert capacity.highest_per_s is not None
@@ -95,14 +79,14 @@ def test_interrupted_search_keeps_its_points(runs, sandbox, search):
     with started_load(runs, *search(sandbox, 5000, "--rate", "2", "--up-to", "1000")) as process:
         wait_until(lambda: any('"capacity": {' in each.read_text() for each in runs.glob("*/load.json")))
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        ended = end_of(process, runs)
 
-    record = latest_record(runs)
-    assert process.returncode == ExitCode.INTERRUPTED
-    assert "Traceback" not in err
-    assert record
-    assert record.outcome is RunOutcome.INTERRUPTED
-    assert capacity_of(record).limit == "interrupted"
-    assert capacity_of(record).points
-    assert (record.folder / "report.html").is_file()
-    assert out
+    capacity = ended.results.capacity
+    assert ended.exit_code == ExitCode.INTERRUPTED
+    assert "Traceback" not in ended.err
+    assert ended.record.outcome is RunOutcome.INTERRUPTED
+    assert capacity is not None
+    assert capacity.limit == "interrupted"
+    assert capacity.points
+    assert (ended.record.folder / "report.html").is_file()
+    assert ended.out

@@ -14,39 +14,38 @@ from knouds_harness.suite.recorded.captured_traffic import read_captured
 from knouds_sandbox.answers import with_observer
 from knouds_sandbox.app import build_app
 from knouds_sandbox.command import sandbox
-from knouds_sandbox.seeding import seeded_keys
+from knouds_sandbox.seeding import key_secret, seeded_keys
 
 BASE_URL = "http://127.0.0.1:8080"
 
 
 @pytest.fixture
 def written(tmp_path):
-    """Send requests to an observed sandbox; return the HAR file that shows them, and the keys."""
+    """Send requests to an observed sandbox; return the HAR file that shows them."""
 
     async def send(*requests):
         app, services = build_app(now_unix_s=time.time, control_token="token")
-        keys = seeded_keys(services.store)
         path = tmp_path / "traffic.har"
-        with writing_har(path, BASE_URL, keys) as observe:
-            transport = httpx.ASGITransport(with_observer(app, observe))
-            async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
+        with writing_har(path, BASE_URL, seeded_keys(services.store)) as observe:
+            async with httpx.AsyncClient(
+                transport=httpx.ASGITransport(with_observer(app, observe))
+            ) as client:
                 for request in requests:
-                    await client.send(client.build_request(**request(keys)))
+                    await client.send(request)
         services.store.close()
-        return path, keys
+        return path
 
     return lambda *requests: asyncio.run(send(*requests))
 
 
+def request(method, path, **options):
+    return httpx.Request(method, BASE_URL + path, **options)
+
+
 def test_exchange_is_written_with_its_answer(written):
-    path, _ = written(
-        lambda keys: {
-            "method": "POST",
-            "url": "/api/workflows?a=b",
-            "headers": {"x-api-key": keys["pro"]},
-            "json": {"name": "Poster"},
-        }
-    )
+    headers = {"x-api-key": key_secret(0, "pro")}
+
+    path = written(request("POST", "/api/workflows?a=b", headers=headers, json={"name": "Poster"}))
 
     (exchange,) = read_har(path)
     assert (exchange.request.operation_id, exchange.request.persona) == ("createWorkflow", "pro")
@@ -57,7 +56,7 @@ def test_exchange_is_written_with_its_answer(written):
 
 
 def test_body_is_written_also_if_the_answer_does_not_wait_for_it(written):
-    path, _ = written(lambda _: {"method": "POST", "url": "/api/workflows", "json": {"name": "Poster"}})
+    path = written(request("POST", "/api/workflows", json={"name": "Poster"}))
 
     (exchange,) = read_har(path)
     assert (exchange.status, exchange.request.members) == (401, {"name": "Poster"})
@@ -65,25 +64,24 @@ def test_body_is_written_also_if_the_answer_does_not_wait_for_it(written):
 
 def test_no_secret_is_written(written):
     """Neither a key of the sandbox, which shows by name, nor one of another server."""
-    path, keys = written(
-        lambda keys: {
-            "method": "GET",
-            "url": f"/api/whoami?key={keys['full']}",
-            "headers": {"x-api-key": keys["full"], "cookie": "canary", "authorization": "Bearer canary"},
-        },
-        lambda _: {"method": "GET", "url": "/api/whoami", "headers": {"x-api-key": "knouds_live_canary"}},
+    full = key_secret(0, "full")
+    headers = {"x-api-key": full, "cookie": "canary", "authorization": "Bearer canary"}
+
+    path = written(
+        request("GET", f"/api/whoami?key={full}", headers=headers),
+        request("GET", "/api/whoami", headers={"x-api-key": "knouds_live_canary"}),
     )
 
     text = path.read_text()
     assert "{{key:full}}" in text
-    assert [each for each in (*keys.values(), "canary") if each in text] == []
+    assert [each for each in (full, "canary") if each in text] == []
 
 
 def test_traffic_can_be_verified(written):
     """It holds nothing of the control plane."""
-    path, _ = written(
-        lambda _: {"method": "GET", "url": "/__sandbox__/state", "headers": {"x-sandbox-token": "token"}},
-        lambda _: {"method": "GET", "url": "/api/health"},
+    path = written(
+        request("GET", "/__sandbox__/state", headers={"x-sandbox-token": "token"}),
+        request("GET", "/api/health"),
     )
 
     captured = read_captured(path, base_url=None)

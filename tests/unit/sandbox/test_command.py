@@ -21,6 +21,12 @@ def run(*arguments):
     return CliRunner().invoke(sandbox, arguments, standalone_mode=False)
 
 
+def problem_of(*arguments):
+    problem = run("--port", "0", *arguments).exception
+    assert isinstance(problem, SandboxError)
+    return str(problem)
+
+
 @pytest.fixture
 def banner(monkeypatch):
     monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: None)
@@ -122,10 +128,7 @@ def test_faults_are_listed():
     ],
 )
 def test_wrong_option_is_explained(option, value, message):
-    problem = run("--port", "0", option, value).exception
-
-    assert isinstance(problem, SandboxError)
-    assert message in str(problem)
+    assert message in problem_of(option, value)
 
 
 def test_file_of_another_program_is_left_alone(tmp_path):
@@ -134,26 +137,18 @@ def test_file_of_another_program_is_left_alone(tmp_path):
     with contextlib.closing(sqlite3.connect(other)) as connection:
         connection.execute("CREATE TABLE accounts (id)")
 
-    problems = [str(run("--port", "0", "--db", str(file)).exception) for file in (notes, other)]
-
-    assert "file is not a database" in problems[0]
-    assert "not a database of this version of the sandbox" in problems[1]
+    assert "file is not a database" in problem_of("--db", str(notes))
+    assert "not a database of this version of the sandbox" in problem_of("--db", str(other))
     assert notes.read_text().startswith("These are notes")
 
 
 def test_database_in_use_is_explained(tmp_path):
     with running_sandbox(database=tmp_path / "some.db"):
-        problem = run("--port", "0", "--db", str(tmp_path / "some.db")).exception
-
-    assert isinstance(problem, SandboxError)
-    assert "database is locked" in str(problem)
+        assert "database is locked" in problem_of("--db", str(tmp_path / "some.db"))
 
 
 def test_taken_port_is_explained():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-        problem = run("--port", str(port)).exception
-
-    assert isinstance(problem, SandboxError)
-    assert f"port {port} of 127.0.0.1 is taken" in str(problem)
+        assert f"port {port} of 127.0.0.1 is taken" in problem_of("--port", str(port))

@@ -54,13 +54,13 @@ def test_every_commented_step_is_valid(load):
     assert "webhook:receive" in target.personas["full"].capabilities
     assert target.personas["full"].webhook
     assert target.personas["old"].state == "revoked"
-    assert (target.workflows["portrait"].polled, target.workflows["portrait"].cost_credits) == (True, 8)
     assert target.workflows["portrait"].image_count_input == "count"
-    assert (target.models["gpt-image-2"].polled, target.models["gpt-image-2"].cost_credits) == (True, 15)
-    assert (target.models["claude-sonnet"].polled, target.models["claude-sonnet"].cost_credits) == (
-        False,
-        None,
-    )
+    resources = target.workflows | target.models
+    assert {name: (each.polled, each.cost_credits) for name, each in resources.items()} == {
+        "portrait": (True, 8),
+        "gpt-image-2": (True, 15),
+        "claude-sonnet": (False, None),
+    }
 
 
 def test_second_account_is_proposed_if_only_one_is_known():

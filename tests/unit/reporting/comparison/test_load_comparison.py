@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from load_records import histogram_of, load_run, lognormal_seconds, operation, times_of, validity
+from load_records import histogram_of, load_run, load_side, lognormal_seconds, operation, times_of, validity
 
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.measures.histograms import merged
@@ -24,19 +24,11 @@ def side(tmp_path_factory):
     """Make the runs of a side; whoever asks for the same gets the same."""
     made = {}
 
-    def side(*, runs=3, median_ms=100.0, first_seed=0, **options):
-        asked = repr((runs, median_ms, first_seed, options))
+    def side(*, runs=3, median_ms=100.0, **options):
+        asked = repr((runs, median_ms, options))
         if asked not in made:
-            folder = tmp_path_factory.mktemp("side")
-            folders = [
-                load_run(
-                    folder / f"{seed}",
-                    {"whoami": lognormal_seconds(seed, median_ms=median_ms, per_s=200, seconds=10)},
-                    **options,
-                )
-                for seed in range(first_seed, first_seed + runs)
-            ]
-            made[asked] = read_side(folders, baselines=folder).loads
+            medians_ms = [median_ms] * runs
+            made[asked] = load_side(tmp_path_factory.mktemp("side"), *medians_ms, per_s=200, **options)
         return made[asked]
 
     return side

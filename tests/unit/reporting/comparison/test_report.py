@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jsonschema_rs
 import pytest
-from load_records import load_run, lognormal_seconds
+from load_records import load_side
 from rendering import printed
 from run_records import broken, healthy
 
@@ -16,23 +16,13 @@ from knouds_harness.reporting.comparison.change import ChangeVerdict
 from knouds_harness.reporting.comparison.check_comparison import check_figures, compare_checks
 from knouds_harness.reporting.comparison.load_comparison import compare_loads, read_tolerances
 from knouds_harness.reporting.comparison.report import comparison_report, write_comparison
-from knouds_harness.reporting.comparison.sides import read_side
 
 
 def compared(folder, *, before_ms=(100, 100, 100), after_ms=(150, 150, 150), name="whoami"):
-    def side(label, medians_ms, first_seed):
-        folders = [
-            load_run(
-                folder / f"{label}{seed}", {name: lognormal_seconds(seed, median_ms=median_ms, seconds=10)}
-            )
-            for seed, median_ms in enumerate(medians_ms, first_seed)
-        ]
-        return read_side(folders, baselines=folder).loads
-
+    before = load_side(folder, *before_ms, name=name)
+    after = load_side(folder, *after_ms, name=name, first_seed=50)
     tolerances = read_tolerances(None, "reads", [])
-    return compare_loads(
-        side("a", before_ms, 0), side("b", after_ms, 50), tolerances=tolerances, objectives=None
-    )
+    return compare_loads(before, after, tolerances=tolerances, objectives=None)
 
 
 @pytest.fixture(scope="module")

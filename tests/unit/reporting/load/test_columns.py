@@ -11,7 +11,6 @@ from rendering import Page, printed, render_all, samples
 
 from knouds_harness.reporting.comparison.load_figures import load_figures
 from knouds_harness.reporting.load.columns import SHOWN_COLUMNS, SHOWN_TIMES
-from knouds_harness.runs.load_record import load_file_format
 from knouds_harness.runs.load_results import LOAD_FILE
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, RECORDED_PERCENTS, STATUSES
 from knouds_harness.runs.record import read_run
@@ -71,7 +70,7 @@ def paths(folder):
 
 
 def results_of(folder):
-    return load_file_format().validate_json((folder / LOAD_FILE).read_bytes())
+    return read_run(folder).load
 
 
 def cells_of(line):
