@@ -218,8 +218,8 @@ class Audit:
             runs = {run: count for run, count in of_all.items() if run.user == user}
             if not runs:
                 continue
-            before, rows = self._rows_before.get(user), None
-            if before is not None:
+            rows = None
+            if (before := self._rows_before.get(user)) is not None:
                 rows = await_usage(
                     partial(_rows_since, client, persona, known=before.ids),
                     partial(_are_enough, runs),
@@ -243,7 +243,8 @@ def compare(tallies: Tallies, runs: Mapping[ObservedRun, int], costs: Mapping[st
     """Compare the runs of one account with its rows, which ``costs`` counts by resource and cost."""
     for resource in dict.fromkeys(run.resource for run in runs):
         counts = {run.cost_credits: count for run, count in runs.items() if run.resource == resource}
-        rows, count = costs.get(resource, Counter()), sum(counts.values())
+        rows = costs.get(resource, Counter())
+        count = sum(counts.values())
         lacking = max(0, count - rows.total())
         tallies.see(*HAS_A_ROW, count)
         if lacking:

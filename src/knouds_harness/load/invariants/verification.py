@@ -105,8 +105,8 @@ class LoadVerification:
                 status, content, slug, is_own = about
                 if slug is not None:
                     self._observations.observe_create(slug, is_own=is_own)
-                created, body = slug if is_own else None, parsed_json(content)[0]
-                histories.end(number, status, body, created=created, at_s=at_s + epoch_s)
+                created = slug if is_own else None
+                histories.end(number, status, parsed_json(content)[0], created=created, at_s=at_s + epoch_s)
 
     def _add_up(self) -> None:
         self._verifier.add_up()

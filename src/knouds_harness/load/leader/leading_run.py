@@ -291,13 +291,12 @@ class LeadingRun:
     def _conclude_costs(self) -> None:
         """Compare the charges with the limit; comes last, as a server may charge for any request."""
         health = self.workers.health()
-        runs, spent_credits = health.runs, health.spent_credits
         try:
             if self._limits and self._target:
-                shown = self._limits.conclude(has_just_ended=runs > 0)
-                if self._record and (runs or shown.credits):
+                shown = self._limits.conclude(has_just_ended=health.runs > 0)
+                if self._record and (health.runs or shown.credits):
                     run, target = self._record.run, self._target
-                    note_usage(run, target, shown, counted_credits=spent_credits, runs=runs)
+                    note_usage(run, target, shown, counted_credits=health.spent_credits, runs=health.runs)
         except GuardStop as stop:
             self.stop(str(stop), ExitCode.GUARD)
         except HarnessError:

@@ -218,7 +218,8 @@ def missed_bound(
 def _first_missed(
     bound: Objective, metrics: RunMetrics, shape: Shape, waiting: Sequence[Waiting]
 ) -> JudgedObjective | None:
-    over_s, counted = metrics.whole_seconds, Second(unix_s=0)
+    over_s = metrics.whole_seconds
+    counted = Second(unix_s=0)
     counted.add(metrics.recent(RECENT_S) if over_s >= RECENT_S else metrics.measured)
     for each in waiting:
         _add(counted, each.name, Measure.RESPONSE, each.waited_s, each.requests)
