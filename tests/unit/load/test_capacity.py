@@ -150,7 +150,9 @@ def test_unreachable_target_is_tried_once_more(search):
         (then(ExitCode.UNREACHABLE, "silent", after=0), 600.0, ExitCode.UNREACHABLE, "silent"),
         (
             Points(1000, results={"operations": (operation(requests=7, refused=7),)}),
-            *(600.0, ExitCode.BREACH, "7 of 7 requests were refused"),
+            600.0,
+            ExitCode.BREACH,
+            "7 of 7 requests were refused",
         ),
         (Points(1000), 4.0, ExitCode.INVALID_MEASUREMENT, "within 4 s"),
     ],

@@ -16,7 +16,13 @@ TEXT_BY_SCENARIO = {
 
 def test_every_scenario_file_is_tested():
     assert TEXT_BY_SCENARIO.keys() >= {
-        *("async_cycles", "cancels", "mixed", "rate_limit", "reads", "sync_runs", "workflow_crud")
+        "async_cycles",
+        "cancels",
+        "mixed",
+        "rate_limit",
+        "reads",
+        "sync_runs",
+        "workflow_crud",
     }
     assert len(TEXT_BY_SCENARIO) == len(list(scenarios_path().glob("*.py")))
 

@@ -151,7 +151,10 @@ def test_counters_and_times_of_ones_own_are_no_requests():
     assert metrics.ended.total() == len(overall_by_label(metrics.measured)) == 0
     (stage,) = metrics.stages([PlannedStage(duration_s=5.0, start=0.0, end=5.0)] * 2)
     assert [each.operation for each in stage.named] == [
-        *("stage 2: all operations", "stage 2: hits", "stage 2: retries", "stage 2: Readers: render")
+        "stage 2: all operations",
+        "stage 2: hits",
+        "stage 2: retries",
+        "stage 2: Readers: render",
     ]
 
 

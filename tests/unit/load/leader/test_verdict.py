@@ -104,16 +104,20 @@ def slow(from_s, until_s):
     ("bound", "seconds", "warm_up_s", "found_s"),
     [
         pytest.param(
-            *("* error_rate < 0.2", [second_of(100 + i, ok=10, failed=10 * (i == 4)) for i in range(30)]),
-            *(0, ()),
+            "* error_rate < 0.2",
+            [second_of(100 + i, ok=10, failed=10 * (i == 4)) for i in range(30)],
+            0,
+            (),
             id="a short outage",
         ),
         pytest.param("* p99 < 100ms", slow(0, 20), 20, (), id="slow in the warm-up"),
         pytest.param("* p50 < 100ms", slow(30, 60), 0, range(31, 40), id="slow later"),
         *(
             pytest.param(
-                *("* requests_per_s > 9", [second_of(each, failed=1) for each in range(100, 140, gap)]),
-                *(0, range(9, 10 + gap)),
+                "* requests_per_s > 9",
+                [second_of(each, failed=1) for each in range(100, 140, gap)],
+                0,
+                range(9, 10 + gap),
                 id=f"a response each {gap} s",
             )
             for gap in (1, 3)

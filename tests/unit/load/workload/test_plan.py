@@ -29,7 +29,8 @@ def target(*keys, budget=1_000, workflows=None):
 
 PIA, BEA = persona(), persona("business", user="bea", tier="business")
 RUNS_MODELS = persona("models", user="bea", tier="business", capabilities={"model:run"})
-RICH, UNPRICED = target(PIA, budget=100_000), target(PIA, workflows=[Workflow(slug="portrait", owner="pia")])
+PROS = target(PIA)
+UNPRICED = target(PIA, workflows=[Workflow(slug="portrait", owner="pia")])
 RUN = scenario(run_workflow)
 
 
@@ -37,59 +38,71 @@ def sing(_user):
     """A task that declares no needs."""
 
 
-def plan(name, where, arguments, user_class=RUN, *, says=(), warns=()):
+def plan(name, arguments, *, where=PROS, user_class=RUN, says=(), warns=()):
     return pytest.param(where, arguments.split(), user_class, says, warns, id=name)
 
 
 PLANS = [
     plan(
         "over the limits",
-        RICH,
         "--rate 50",
+        where=target(PIA, budget=100_000),
         warns=["admit 100; the rest will be throttled. It takes 30 pro,"],
     ),
-    plan("in windows, and not in the whole run", RICH, "--rate 1.5 --duration 10m", says=["about 900 tasks"]),
+    plan(
+        "in windows, and not in the whole run",
+        "--rate 1.5 --duration 10m",
+        where=target(PIA, budget=100_000),
+        says=["about 900 tasks"],
+    ),
     plan(
         "spread by the limits of accounts",
-        *(target(PIA, BEA, budget=100_000), "--rate 18"),
+        "--rate 18",
+        where=target(PIA, BEA, budget=100_000),
         says=["pia: runWorkflow up to 99 of 100", "bea: runWorkflow up to 982 of 1,000"],
     ),
     plan(
         "a second key of an account adds nothing",
-        *(target(PIA, persona("second"), budget=100_000), "--rate 3"),
+        "--rate 3",
+        where=target(PIA, persona("second"), budget=100_000),
         warns=["admit 100;"],
     ),
     plan(
         "pro accounts run no models",
-        *(target(RUNS_MODELS, budget=100_000), "--rate 50", scenario(run_model)),
+        "--rate 50",
+        where=target(RUNS_MODELS, budget=100_000),
+        user_class=scenario(run_model),
         warns=["It takes 3 business or 1 enterprise keys"],
     ),
     plan(
         "over the budget",
-        *(target(PIA), "--rate 1 --credits 100"),
+        "--rate 1 --credits 100",
         says=["about 100 credits, at most 100 credits; --credits is 100"],
         warns=["It costs about 300 credits, and 100 may be spent (--credits): it will end early."],
     ),
     plan(
         "no more than the profile allows",
-        *(target(PIA, budget=100), "--rate 1 --credits 5000"),
+        "--rate 1 --credits 5000",
+        where=target(PIA, budget=100),
         says=["at most 100 credits; limits.credits is 100"],
         warns=["100 may be spent (limits.credits)"],
     ),
     plan(
         "no credits",
-        *(target(PIA), "--rate 1 --credits 0"),
+        "--rate 1 --credits 0",
         says=["at most 0 credits; --credits is 0"],
         warns=["0 may be spent (--credits)"],
     ),
     plan(
         "reads cost nothing, and have no limit",
-        *(target(PIA), "--rate 500", scenario(who_am_i)),
+        "--rate 500",
+        user_class=scenario(who_am_i),
         says=["pro (pia, pro): 100%\ncosts   nothing"],
     ),
     plan(
         "prices that are not known yet",
-        *(UNPRICED, "--rate 1"),
+        "--rate 1",
+        where=UNPRICED,
         says=[
             "pia: runWorkflow up to 60 of 100",
             "likely about 0 credits, plus 60 runs whose price is unknown, at most 1,000 credits",
@@ -98,7 +111,8 @@ PLANS = [
     ),
     plan(
         "a task that is left out",
-        *(target(PIA), "--rate 1", scenario(run_workflow, run_model)),
+        "--rate 1",
+        user_class=scenario(run_workflow, run_model),
         says=["limits  pia: runWorkflow up to 60 of 100 in 60 s\ncosts"],
         warns=[
             "run_model is left out: pia (pro) lacks a key that holds model:run, for a model, with credits"
@@ -106,7 +120,9 @@ PLANS = [
     ),
     plan(
         "each account with its own tasks",
-        *(target(PIA, RUNS_MODELS), "--rate 1", scenario(*[run_workflow] * 3, run_model)),
+        "--rate 1",
+        where=target(PIA, RUNS_MODELS),
+        user_class=scenario(*[run_workflow] * 3, run_model),
         says=[
             "keys    pro (pia, pro): 75%, models (bea, business): 25%",
             "pia: runWorkflow up to 45 of 100",
@@ -117,7 +133,8 @@ PLANS = [
     ),
     plan(
         "the closed model, if answers came at once",
-        *(target(PIA, budget=1_000_000), "--users 2 --duration 60s"),
+        "--users 2 --duration 60s",
+        where=target(PIA, budget=1_000_000),
         says=[
             "closed model, 60 s, 2 users, at most about 122 tasks",
             "pia: runWorkflow up to 122 of 100",
@@ -127,32 +144,40 @@ PLANS = [
     ),
     plan(
         "stages",
-        *(target(PIA), "--stages 30s:50/s,2m:200/s,30s:0/s", scenario(who_am_i)),
+        "--stages 30s:50/s,2m:200/s,30s:0/s",
+        user_class=scenario(who_am_i),
         says=["180 s, about 18,750 tasks, at most 200"],
     ),
     plan(
         "think times",
-        *(target(PIA), "--users 3 --duration 8s", scenario(run_workflow, wait_time=constant(2))),
+        "--users 3 --duration 8s",
+        user_class=scenario(run_workflow, wait_time=constant(2)),
         says=["3 users, at most about 15 tasks"],
     ),
     plan(
         "think times that cannot be foretold",
-        *(target(PIA), "--users 2", scenario(run_workflow, wait_time=constant_pacing(1))),
+        "--users 2",
+        user_class=scenario(run_workflow, wait_time=constant_pacing(1)),
         says=["at most 1,000 credits"],
     ),
     plan(
         "tasks of one's own",
-        *(target(PIA), "--rate 1", scenario(sing, who_am_i)),
+        "--rate 1",
+        user_class=scenario(sing, who_am_i),
         warns=["This plan does not include what sing runs: it knows only the harness's tasks."],
     ),
     plan(
         "a limit that is crossed: refused runs cost nothing",
-        *(target(PIA, BEA), "--rate 5", scenario(run_cheapest, crosses_limit=True)),
+        "--rate 5",
+        where=target(PIA, BEA),
+        user_class=scenario(run_cheapest, crosses_limit=True),
         says=["pro (pia, pro): 100%", "at most 400 credits"],
     ),
     plan(
         "a limit that is not crossed",
-        *(target(PIA, BEA), "--rate 1", scenario(run_cheapest, crosses_limit=True)),
+        "--rate 1",
+        where=target(PIA, BEA),
+        user_class=scenario(run_cheapest, crosses_limit=True),
         warns=["do not cross the limit of 100"],
     ),
 ]

@@ -8,6 +8,7 @@ from load_workload import persona, scenario, target, workload_of
 
 from knouds_harness.errors import GuardStop, UsageError
 from knouds_harness.load.tasks import (
+    TASK_BY_NAME,
     cancel_run,
     follow_run,
     list_usage,
@@ -25,10 +26,7 @@ from knouds_harness.load.workload.workload import SharedTask, UserTasks, shares
 from knouds_harness.targets.resources import Limits, Model, Workflow
 
 RUNS_WORKFLOWS = {"workflow:run"}
-ALL_TASKS = (
-    *(who_am_i, list_workflows, read_schema, list_usage, read_pricing, read_health),
-    *(run_workflow, run_model, follow_run, cancel_run, workflow_crud),
-)
+ALL_TASKS = tuple(TASK_BY_NAME.values())
 PIA = persona(capabilities=RUNS_WORKFLOWS)
 BEA = persona("business", user="bea", tier="business", capabilities={"model:run", "execution:read"})
 ADA = persona("full", user="ada", tier="enterprise", capabilities=RUNS_WORKFLOWS)
@@ -154,28 +152,35 @@ def test_account_without_credits_still_reads():
 BIG = Model(name="big", needs_tier="enterprise", cost_credits=1)
 LACKS = {
     "pia (pro) lacks a key that holds workflow:run, for a workflow of its account, with credits": (
-        *(target(persona(capabilities=()), workflows=[WORKFLOW]), run_workflow),
+        target(persona(capabilities=()), workflows=[WORKFLOW]),
+        run_workflow,
     ),
     "pia (pro) lacks cost_credits of portrait: the price is unknown": (
-        *(target(PIA, workflows=[Workflow(slug="portrait", owner="pia")]), run_workflow),
+        target(PIA, workflows=[Workflow(slug="portrait", owner="pia")]),
+        run_workflow,
     ),
     "pia (pro) lacks a key that holds model:run, for a model, with credits (models take the tier business "
-    "or enterprise)": (*(target(persona(capabilities={"model:run"}), models=[MODEL]), run_model),),
+    "or enterprise)": (target(persona(capabilities={"model:run"}), models=[MODEL]), run_model),
     "bea (business) lacks a key that holds model:run, for a model, with credits": (
-        *(target(BEA, models=[BIG]), run_model),
+        target(BEA, models=[BIG]),
+        run_model,
     ),
     "bea (business) lacks a key that holds execution:read, a key that holds workflow:run or model:run, for a "
     "workflow or model with polled = true, with credits": (
-        *(target(persona(user="bea", tier="business", capabilities=()), models=[MODEL]), follow_run),
+        target(persona(user="bea", tier="business", capabilities=()), models=[MODEL]),
+        follow_run,
     ),
     "it needs an active key of an account that may hold keys (pro and above), not an administrator's": (
-        *(target(persona(state="revoked"), workflows=[WORKFLOW]), who_am_i),
+        target(persona(state="revoked"), workflows=[WORKFLOW]),
+        who_am_i,
     ),
     "it needs an account of the tier pro or business": (
-        *(target(ADA, workflows=[Workflow(slug="w", owner="ada", cost_credits=1)]), run_cheapest),
+        target(ADA, workflows=[Workflow(slug="w", owner="ada", cost_credits=1)]),
+        run_cheapest,
     ),
     'it needs "run" in limits.allow': (
-        *(target(PIA, workflows=[WORKFLOW], limits=Limits(credits=1)), run_workflow),
+        target(PIA, workflows=[WORKFLOW], limits=Limits(credits=1)),
+        run_workflow,
     ),
 }
 
