@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
+from knouds_harness.exchange.alterations import Alteration
 from knouds_harness.exchange.evidence import TRACE_HEADER, Exchange
 from knouds_harness.exchange.redaction import KEY_OF_NOBODY, PLACEHOLDER
 from knouds_harness.targets.profile import Target
@@ -33,14 +34,12 @@ class ShellNames:
             not in the profile gets a variable of its own.
         options: Options of curl for the target's certificates and its proxy. The environment's proxy is not
             used, as the harness uses only one that the profile names.
-        altered_key: The expression, for use in double quotes, of a key that was altered to test the server.
     """
 
     base_url: str = ""
     base_url_variable: str = ""
     variable_by_label: Mapping[str, str] = field(default_factory=dict)
     options: tuple[str, ...] = _NO_PROXY
-    altered_key: str = ""
 
     @classmethod
     def of(cls, target: Target) -> ShellNames:
@@ -95,9 +94,7 @@ def command(
     exchange: Exchange, names: ShellNames, fill: Callable[[str], str], *, options: tuple[str, ...] = ("-i",)
 ) -> tuple[str, str]:
     """Return the line, and a note about its body; the note may be empty."""
-    request = exchange.request
-    if (made := exchange.alteration) is not None:
-        names = replace(names, altered_key=made.expression(names.variable(made.label)))
+    request, alteration = exchange.request, exchange.alteration
     words = ["curl", "-sS", *options, *map(_quoted, names.options)]
     if request.body is not None or request.method not in {"GET", "HEAD"}:
         words += ["-X", _quoted(request.method)]
@@ -109,10 +106,11 @@ def command(
         words.append("--path-as-is")
     left_out = _ADDED_BY_THE_CLIENT | (_USUAL - {name.lower() for name, _ in request.headers})
     words += ["--compressed"] * ("accept-encoding" not in left_out)  # so that curl decodes
-    words.append(_quoted(fill(_with_secrets(exchange.url, names, are_declared=True))))
+    words.append(_quoted(fill(_with_secrets(exchange.url, names, alteration, are_declared=True))))
     for name, value in exchange.sent_headers:
         if name.lower() not in left_out:
-            words += ["-H", _quoted(_with_secrets(f"{name}: {value}" if value else f"{name};", names))]
+            header = f"{name}: {value}" if value else f"{name};"
+            words += ["-H", _quoted(_with_secrets(header, names, alteration))]
     return (" ".join(words), "") if request.body is None else _with_body(words, request.body, exchange, fill)
 
 
@@ -150,13 +148,15 @@ def _name(label: str) -> str:
     return re.sub("[^A-Z0-9]", "_", label.removeprefix("key:").upper())
 
 
-def _with_secrets(text: str, names: ShellNames, *, are_declared: bool = False) -> str:
+def _with_secrets(
+    text: str, names: ShellNames, alteration: Alteration | None, *, are_declared: bool = False
+) -> str:
     """Replace placeholders by marked variables; if ``are_declared``, only those of the profile's secrets."""
 
     def mark(found: re.Match[str]) -> str:
         if are_declared and found[1] not in names.variable_by_label:
             return found[0]
-        return f"{_MARK}{_expression(found[1], names)}{_MARK}"
+        return f"{_MARK}{_expression(found[1], names, alteration)}{_MARK}"
 
     return PLACEHOLDER.sub(mark, text.replace(_MARK, "%00"))
 
@@ -189,9 +189,9 @@ def _quoted(text: str) -> str:
     return "".join(f'"{p}"' if i % 2 else shlex.quote(p) for i, p in enumerate(pieces) if i % 2 or p)
 
 
-def _expression(label: str, names: ShellNames) -> str:
-    if label == "key:altered" and names.altered_key:
-        return names.altered_key
+def _expression(label: str, names: ShellNames, alteration: Alteration | None) -> str:
+    if label == "key:altered" and alteration is not None:
+        return alteration.expression(names.variable(alteration.label))
     default = f":-{KEY_OF_NOBODY}" if label == "key:unknown" else ""  # any unknown key will do
     return f"${{{names.variable(label)}{default}}}"
 
