@@ -15,7 +15,7 @@ from raw_server import replacing
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.creation_record import LEDGER_FILE, Ledger, append
-from knouds_harness.exchange.recording import read_recordings
+from knouds_harness.exchange.recording import load_recordings
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.writer import RESERVE_FILE
 from knouds_sandbox.serving import running_sandbox
@@ -180,7 +180,7 @@ def test_terminated_command_cleans_up(sandbox, profile_of, tmp_path, command, nu
         assert record.outcome == "interrupted"
         assert record.counts.exchanges == len(record.exchange_by_id)  # requests in flight were waited for
     else:
-        assert f"{len(read_recordings(tmp_path / 'recordings'))} of " in printed
+        assert f"{len(load_recordings(tmp_path / 'recordings'))} of " in printed
 
 
 @pytest.mark.parametrize("command", sampled(["check", "record"], every=2))

@@ -18,7 +18,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.evidence import KEY_HEADER, Exchange, Pairs, Request
-from knouds_harness.exchange.recording import BASE_URL, RecordedTransport, Recording, read_recordings
+from knouds_harness.exchange.recording import BASE_URL, RecordedTransport, Recording, load_recordings
 from knouds_harness.suite.recorded.verification import judgement_of
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits
@@ -44,7 +44,7 @@ def document() -> Document:
 @cache
 def recordings() -> Mapping[str, Recording]:
     """Return every recording, by name."""
-    return {each.name: each for each in read_recordings(FOLDER, contract_version=document().version)}
+    return load_recordings(FOLDER)
 
 
 def recording(name: str) -> Recording:

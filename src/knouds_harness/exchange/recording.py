@@ -102,11 +102,6 @@ def write_recording(folder: Path, recording: Recording) -> Path:
     return path
 
 
-def read_recordings(folder: Path, *, contract_version: str | None = None) -> list[Recording]:
-    """Read every recording of a folder, sorted by name; empty if the folder is missing."""
-    return [read_recording(path, contract_version=contract_version) for path in sorted(folder.glob("*.json"))]
-
-
 def read_recording(path: Path, *, contract_version: str | None = None) -> Recording:
     """Read one recording.
 
@@ -249,10 +244,10 @@ def load_recordings(folder: Path | str | None = None) -> dict[str, Recording]:
         RecordingError: There are none, or one was edited, renamed or truncated.
     """
     path = recordings_path() if folder is None else Path(folder)
-    found = {each.name: each for each in read_recordings(path)}
-    if not found:
+    recordings = [read_recording(each) for each in sorted(path.glob("*.json"))]
+    if not recordings:
         raise RecordingError(f"{path}: holds no recordings")
-    return found
+    return {each.name: each for each in recordings}
 
 
 class RecordedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):

@@ -63,18 +63,21 @@ OF_ANOTHER_SHAPE = {
 }
 
 
-@pytest.mark.parametrize("what", [*EDITED, *OF_ANOTHER_SHAPE])
-def test_recording_edited_by_hand_or_of_another_shape_is_refused(file, what):
-    """The latter even if its checksum fits."""
-    is_signed_again = what in OF_ANOTHER_SHAPE
-    spoilt(file, (EDITED | OF_ANOTHER_SHAPE)[what], is_signed_again=is_signed_again)
-    says = "is cut short or not a recording" if is_signed_again else "was edited by hand"
+@pytest.mark.parametrize("what", EDITED)
+def test_recording_edited_by_hand_is_refused(file, what):
+    spoilt(file, EDITED[what])
 
-    with pytest.raises(RecordingError) as refused:
+    with pytest.raises(RecordingError, match=r": was edited by hand(.|\n)* knouds-harness record --update"):
         read_recording(file)
 
-    assert str(refused.value).startswith(f"{file}: {says}")
-    assert "knouds-harness record --update" in str(refused.value)
+
+@pytest.mark.parametrize("what", OF_ANOTHER_SHAPE)
+def test_recording_of_another_shape_is_refused(file, what):
+    """Even if its checksum fits."""
+    spoilt(file, OF_ANOTHER_SHAPE[what], is_signed_again=True)
+
+    with pytest.raises(RecordingError, match=f"{file}: is cut short or not a recording"):
+        read_recording(file)
 
 
 def test_other_layout_is_not_an_edit(file):

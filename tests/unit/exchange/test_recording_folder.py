@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from recorded import FOLDER, recording
 
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.exchange.recording import write_recording
 from knouds_harness.exchange.recording_folder import RecordingChange, RecordingFolder, differences, noticed
 
@@ -141,4 +142,4 @@ def test_damaged_file_is_listed_and_recorded_anew(tmp_path):
 
 
 def test_recordings_of_the_repository_are_usable():
-    assert RecordingFolder.open(FOLDER).damaged == {}
+    assert RecordingFolder.open(FOLDER, contract_version=shipped_document().version).damaged == {}
