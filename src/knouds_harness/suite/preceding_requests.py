@@ -241,7 +241,7 @@ def _named_by(exchange: Exchange) -> Iterable[str]:
 
 
 def _essential(
-    exchanges: Sequence[Exchange], *, shown_by: Exchange, is_compared: bool = False
+    exchanges: Sequence[Exchange], *, shown_by: Exchange, is_compared: bool
 ) -> tuple[Exchange, ...]:
     """Return the exchanges that may have led to a response.
 

@@ -166,10 +166,6 @@ class RepeatedTests(SessionErrors):
             self._ended += 1
             self.show(f"  {self._ended} of {len(self.found)}: {report.nodeid.rpartition('::')[2]}")
 
-    @property
-    def left(self) -> Sequence[str]:
-        return self.run.left if self.run else ()
-
     def judge(self, finding: Finding) -> tuple[ReplayStatus, str]:
         """Return whether a finding still stands, by its test.
 

@@ -146,7 +146,7 @@ class Replayer:
             writer = repeated.run.recorder.writer
             self.runs.append(writer.folder)
             self.charged_credits += writer.cost_credits
-        self.left += tuple(repeated.left)
+            self.left += repeated.run.left
         if repeated.was_interrupted:
             raise KeyboardInterrupt
         return repeated

@@ -183,7 +183,9 @@ def test_profile_of_a_record_is_one_of_targets_for_the_same_server(name, says, s
 def test_ctrl_c_in_a_repeated_test_ends_the_replay(serve, tmp_path, monkeypatch):
     """What the tests cut short have left is told, and they are not tried again."""
     record, finding = finding_of(tmp_path)
-    cut = SimpleNamespace(was_interrupted=True, run=None, left=("mine: interrupted",))
+    writer = SimpleNamespace(folder=tmp_path / "again", cost_credits=0.0)
+    run = SimpleNamespace(is_begun=True, recorder=SimpleNamespace(writer=writer), left=("mine: interrupted",))
+    cut = SimpleNamespace(was_interrupted=True, run=run)
     monkeypatch.setattr(RepeatedTests, "repeat", Mock(side_effect=[cut]))
     monkeypatch.setattr(replayer_module, "is_shown_by_suite", lambda _: True)
     serve(THROTTLED)

@@ -216,21 +216,15 @@ class TestData:
         persona: Persona,
         *,
         is_async: bool = False,
-        is_refused: bool = False,
         is_throttling_expected: bool = False,
     ) -> Exchange:
         """Run a workflow or model with the inputs of the profile; it may cost what the profile says.
 
-        With ``is_refused``, the target is expected to refuse it, free of charge. If another run fails that
-        should succeed by the profile, the test is untested.
+        If a run fails that should succeed by the profile, the test is untested.
         """
-        operation_id, persona, call = self.running(resource, persona, is_async=is_async)
-        if is_refused:
-            call = call.having(cost_credits=0.0)
-        exchange = self.tester.send(
-            operation_id, persona, call, is_throttling_expected=is_throttling_expected
-        )
-        if not is_refused and (not is_async or resource.polled):
+        sending = self.running(resource, persona, is_async=is_async)
+        exchange = self.tester.send(*sending, is_throttling_expected=is_throttling_expected)
+        if not is_async or resource.polled:
             self.require_success(exchange, resource, persona)
             if is_async and self.tester.recorder.keeps_answers:  # only `record` waits for all of them
                 self._submitted.append((exchange, persona, resource.deadline_s))
