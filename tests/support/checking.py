@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing import forkserver
 from pathlib import Path
-from subprocess import PIPE, CompletedProcess, Popen, run
+from subprocess import CompletedProcess, Popen, run
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -142,15 +142,6 @@ def run_program(*words: object, cwd: Any = None, env: Any = None, **environ: str
     variables = {**(os.environ if env is None else env), **environ}
     options: dict[str, Any] = {"cwd": cwd, "env": variables, "timeout": 2 * TIMEOUT_S}
     return run(list(map(str, words)), capture_output=True, encoding="utf-8", check=False, **options)
-
-
-def run_unread(*arguments: str, cwd: Path) -> CompletedProcess[str]:
-    """Run ``knouds-harness`` with its output closed, as before ``| head -1``."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    with os.fdopen(writing) as unread:
-        command = [sys.executable, "-m", "knouds_harness", *arguments]
-        return run(command, cwd=cwd, stdout=unread, stderr=PIPE, text=True, check=False, timeout=TIMEOUT_S)
 
 
 def _run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -42,19 +41,15 @@ CASES = {
 FACT_BY_FAULT = {fault.id: fault.fact for fault in FAULTS}
 
 
-@contextmanager
-def serving(folder, **options):
-    with running_sandbox(**options) as sandbox:
-        yield str(write_profile(folder, sandbox))
-
-
-def verified(folder, profile, *arguments):
-    """Run load with --verify and without objectives, which are for a quiet machine."""
+def verified(folder, *arguments, **options):
+    """Run load with --verify on a new sandbox, and without objectives, which are for a quiet machine."""
     none = folder / "objectives.toml"
     none.write_text("", encoding="utf-8")
-    verify = () if {"rate_limit", "--verify"} & set(arguments) else ("--verify",)
-    options = (*verify, "--target", profile, "--objectives", str(none), *PATIENT, "--quiet")
-    return load(folder / "runs", *options, *arguments)
+    verify = () if "rate_limit" in arguments else ("--verify",)
+    with running_sandbox(**options) as sandbox:
+        profile = write_profile(folder, sandbox)
+        without = ("--target", str(profile), "--objectives", str(none), *PATIENT, "--quiet")
+        return load(folder / "runs", *verify, *without, *arguments)
 
 
 def invariants(loaded):
@@ -71,8 +66,7 @@ def facts(found):
 @pytest.mark.parametrize("fault", sampled(list(CASES), every=16))
 def test_fault_breaks_only_its_own_fact(tmp_path, fault):
     """The run ends with 1 and names the fact with an example, in every report."""
-    with serving(tmp_path, faults=(fault,)) as profile:
-        loaded = verified(tmp_path, profile, *CASES[fault])
+    loaded = verified(tmp_path, *CASES[fault], faults=(fault,))
 
     found = invariants(loaded)
     fact = FACT_BY_FAULT[fault]
@@ -95,10 +89,7 @@ def test_fault_breaks_only_its_own_fact(tmp_path, fault):
 )
 def test_sound_server_breaks_nothing(tmp_path, processes):
     """With one process or several; seen and unseen invariants are listed separately."""
-    with serving(tmp_path) as profile:
-        loaded = verified(
-            tmp_path, profile, "mixed", "--rate", "30", "--duration", "4s", "--seed", "1", *processes
-        )
+    loaded = verified(tmp_path, "mixed", "--rate", "30", "--duration", "4s", "--seed", "1", *processes)
 
     found = invariants(loaded)
     assert found["broken"] == []
@@ -117,8 +108,7 @@ def test_sound_server_breaks_nothing(tmp_path, processes):
 
 @pytest.mark.nightly
 def test_breach_between_two_workers_is_found(tmp_path):
-    with serving(tmp_path, faults=("async-execution-id-repeats",)) as profile:
-        loaded = verified(tmp_path, profile, "--processes", "2", *WITHOUT_ENDS)
+    loaded = verified(tmp_path, "--processes", "2", *WITHOUT_ENDS, faults=("async-execution-id-repeats",))
 
     assert loaded.exit_code == ExitCode.BREACH
     (broken,) = invariants(loaded)["broken"]
@@ -130,8 +120,7 @@ def test_breach_between_two_workers_is_found(tmp_path):
 @pytest.mark.parametrize("seed", [1, 2])
 def test_choices_on_open_points_fail_no_run(tmp_path, seed):
     """Servers may choose; assumptions that do not hold are excused."""
-    with serving(tmp_path, legal=f"{seed},limited=runs") as profile:
-        loaded = verified(tmp_path, profile, "mixed", "--rate", "30", "--duration", "3s")
+    loaded = verified(tmp_path, "mixed", "--rate", "30", "--duration", "3s", legal=f"{seed},limited=runs")
 
     assert invariants(loaded)["broken"] == []
     assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}

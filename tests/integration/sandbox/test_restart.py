@@ -1,6 +1,7 @@
 """A killed sandbox loses nothing that it acknowledged, and every accepted execution ends."""
 
 import contextlib
+import itertools
 import signal
 import threading
 
@@ -73,9 +74,7 @@ def test_acknowledged_writes_survive_a_kill(spawn, tmp_path):
     acknowledged, run_ids = [], []
 
     def write_until_cut(client):
-        number = 0
-        while True:
-            number += 1
+        for number in itertools.count():
             try:
                 created = client.post("/api/workflows", json={"name": f"w {threading.get_ident()} {number}"})
                 run = client.post("/api/models/suno-v5/run?async=true", json={"inputs": {}})

@@ -11,7 +11,6 @@ from typing import Final
 
 import click
 import pytest
-from checking import run_unread
 from click.testing import CliRunner
 
 from knouds_harness import commands
@@ -24,10 +23,10 @@ HEAVY = [
 ]
 
 
-def python(*arguments, **more):
+def python(*arguments, output=subprocess.PIPE, **more):
     """Run a Python process."""
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **more)
+    options = {"stdout": output, "stderr": subprocess.PIPE, "text": True, "timeout": 60}
+    return subprocess.run([sys.executable, *arguments], check=False, **options, **more)
 
 
 def imported_by(code):
@@ -150,7 +149,10 @@ def test_help_of_load_shows_each_option_once_in_a_group():
 )
 def test_closed_output_ends_the_command_quietly(arguments, tmp_path):
     """As before ``| head -1``: it prints nothing, and its exit code does not mean a breach."""
-    done = run_unread(*arguments, cwd=tmp_path)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing) as unread:
+        done = python("-m", "knouds_harness", *arguments, output=unread, cwd=tmp_path)
 
     assert done.stderr == ""
     assert done.returncode in {ExitCode.KEPT, ExitCode.INTERRUPTED}
@@ -190,10 +192,7 @@ def test_ctrl_c_that_python_ignores_ends_the_command(before):
 def test_output_to_a_full_device_is_an_error(arguments, tmp_path):
     """Nothing else is lost, but that it was lost is no success."""
     with Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-m", "knouds_harness", *arguments]
-        done = subprocess.run(
-            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
+        done = python("-m", "knouds_harness", *arguments, output=full, cwd=tmp_path)
 
     assert (done.returncode, done.stderr) == (2, "error: standard output: No space left on device\n")
 

@@ -279,42 +279,35 @@ def test_invalid_objective_is_refused(text, says):
         parse_objectives([text])
 
 
+def refuse_unknown(wanted, operations, stages):
+    refuse_unknown_operations(wanted, operations, stages=stages)
+    refuse_unknown_stages(wanted, stages)
+
+
 def test_stage_is_known_by_its_name_or_its_number():
     wanted = parse_objectives(["hold: getWhoami p99 < 6ms", "stage 2: * p99 < 6ms"])
 
-    refuse_unknown_stages(wanted, ["ramp", "hold"])
-    refuse_unknown_operations(wanted, ["getWhoami"], stages=["ramp", "hold", ""])
-
-
-def of_no_stages(wanted):
-    refuse_unknown_stages(wanted, [""])
-
-
-def of_stages(wanted):
-    refuse_unknown_operations(wanted, ["getWhoami", "runWorkflow"], stages=["", "hold"])
-    refuse_unknown_stages(wanted, ["", "hold"])
-
-
-def as_bounds(wanted):
-    """They are judged by the last ten seconds."""
-    refuse_stages(wanted, ["", "hold"])
+    refuse_unknown(wanted, ["getWhoami"], ["ramp", "hold", ""])
 
 
 @pytest.mark.parametrize(
-    ("refuse", "text", "says"),
+    ("stages", "text", "says"),
     [
-        (of_no_stages, "stage 4: * p99 < 6ms", "the load has no stages"),
-        (of_stages, "stage 4: * p99 < 6ms", "the load has 2 stages"),
-        (of_stages, "holt: getWhoami p99 < 6ms", r'no stage "holt" .* Did you mean "hold"'),
-        (of_stages, "holt: p99 < 6ms", r'no stage "holt" .* Did you mean "hold"'),
-        (of_stages, "getWhoam p99 < 1s", "no operation"),
-        (of_stages, "get*s p99 < 1s", "no operation"),
-        (as_bounds, "hold: p99 < 5s", "the last ten seconds are judged"),
-        (as_bounds, "hold: * p99 < 5s", "the last ten seconds are judged"),
-        (as_bounds, "stage 2: * p99 < 5s", "the last ten seconds are judged"),
+        ([""], "stage 4: * p99 < 6ms", "the load has no stages"),
+        (["", "hold"], "stage 4: * p99 < 6ms", "the load has 2 stages"),
+        (["", "hold"], "holt: getWhoami p99 < 6ms", r'no stage "holt" .* Did you mean "hold"'),
+        (["", "hold"], "holt: p99 < 6ms", r'no stage "holt" .* Did you mean "hold"'),
+        (["", "hold"], "getWhoam p99 < 1s", "no operation"),
+        (["", "hold"], "get*s p99 < 1s", "no operation"),
     ],
 )
-def test_objective_of_what_a_load_lacks_is_refused(refuse, text, says):
+def test_objective_of_what_a_load_lacks_is_refused(stages, text, says):
     """Otherwise it would be missed because nothing was sent, and look like a miss of the target."""
     with pytest.raises(UsageError, match=says):
-        refuse(parse_objectives([text]))
+        refuse_unknown(parse_objectives([text]), ["getWhoami", "runWorkflow"], stages)
+
+
+@pytest.mark.parametrize("text", ["hold: p99 < 5s", "hold: * p99 < 5s", "stage 2: * p99 < 5s"])
+def test_bound_that_ends_a_run_is_of_no_stage(text):
+    with pytest.raises(UsageError, match="the last ten seconds are judged"):
+        refuse_stages(parse_objectives([text]), ["", "hold"])

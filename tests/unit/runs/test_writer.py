@@ -5,6 +5,7 @@ import os
 import stat
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from run_records import SETUP, START, TARGET, SteppingClock, add_finding, exchange, finding, start
@@ -116,34 +117,29 @@ def test_run_left_without_an_end_is_interrupted(tmp_path):
     assert record.counts.exchanges == 1
 
 
-class FullDisk:
-    """Refuse every write from a certain point on."""
-
-    def __init__(self, monkeypatch):
-        self.is_full = False
-        write_har, write = HarWriter.add, files._write  # noqa: SLF001 - a disk cannot be filled here
-        monkeypatch.setattr(HarWriter, "add", lambda *a: self.check() or write_har(*a))
-        monkeypatch.setattr(files, "_write", lambda *a: self.check() or write(*a))
-
-    def check(self):
-        if self.is_full:
-            no_room()
-
-
-def no_room():
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
 @pytest.fixture
 def disk(monkeypatch):
-    return FullDisk(monkeypatch)
+    """Refuse every write while it ``is_full``."""
+    disk = SimpleNamespace(is_full=lambda: False)
+
+    def on_disk(write):
+        def write_if_there_is_room(*arguments):
+            if disk.is_full():
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return write(*arguments)
+
+        return write_if_there_is_room
+
+    monkeypatch.setattr(HarWriter, "add", on_disk(HarWriter.add))
+    monkeypatch.setattr(files, "_write", on_disk(files._write))  # noqa: SLF001 - a disk cannot be filled here
+    return disk
 
 
 def test_full_disk_is_reported_once_and_keeps_the_record(tmp_path, disk):
     """Later writes are silent, so that cleaning up on the target goes on."""
     with start(tmp_path) as writer:
         add_finding(writer, exchange(1, "runWorkflow", body={"cost": "12"}), COST)
-        disk.is_full = True
+        disk.is_full = lambda: True
 
         with pytest.raises(RunRecordError) as stopped:
             writer.add_exchange(exchange(2, "getWhoami"))
@@ -160,7 +156,7 @@ def test_full_disk_is_reported_once_and_keeps_the_record(tmp_path, disk):
     assert not list(writer.folder.glob("*.part"))
 
 
-def test_full_disk_leaves_room_for_the_reason_of_the_end(tmp_path, disk, monkeypatch):
+def test_full_disk_leaves_room_for_the_reason_of_the_end(tmp_path, disk):
     with start(tmp_path) as writer:
         (reserve,) = writer.folder.glob("room-*")
         is_set_aside = reserve.stat().st_size > 100_000
@@ -168,7 +164,7 @@ def test_full_disk_leaves_room_for_the_reason_of_the_end(tmp_path, disk, monkeyp
         findings = writer.folder / FINDINGS_FILE
         whole = findings.read_bytes()
         findings.write_bytes(whole + whole[:20])  # the part of a line that a full disk keeps
-        monkeypatch.setattr(disk, "check", lambda: no_room() if reserve.exists() else None)
+        disk.is_full = reserve.exists
         with pytest.raises(RunRecordError):
             writer.add_exchange(exchange(2, "getWhoami"))
         writer.finish("stopped", 2, note="No space left on device")

@@ -7,7 +7,6 @@ import pytest
 
 from knouds_sandbox.serving import running_sandbox
 
-TOKEN = "test-token"
 WORKFLOWS, PORTRAIT = "/api/workflows", "/api/workflows/portrait"
 WHOAMI, USAGE = ("GET", "/api/whoami"), "/api/usage"
 NEW = {"name": "New"}
@@ -77,7 +76,7 @@ CASES: dict[str, list[Any]] = {
 def test_fault_is_met_by_the_request_that_it_changes(fault):
     unlike, like = CASES[fault]
     with (
-        running_sandbox(seed=7, faults=(fault,), control_token=TOKEN) as sandbox,
+        running_sandbox(seed=7, faults=(fault,)) as sandbox,
         httpx.Client(base_url=sandbox.base_url) as client,
     ):
 
@@ -88,15 +87,3 @@ def test_fault_is_met_by_the_request_that_it_changes(fault):
             return sandbox.is_met_by_fault[fault]
 
         assert [is_met(unlike), is_met(like)] == [False, True]
-
-
-def test_control_plane_says_which_faults_were_met():
-    with (
-        running_sandbox(faults=("whoami-lacks-email", "health-is-text"), control_token=TOKEN) as sandbox,
-        httpx.Client(base_url=sandbox.base_url) as client,
-    ):
-        client.get("/api/health")
-
-        state = client.get("/__sandbox__/state", headers={"x-sandbox-token": TOKEN}).json()
-
-    assert state["faultsMet"] == {"health-is-text": True, "whoami-lacks-email": False}
