@@ -101,7 +101,7 @@ BROKEN = {
     "no JSON": ("GET /api/whoami", "not a HAR file: Expecting value: line 1 column 1"),
     "another JSON": ('{"openapi": "3.1.0"}', "without log.entries"),
     "no entries": ('{"log": {"entries": []}}', "holds no exchanges"),
-    "no request": ('{"log": {"entries": [{"time": 1}]}}', "entry 1: starteddatetime"),
+    "no request": ('{"log": {"entries": [{"time": 1}]}}', "entry 1: startedDateTime"),
     "an entry that is none": ('{"log": {"entries": [null]}}', "entry 1: it"),
     "a broken URL": (HAR.replace("https://staging.example.com", "http://[::1"), "entry 1"),
     "too deep": ("[" * 100_000, "not a HAR file: maximum recursion depth"),
@@ -117,7 +117,7 @@ def test_file_of_something_else_is_refused(kind, tmp_path):
     with pytest.raises(UsageError) as refusal:
         read_traffic(path)
 
-    assert says in str(refusal.value).replace("startedDateTime", "starteddatetime")
+    assert says in str(refusal.value)
     assert str(refusal.value).startswith(f"{path}: ")
     assert refusal.value.exit_code is ExitCode.USAGE
 

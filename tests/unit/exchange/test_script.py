@@ -97,7 +97,8 @@ def sent_by(text, tmp_path, **environment):
 
 def test_unproven_workflow_is_not_deleted(tmp_path):
     """The slug in the run, and the slug in the script, must show the name."""
-    alien, own = ([created(1, slug), on(2, "getWorkflow", slug)] for slug in ("portrait", "h-0123456789ab"))
+    alien = [created(1, "portrait"), on(2, "getWorkflow", "portrait")]
+    own = [created(1, "h-0123456789ab"), on(2, "getWorkflow", "h-0123456789ab")]
 
     text = script(alien, shows="")
     sent, process = sent_by(script(own, shows="").replace("*0123456789ab*", "*ba9876543210*"), tmp_path)
