@@ -40,8 +40,11 @@ pytestmark = pytest.mark.sequence
 MARGIN_S = 10  # how far from a window's end one looks at it: more than two requests ever take
 LEFT = 4  # of a window, for requests at once of which not all fit
 AT_ONCE = 8
-ADMITTED_IN_WINDOW = tuple(
-    f"runWorkflow-{each}" for each in ("first-of-window", "second-of-window", "last-of-window", "next-window")
+ADMITTED_IN_WINDOW = (
+    "runWorkflow-first-of-window",
+    "runWorkflow-second-of-window",
+    "runWorkflow-last-of-window",
+    "runWorkflow-next-window",
 )
 MOST_REMAINING = 2_000  # an account that is told of more than this may well have no limit
 
