@@ -36,15 +36,16 @@ def exchange_of(response: schemathesis.Response, case: schemathesis.Case[Any]) -
 
     The operation is the one that the request really addresses: a generated path can match another operation.
     """
-    sent, base_path = response.request, urlsplit(case.operation.base_url or "").path.rstrip("/")
-    declared, body = sent.headers.get("content-type"), sent.body
+    sent = response.request
+    body = sent.body
+    declared = sent.headers.get("content-type")
     return Exchange(
         id=case.id,
         request=observed_request(
             (sent.method or "").upper(),
             sent.url or "",
             body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else None,
-            base_path=base_path,
+            base_path=urlsplit(case.operation.base_url or "").path.rstrip("/"),
         ),
         url=sent.url or "",
         sent_headers=(("content-type", str(declared)),) if declared else (),
@@ -113,7 +114,8 @@ class RateLimitCheck(ContractCheck):
         self._tier_by_key: dict[str, str] = {}
 
     def claims(self, exchange: Exchange, *, key: str) -> Iterable[Claim]:
-        operation_id, user = exchange.request.operation_id, members_of(exchange.members.get("user"))
+        operation_id = exchange.request.operation_id
+        user = members_of(exchange.members.get("user"))
         is_told = operation_id == "getWhoami" and exchange.status == 200 and user.get("role") == "user"
         if is_told and isinstance(user.get("tier"), str):
             self._tier_by_key[key] = user["tier"]

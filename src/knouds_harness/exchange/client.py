@@ -143,7 +143,8 @@ class Client:
         if key is None and request.persona is not None:
             key = self.persona(request.persona).secret
         request = self._with_encoded_path(request)
-        what, effect = f"{request.method} {request.path}", request.effect
+        what = f"{request.method} {request.path}"
+        effect = request.effect
         self.guard.check(effect, is_deliberate=request.is_deliberate, host=self._sender.host, what=what)
         cancelled = effect.names(Action.CANCEL)
         if cancelled and not (request.is_deliberate or cancelled & self._executions):

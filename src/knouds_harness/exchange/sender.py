@@ -97,10 +97,11 @@ class Sender:
         http_request.headers.update(trace)
         received = self._transport.send(http_request, is_abandoned=request.is_abandoned)
         elapsed_ms = (time.perf_counter() - start) * 1000
-        redactor, failure = self._redactor, received.failure
+        redactor = self._redactor
         sent_headers = tuple(pair for pair in text_pairs(http_request.headers) if pair not in trace)
         altered = redactor.altered(key.reveal()) if key else None
-        body, left_out = kept(received.body), b""
+        body = kept(received.body)
+        left_out = b""
         problem = parsed_json(body)[1] if len(body) > KEPT_BYTES else None
         if problem is not None:  # only the problem is judged; the rest is not JSON either
             left_out = f"\n... {len(body):,} bytes, {problem}".encode()
@@ -110,16 +111,16 @@ class Sender:
             request=request,
             url=f"{self._origin}{self._base_path}{request.path_and_query}",
             sent_headers=sent_headers,
-            status=received.status if failure is None else None,
+            status=received.status if received.failure is None else None,
             headers=received.headers,
             body=body,
             started_at=started_at,
             elapsed_ms=elapsed_ms,
-            failure=failure,
+            failure=received.failure,
             is_lost=received.is_lost,
             alteration=redactor.alteration(key.reveal()) if key and altered else None,
         )
-        clean = redactor.exchange(exchange, altered, is_cut=bool(failure or left_out))
+        clean = redactor.exchange(exchange, altered, is_cut=bool(received.failure or left_out))
         return replace(clean, sent_headers=(*clean.sent_headers, *trace), body=clean.body + left_out)
 
 
