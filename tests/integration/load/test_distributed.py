@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 from checking import only_record
 from example_targets import free_port, write_profile
+from loading import Loaded
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.locations import scenarios_path
-from knouds_harness.runs.load_results import LoadResults
-from knouds_harness.runs.record import RunRecord
 from knouds_sandbox import serving
 
 pytestmark = [pytest.mark.nightly, pytest.mark.slow]
@@ -106,37 +105,32 @@ def profile_with(tmp_path, sandbox):
     return lambda limits: str(write_profile(tmp_path, sandbox, limits=f"{allow}\nconcurrency = 50\n{limits}"))
 
 
-def undisturbed(*plan: str, runs: Path, counts: Counts, arrivals: int | None = None) -> tuple[int, RunRecord]:
-    """Return exit code and record of a run that lost no worker, and served these ``arrivals``."""
+def undisturbed(*plan: str, runs: Path, counts: Counts, arrivals: int | None = None) -> Loaded:
+    """Return a run that lost no worker, and served these ``arrivals``."""
     for attempt in range(ATTEMPTS):
         counts.at_s, counts.cost_credits, counts.all_at_s = [], 0.0, []
         folder = runs / str(attempt)
         with distributed(*plan, runs=folder) as processes:
             exit_code, *_ = [each.wait(timeout=240) for each in processes]
-        record = only_record(folder)
-        are_served = arrivals is None or results_of(record).validity.arrivals == arrivals
-        if are_served and "The run lost a worker" not in record.note:
+        loaded = Loaded(exit_code=exit_code, found=only_record(folder), out="", err="")
+        are_served = arrivals is None or loaded.results.validity.arrivals == arrivals
+        if are_served and "The run lost a worker" not in loaded.record.note:
             break
-    return exit_code, record
+    return loaded
 
 
-def results_of(record: RunRecord) -> LoadResults:
-    assert record.load is not None
-    return record.load
+def requests_of(loaded: Loaded) -> int:
+    return sum(each.requests for each in loaded.results.operations)
 
 
-def requests_of(record: RunRecord) -> int:
-    return sum(each.requests for each in results_of(record).operations)
-
-
-def is_counted_once(record: RunRecord, counts: Counts) -> bool:
+def is_counted_once(loaded: Loaded, counts: Counts) -> bool:
     """Return whether the server received exactly the requests sent; of unanswered ones, it may have any.
 
     On a machine that stalls for seconds, a server closes connections in which requests wait.
     """
-    errors = [error for each in results_of(record).operations for error in each.errors]
+    errors = [error for each in loaded.results.operations for error in each.errors]
     unanswered = sum(error.count for error in errors if error.status_code is None)
-    requests = requests_of(record)
+    requests = requests_of(loaded)
     return requests - unanswered <= len(counts.at_s) <= requests
 
 
@@ -144,26 +138,25 @@ def test_workers_share_a_schedule_and_counts_match_the_server(runs, profile, cou
     """All arrivals are sent once, every request is counted once, and credits agree."""
     plan = ("--target", profile, "--rate", "60", "--duration", "4s", "--users", "40")
 
-    _, record = undisturbed(*plan, runs=runs, counts=counts, arrivals=240)
+    loaded = undisturbed(*plan, runs=runs, counts=counts, arrivals=240)
 
-    results = results_of(record)
-    assert results.plan.workers == WORKERS
-    assert results.validity.arrivals == 240
-    assert requests_of(record) + results.validity.dropped == 240
-    assert is_counted_once(record, counts)
-    assert results.cost_credits == pytest.approx(counts.cost_credits)
+    assert loaded.results.plan.workers == WORKERS
+    assert loaded.results.validity.arrivals == 240
+    assert requests_of(loaded) + loaded.results.validity.dropped == 240
+    assert is_counted_once(loaded, counts)
+    assert loaded.results.cost_credits == pytest.approx(counts.cost_credits)
 
 
 def test_credit_limit_holds_over_all_workers(runs, profile_with, counts):
     """Together they spend the credits, and the run ends with a message."""
     plan = ("--target", profile_with("credits = 700"), "--users", "40", "--duration", "30s")
 
-    exit_code, record = undisturbed(*plan, runs=runs, counts=counts)
+    loaded = undisturbed(*plan, runs=runs, counts=counts)
 
-    assert exit_code == ExitCode.GUARD
-    assert "credits" in record.note
+    assert loaded.exit_code == ExitCode.GUARD
+    assert "credits" in loaded.record.note
     assert 500 < counts.cost_credits <= 700
-    assert results_of(record).cost_credits == pytest.approx(counts.cost_credits)
+    assert loaded.results.cost_credits == pytest.approx(counts.cost_credits)
 
 
 def test_rate_limit_of_the_profile_holds_over_all_workers(runs, profile_with, counts):
@@ -171,9 +164,9 @@ def test_rate_limit_of_the_profile_holds_over_all_workers(runs, profile_with, co
     limits = "credits = 100000\nrequests_per_s = 20"
     plan = ("--target", profile_with(limits), "--users", "40", "--duration", "6s")
 
-    _, record = undisturbed(*plan, runs=runs, counts=counts)
+    loaded = undisturbed(*plan, runs=runs, counts=counts)
 
-    assert is_counted_once(record, counts)
+    assert is_counted_once(loaded, counts)
     took_s = counts.at_s[-1] - counts.at_s[0]
     assert 40 < len(counts.at_s) <= 20 * (took_s + 1)
     assert max(sum(start <= each < start + 1 for each in counts.all_at_s) for start in counts.all_at_s) <= 30

@@ -5,23 +5,11 @@ import threading
 
 import httpx
 from clocks import wait_until
-from raw_server import serving
+from raw_server import always, serving
 
 from knouds_sandbox.access.network import ReceiverRefused, ReceiverRules
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.serving import running_sandbox
-
-
-def receiving(answer=b"HTTP/1.1 204 Taken\r\n\r\n", may_answer=None):
-    """Serve a receiver, which answers once it may."""
-
-    def script(server, connection):
-        while server.read_request(connection):
-            if may_answer:
-                may_answer.wait(5)
-            connection.sendall(answer)
-
-    return serving(script)
 
 
 @contextlib.contextmanager
@@ -40,8 +28,8 @@ def submit(client, model="suno-v5"):
 
 
 def test_redirect_is_not_followed():
-    moved = b"HTTP/1.1 307 Moved\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
-    with receiving(moved) as receiver, connected(receiver) as client:
+    moved = always(b"", status="307 Moved", more="Location: /elsewhere\r\n")
+    with serving(moved) as receiver, connected(receiver) as client:
         submit(client)
         wait_until(lambda: len(receiver.requests) > 1)
 
@@ -58,7 +46,7 @@ class Moved(ReceiverRules):
 def test_receiver_address_is_checked_at_each_attempt(caplog):
     """The log says what came of each."""
     caplog.set_level("INFO", logger="knouds_sandbox")
-    with receiving() as receiver, connected(receiver, receivers=Moved()) as client:
+    with serving(always(b"")) as receiver, connected(receiver, receivers=Moved()) as client:
         submit(client)
         wait_until(lambda: "attempt 2: ReceiverRefused: moved" in caplog.text)
 
@@ -67,7 +55,13 @@ def test_receiver_address_is_checked_at_each_attempt(caplog):
 
 def test_slow_receiver_does_not_delay_others():
     may_answer = threading.Event()
-    with receiving(may_answer=may_answer) as receiver, connected(receiver) as client:
+
+    def take_late(server, connection):
+        server.read_request(connection)
+        may_answer.wait(5)
+        connection.sendall(b"HTTP/1.1 204 Taken\r\n\r\n")
+
+    with serving(take_late) as receiver, connected(receiver) as client:
         for _ in range(3):
             submit(client)
 

@@ -112,9 +112,8 @@ def test_what_the_document_does_not_have_is_named_once(case):
 
 def test_novelty_is_listed_once_with_first_exchange_and_count():
     first = replace(whoami(team="blue"), id="x00007")
-    gatherer = gathered(whoami(), first, whoami(team="red"))
 
-    (novelty,) = gatherer.novelties()
+    (novelty,) = gathered(whoami(), first, whoami(team="red")).novelties()
 
     assert (novelty.first.id, novelty.count) == ("x00007", 2)
 
@@ -139,8 +138,7 @@ def test_status_that_breaks_a_promise_is_not_drift(status):
 
 
 def test_status_and_code_of_a_breach_are_not_drift():
-    answer = refusal(451, "GONE_FISHING")
-    gatherer = gathered(answer)
+    gatherer = gathered(refusal(451, "GONE_FISHING"))
     template = drift_finding(gatherer.novelties()[0], DOCUMENT.facts[FACT])
     breach = replace(template, verdict=Verdict.BREACH)
 
@@ -178,9 +176,7 @@ def test_deliveries_of_all_events_are_gathered_together():
     ],
 )
 def test_malformed_response_is_tolerated(answer):
-    gatherer = gathered(answer)
-
-    assert gatherer.novelties() == []
+    assert new(answer) == []
 
 
 def test_long_body_is_kept_in_part():
@@ -203,26 +199,21 @@ def test_flood_of_names_is_bounded():
         assert 90 < len(gatherer.novelties()) <= 100
 
 
-def test_text_that_is_not_unicode_can_be_written():
-    gatherer = gathered(exchange(200, raw=b'{"user": {"\\ud800": 1, "tier": "\\udfff"}}'))
+def findings_of(*exchanges):
+    return [drift_finding(each, DOCUMENT.facts[FACT]) for each in gathered(*exchanges).novelties()]
 
-    assert len(gatherer.novelties()) == 2
-    for novelty in gatherer.novelties():
-        assert finding_format().dump_json(drift_finding(novelty, DOCUMENT.facts[FACT]))
+
+def test_text_that_is_not_unicode_can_be_written():
+    findings = findings_of(exchange(200, raw=b'{"user": {"\\ud800": 1, "tier": "\\udfff"}}'))
+
+    assert len(findings) == 2
+    assert all(map(finding_format().dump_json, findings))
 
 
 def test_fingerprint_does_not_depend_on_the_exchange():
-    marks = {
-        drift_finding(each, DOCUMENT.facts[FACT]).fingerprint
-        for each in (
-            *gathered(refusal(401, "UNAUTHORIZED", docs=1)).novelties(),
-            *gathered(refusal(429, "RATE_LIMIT_EXCEEDED", docs="x")).novelties(),
-        )
-    }
-    others = {
-        drift_finding(each, DOCUMENT.facts[FACT]).fingerprint
-        for each in gathered(whoami(tier="gold"), whoami(tier="platinum")).novelties()
-    }
+    [one] = findings_of(refusal(401, "UNAUTHORIZED", docs=1))
+    [same] = findings_of(refusal(429, "RATE_LIMIT_EXCEEDED", docs="x"))
+    [gold, platinum] = findings_of(whoami(tier="gold"), whoami(tier="platinum"))
 
-    assert len(marks) == 1
-    assert len(others) == 2
+    assert one.fingerprint == same.fingerprint
+    assert gold.fingerprint != platinum.fingerprint

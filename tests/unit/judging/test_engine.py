@@ -162,8 +162,7 @@ def test_page_of_a_proxy_is_one_cause(operation_id, status, is_cause):
     html = (("content-type", "text/html"),)
     page = exchange(1, "listWorkflows", status=status, raw=b"<html>", headers=html)
     page = replace(page, request=replace(page.request, operation_id=operation_id))
-    context = Context()
 
-    found = {check.id for check, claim in judge(page, context) if not claim.holds}
+    found = {check.id for check, claim in judge(page, Context()) if not claim.holds}
 
     assert (found == {"envelopes.intermediary"}) is is_cause

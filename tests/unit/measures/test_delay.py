@@ -27,10 +27,6 @@ def times(response: Sequence[float], service: Sequence[float] | None = None) -> 
     )
 
 
-def moved(of: OkTimes, lags: Delay, *, accuracy: float = 0.05):
-    return {each.measure: each for each in lags.figures_moved(of, accuracy=accuracy)}
-
-
 @given(
     true_ms=st.lists(st.floats(0.01, 5000), min_size=1, max_size=60),
     lags_ms=st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.3, 5.0, 40.0]), min_size=60, max_size=60),
@@ -86,9 +82,12 @@ def test_late_sending_counts_in_full():
 def test_figures_that_moved_by_more_than_the_accuracy_are_named(late_ms, is_moved):
     """Of a constant 100 ms: five milliseconds."""
     took = [100.0] * 1000
+    late = times([each + late_ms for each in took], took)
 
-    assert ("p50_ms" in moved(times([each + late_ms for each in took], took), delay([0.0]))) is is_moved
+    moved = delay([0.0]).figures_moved(late, accuracy=0.05)
+
+    assert ("p50_ms" in {each.measure for each in moved}) is is_moved
 
 
 def test_operation_without_times_has_no_figures():
-    assert not moved(times([]), delay([100.0] * 100))
+    assert not list(delay([100.0] * 100).figures_moved(times([]), accuracy=0.05))

@@ -8,7 +8,8 @@ import pytest
 from knouds_sandbox.serving import running_sandbox
 
 WORKFLOWS, PORTRAIT = "/api/workflows", "/api/workflows/portrait"
-WHOAMI, USAGE = ("GET", "/api/whoami"), "/api/usage"
+WHOAMI = ("GET", "/api/whoami")
+USAGE = "/api/usage"
 NEW = {"name": "New"}
 
 

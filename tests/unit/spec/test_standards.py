@@ -25,30 +25,32 @@ def followed(node):
 
 def operations():
     for group in ("paths", "webhooks"):
-        for path, item in RAW[group].items():
+        for item in RAW[group].values():
             for method in METHODS:
                 if method in item:
-                    yield item[method]["operationId"], item.get("parameters", []), item[method], path
+                    yield item[method], item.get("parameters", [])
 
 
 def bodies():
     """Yield each example of a body: its name, schema and value."""
-    for operation_id, _, operation, _ in operations():
+    for operation, _ in operations():
         contents = {"request": followed(operation.get("requestBody", {})).get("content", {})}
         for status, response in operation["responses"].items():
             contents[status] = followed(response).get("content", {})
         for place, content in contents.items():
             for media in content.values():
                 for name, example in media["examples"].items():
-                    yield f"{operation_id}-{place}-{name}", media["schema"], followed(example)["value"]
+                    case = f"{operation['operationId']}-{place}-{name}"
+                    yield case, media["schema"], followed(example)["value"]
 
 
 def values():
     """Yield each example of a parameter or header."""
-    for operation_id, shared, operation, _ in operations():
+    for operation, shared in operations():
         for parameter in map(followed, [*shared, *operation.get("parameters", [])]):
             for name, example in parameter["examples"].items():
-                yield f"{operation_id}-{parameter['name']}-{name}", parameter["schema"], example["value"]
+                case = f"{operation['operationId']}-{parameter['name']}-{name}"
+                yield case, parameter["schema"], example["value"]
     for name, header in RAW["components"]["headers"].items():
         yield name, header["schema"], header["example"]
 

@@ -7,7 +7,6 @@ from knouds_harness.judging.checks import concurrency, runs, usage
 from knouds_harness.suite.support.usage_rows import row_of_request, row_that_came
 from knouds_harness.targets.resources import Model, Workflow
 
-DEFAULTS, GENERATORS = {"run.defaults-for-left-out-fields"}, {"run.charged-per-generator"}
 PORTRAIT = Workflow(slug="portrait", owner="ada")
 
 

@@ -12,9 +12,11 @@ from knouds_sandbox.seeding import key_secret
 from knouds_sandbox.serving import running_sandbox
 from knouds_sandbox.state import run_records
 
-PATHS = [("POST", f"/__sandbox__/{name}") for name in ("keys", "accounts", "clock", "reset")]
+PATHS = [
+    *(("POST", f"/__sandbox__/{name}") for name in ("keys", "accounts", "clock", "reset")),
+    ("GET", "/__sandbox__/state"),
+]
 RUN = {"inputs": {"prompt": "a lighthouse"}}
-PATHS.append(("GET", "/__sandbox__/state"))
 
 
 @pytest.fixture
