@@ -13,10 +13,10 @@ ALLOWED = ("``~nobody``", "The body is no JSON.")  # a user of Unix; what record
 
 def test_source_speaks_plain_english():
     found = [
-        f"{path.relative_to(SOURCES)}:{number}: {line.strip()}"
+        f"{path.relative_to(SOURCES)}:{number}: {phrase[0]!r} in {line.strip()}"
         for path in sorted(SOURCES.rglob("*.py"))
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        if STUMBLING.search(line) and not any(each in line for each in ALLOWED)
+        if (phrase := STUMBLING.search(line)) and not any(each in line for each in ALLOWED)
     ]
 
     assert found == []
