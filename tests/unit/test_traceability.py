@@ -44,3 +44,11 @@ def test_pages_tell_the_number_of_facts():
     }
 
     assert told == set()
+
+
+def test_pages_tell_the_same_number_for_a_key_that_reads():
+    """The tutorial's is that of ``init``; ``test_docs`` runs it."""
+    pages = ("docs/targets.md", "docs/tutorial.md")
+    told = [re.findall(r"at least [0-9]+ of", (ROOT / each).read_text(encoding="utf-8")) for each in pages]
+
+    assert told[0] == told[1] != []
