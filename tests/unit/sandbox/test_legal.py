@@ -29,6 +29,8 @@ NAME = " Cafe\u0301 \r\n" + "two " * 40
 NODE = {"id": "a", "type": "note", "position": {"x": 0, "y": 0}, "data": {}, "extra": 1}
 DOCUMENT = {"name": NAME, "nodes": [NODE], "unknown": True}
 RUN: dict[str, Any] = {"inputs": {}}
+WITHOUT_TYPE = "a body without a content type"
+NEW_EACH_TIME = (b"content-length", b"x-ratelimit-reset")
 DEEP, DEEPER = ({**NODE, "data": {"deep": json.loads("[" * levels + "]" * levels)}} for levels in (30, 90))
 REQUESTS: tuple[Any, ...] = (
     ("full", "GET", "/api/workflows"),
@@ -52,7 +54,7 @@ REQUESTS: tuple[Any, ...] = (
     ("business", "POST", "/api/models/claude-sonnet/run", RUN),
     ("full", "GET", "/api/usage"),
     ("full", "POST", "/api/workflows", {"name": "large", "description": "x" * 1_100_000}),
-    ("full", "POST", "/api/workflows", "no type"),
+    ("full", "POST", "/api/workflows", WITHOUT_TYPE),
     ("full", "PUT", "/api/workflows/portrait", {"description": ""}),
     ("full", "GET", "/api/workflows/portrait"),
     ("full", "DELETE", "/api/workflows/none"),
@@ -98,16 +100,11 @@ def answers(**options):
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             for who, method, path, *body in REQUESTS:
                 headers = {"x-api-key": keys[who]} if who else {}
-                sent = (
-                    {"json": body[0]}
-                    if body and body[0] != "no type"
-                    else {"content": b"{}" if body else None}
-                )
+                sent = {"content": b"{}"} if body == [WITHOUT_TYPE] else {"json": body[0] if body else None}
                 answer = await client.request(method, path.format(ended=ended), headers=headers, **sent)
-                raw = [(name, _without_names(value.decode())) for name, value in answer.headers.raw]
                 raw = [
-                    (name, "" if name.lower() in (b"content-length", b"x-ratelimit-reset") else value)
-                    for name, value in raw
+                    (name, "" if name.lower() in NEW_EACH_TIME else _without_names(value.decode()))
+                    for name, value in answer.headers.raw
                 ]
                 shown.append((answer.status_code, sorted(raw), _without_names(answer.text)))
         services.store.close()
