@@ -76,7 +76,8 @@ def test_evidence_and_curl_line_have_the_headers_as_sent():
     assert [name for name, _ in exchange.sent_headers if name.isupper()] == [
         name for name, _ in got if name.isupper()
     ]
-    assert "-H 'ACCEPT: application/json' -H 'ACCEPT-ENCODING: identity' -H 'CONTENT-TYPE:" in line
+    assert "-H 'ACCEPT: application/json'" in line
+    assert "-H 'ACCEPT-ENCODING: identity'" in line
     assert line.index("X-API-KEY") < line.index("USER-AGENT: curl/8.5.0")
 
 
