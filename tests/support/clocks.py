@@ -17,10 +17,12 @@ class Clock:
         self.now_s += seconds
 
 
-def wait_until(is_so: Callable[[], object], *, timeout_s: float = 90.0) -> None:
+def wait_until(
+    is_so: Callable[[], object], *, timeout_s: float = 90.0, sleep: Callable[[float], object] = time.sleep
+) -> None:
     """Wait for a condition, or raise a TimeoutError."""
     deadline = time.monotonic() + timeout_s
     while not is_so():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {timeout_s:g} s")
-        time.sleep(0.05)
+        sleep(0.05)

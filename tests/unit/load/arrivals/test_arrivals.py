@@ -4,7 +4,7 @@ import time
 
 import gevent
 import pytest
-from clocks import Clock
+from clocks import Clock, wait_until
 
 from knouds_harness.load.arrivals.arrival_user import Arrivals
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Shape, Share
@@ -54,12 +54,6 @@ def arrivals_at(rate, seconds, clock=time.perf_counter):
     return Arrivals(ArrivalSchedule(shape=Shape.of("constant", rate, seconds)), clock=clock)
 
 
-def await_all(arrivals):
-    with gevent.Timeout(10):
-        while not arrivals.are_over:
-            gevent.sleep(0.01)
-
-
 def test_arrival_goes_to_an_idle_user_with_its_due_time():
     taken: list[float] = []
     arrivals = arrivals_at(1000.0, 0.02)
@@ -68,7 +62,7 @@ def test_arrival_goes_to_an_idle_user_with_its_due_time():
     start_s = time.perf_counter() + SOON_S
 
     arrivals.begin(start_s, Share())
-    await_all(arrivals)
+    wait_until(lambda: arrivals.are_over, sleep=gevent.sleep)
 
     gevent.killall(servers)
     assert taken == pytest.approx([start_s + number / 1000 for number in range(20)])
@@ -82,7 +76,7 @@ def test_arrivals_without_an_idle_user_are_dropped():
     gevent.sleep(0)
 
     arrivals.begin(time.perf_counter() + SOON_S, Share())
-    await_all(arrivals)
+    wait_until(lambda: arrivals.are_over, sleep=gevent.sleep)
 
     gevent.killall(servers)
     assert (arrivals.handed, arrivals.dropped, len(taken)) == (3, 7, 3)
@@ -96,7 +90,7 @@ def test_killed_user_gets_no_arrival():
     server.kill()
 
     arrivals.begin(time.perf_counter(), Share())
-    await_all(arrivals)
+    wait_until(lambda: arrivals.are_over, sleep=gevent.sleep)
 
     assert (arrivals.handed, arrivals.dropped) == (0, 1)
 
@@ -109,7 +103,7 @@ def test_arrivals_count_from_the_end_of_the_warm_up():
     gevent.sleep(0)
 
     arrivals.begin(time.perf_counter(), Share(), counted_from_s=0.05)
-    await_all(arrivals)
+    wait_until(lambda: arrivals.are_over, sleep=gevent.sleep)
 
     gevent.killall(servers)
     assert (len(taken), arrivals.due, arrivals.handed) == (10, 5, 5)

@@ -13,6 +13,7 @@ from typing import Any
 import gevent
 import msgpack
 import pytest
+from clocks import wait_until
 from gevent.event import Event
 from load_workload import FakeMaster, FakeWorker, Said, options, persona, ran, scenario, target, workload_of
 from locust import TaskSet, User, task
@@ -223,9 +224,7 @@ def test_process_serves_the_arrivals_of_its_share_alone(here, there):
     sender.take_share(now_unix_s(), Share(index=1, workers=2))
 
     arrivals = arrivals_of(sender)
-    with gevent.Timeout(10):
-        while not arrivals.are_over:
-            gevent.sleep(0.01)
+    wait_until(lambda: arrivals.are_over, sleep=gevent.sleep)
     hand_over(sender, run)
     assert (run.workers.health().dropped, run.workers.health().timer) == (10, arrivals.timer)
 
@@ -263,9 +262,7 @@ def test_scenarios_with_rates_have_arrivals_of_their_own(here):
     sender.take_share(now_unix_s(), Share())
 
     own: list[Any] = [sender.arrivals_of(each) for each in (reading, running)]
-    with gevent.Timeout(10):
-        while not all(each.are_over for each in own):
-            gevent.sleep(0.01)
+    wait_until(lambda: all(each.are_over for each in own), sleep=gevent.sleep)
     hand_over(sender, run)
     assert [each.due for each in own] == [30, 10]
     assert run.workers.health().due == 40
@@ -300,9 +297,7 @@ def test_task_of_an_arrival_is_in_flight(there):
     gevent.sleep(0)
     before = arrivals.in_flight
     run.take_share(now_unix_s(), Share())
-    with gevent.Timeout(5):
-        while not arrivals.in_flight:
-            gevent.sleep(0.001)
+    wait_until(lambda: arrivals.in_flight, sleep=gevent.sleep)
     meanwhile = arrivals.in_flight
     gate.set()
     serving.join(timeout=5)
@@ -457,9 +452,7 @@ def test_process_that_does_not_hear_its_leader_ends(there, monkeypatch):
     now_s = now_unix_s()
     monkeypatch.setattr(generating_run, "now_unix_s", lambda: now_s + messages.SILENCE_S + 1)
 
-    with gevent.Timeout(5):
-        while not there.runner.did:
-            gevent.sleep(0.01)
+    wait_until(lambda: there.runner.did, sleep=gevent.sleep)
 
     (stop,) = (data for kind, data, *_ in there.runner.sent if kind == messages.STOP)
     assert stop["exit_code"] == ExitCode.INVALID_MEASUREMENT
