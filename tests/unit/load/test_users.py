@@ -14,6 +14,7 @@ from typing import Any
 
 import gevent
 import pytest
+from example_targets import free_port
 from gevent.event import Event
 from gevent.pool import Group
 from locust import FastHttpUser, User, constant, task
@@ -227,9 +228,7 @@ def test_status_raised_in_a_with_block_is_a_failure(ours):
 
 
 def test_failed_request_is_one_event_with_its_exception(hear):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    heard = hear(Ours, f"http://127.0.0.1:{port}")
+    heard = hear(Ours, f"http://127.0.0.1:{free_port()}")
 
     response = heard.client.get("/")
 

@@ -11,6 +11,8 @@ from typing import Any
 import gevent
 import pytest
 import trustme
+from clocks import wait_until
+from example_targets import free_port
 from raw_server import RawServer, serving
 
 from knouds_harness.errors import UsageError
@@ -324,9 +326,7 @@ def test_connection_of_a_killed_greenlet_is_closed():
 
     with serving(script) as server, client_of(server) as client:
         greenlet = gevent.spawn(client.exchange, GET)
-        with gevent.Timeout(10):
-            while not arrived.is_set():
-                gevent.sleep(0.001)
+        wait_until(arrived.is_set, sleep=gevent.sleep)
         greenlet.kill()
         released.set()
         body = client.exchange(GET).content
@@ -335,25 +335,18 @@ def test_connection_of_a_killed_greenlet_is_closed():
     assert server.connections == 2
 
 
-def test_refused_connection_fails_before_anything_is_sent():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [("127.0.0.1", "Connection refused"), ("no-such-host.invalid", r"no-such-host\.invalid cannot")],
+)
+def test_connection_that_is_not_made_fails_before_anything_is_sent(host, says):
     with (
-        closing(Client(Origin(host="127.0.0.1", port=port, tls=None))) as client,
-        pytest.raises(NotConnected, match="Connection refused") as caught,
+        closing(Client(Origin(host=host, port=free_port(), tls=None))) as client,
+        pytest.raises(NotConnected, match=says) as caught,
     ):
         client.exchange(POST)
 
     assert not caught.value.may_have_arrived
-
-
-def test_unknown_host_is_named():
-    with (
-        closing(Client(Origin(host="no-such-host.invalid", port=80, tls=None))) as client,
-        pytest.raises(NotConnected, match=r"no-such-host\.invalid cannot"),
-    ):
-        client.exchange(GET)
 
 
 def test_ipv6_address_is_reached():
@@ -450,26 +443,20 @@ def test_phases_are_at_least_what_the_server_took(framing):
     assert received_bytes == len(answer)
 
 
-def test_bytes_of_an_incomplete_response_are_counted():
+@pytest.mark.usefixtures("trusting")
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_response_that_is_cut_short_is_a_failure_whose_bytes_are_counted(server_tls, is_encrypted):
     half = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"
     answer = Answer()
 
-    with serving(answering(half)) as server, client_of(server) as client, pytest.raises(ConnectionLost):
-        client.send(POST, answer)
-
-    assert answer.wire[3:] == (len(POST), len(half))
-
-
-@pytest.mark.usefixtures("trusting")
-def test_tls_response_that_is_cut_short_is_a_failure(server_tls):
-    script = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}")
-
     with (
-        serving(script, server_tls) as server,
+        serving(answering(half), server_tls if is_encrypted else None) as server,
         client_of(server, timeout_s=10) as client,
         pytest.raises(ConnectionLost, match="in the middle"),
     ):
-        client.exchange(GET)
+        client.send(POST, answer)
+
+    assert answer.wire[3:] == (len(POST), len(half))
 
 
 def test_unknown_certificate_is_refused_unless_told_otherwise(server_tls):
@@ -528,9 +515,7 @@ def test_connection_is_closed_in_the_thread_of_its_client(monkeypatch):
         thread = threading.Thread(target=clients.clear)
         thread.start()
         thread.join()
-        with gevent.Timeout(10):
-            while not closed_in:
-                gevent.sleep(0.001)
+        wait_until(lambda: closed_in, sleep=gevent.sleep)
 
     assert set(closed_in) == {threading.get_ident()}
 
