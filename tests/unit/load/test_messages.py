@@ -102,10 +102,8 @@ def test_master_waits_for_every_worker(reports, master):
         assert not second.ready()
         reports_as(master, each)
 
-    stopping.join(timeout=5)
-    second.join(timeout=5)
-    assert stopping.ready()
-    assert second.ready()
+    stopping.get(timeout=5)
+    second.get(timeout=5)
     assert asked_by(master) == ["a", "b"]
     assert reports.missing == frozenset()
 
@@ -127,8 +125,7 @@ def test_lost_worker_is_not_waited_for(reports, master):
 
     master.have("a")
 
-    waiting.join(timeout=5)
-    assert waiting.ready()
+    waiting.get(timeout=5)
     assert reports.missing == frozenset()
 
 
@@ -139,8 +136,7 @@ def test_worker_that_does_not_report_is_named(reports, master, monkeypatch):
 
     reports_as(master, "b")
 
-    waiting.join(timeout=5)
-    assert waiting.ready()
+    waiting.get(timeout=5)
     assert reports.missing == {"a"}
 
 

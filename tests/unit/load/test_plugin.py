@@ -39,8 +39,7 @@ def test_worker_started_too_early_waits_for_its_setup(begun):
 
     environment.runner = "a worker"
 
-    starting.join(timeout=5)
-    assert starting.ready()
+    starting.get(timeout=5)
     assert begun == ["a worker", "prepared"]
 
 

@@ -165,10 +165,9 @@ def test_end_waits_for_the_final_reports(run, master):
         assert not ending.ready()
         master.report(worker, is_final=True)
 
-    ending.join(timeout=5)
+    ending.get(timeout=5)
 
     assert sorted(asked) == ["a", "b", "c", "d"]
-    assert ending.ready()
     assert run.doubts == []
 
 
