@@ -1,6 +1,5 @@
 """Limits of the profile, in each process of a load run."""
 
-import json as json_module
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import gevent
 import pytest
-from load_workload import FakeWorker, persona, scenario, workload_of
+from load_workload import FakeWorker, Said, persona, scenario, workload_of
 from load_workload import target as profile
 from locust.env import Environment
 from lying_server import KEYS, PRICE, lying_server
@@ -160,8 +159,7 @@ def test_worker_sends_nothing_before_it_has_a_share():
 
     limits.pace(Share(index=0, workers=4), since=time.monotonic())
 
-    sending.join(timeout=5)
-    assert sending.ready()
+    sending.get(timeout=5)
 
 
 def test_run_uses_credits_granted_by_the_master():
@@ -185,17 +183,7 @@ def test_each_run_checks_if_more_credits_are_needed():
 
 
 def answered(status_code: int, body: object) -> Any:
-    def json() -> object:
-        if isinstance(body, bytes):
-            return json_module.loads(body)
-        if body is None:
-            raise ValueError("no JSON")
-        return body
-
-    content = body if isinstance(body, bytes) else json_module.dumps(body).encode()
-    return SimpleNamespace(
-        status_code=status_code, json=json, content=content, method="POST", url="http://127.0.0.1:1/run"
-    )
+    return Said(body, status=status_code)
 
 
 THROTTLED = {"error": "Slow down", "code": "RATE_LIMIT_EXCEEDED"}
@@ -213,10 +201,10 @@ THROTTLED = {"error": "Slow down", "code": "RATE_LIMIT_EXCEEDED"}
         (429, THROTTLED, 0),
         (402, {"error": "Too poor", "code": "INSUFFICIENT_CREDITS"}, 5),
         (403, {"message": "no"}, 5),
-        (403, None, 5),
+        (403, b"", 5),
         (302, {"error": ""}, 5),
         (500, {"error": ""}, 5),
-        (0, None, 5),
+        (0, b"", 5),
     ],
 )
 def test_run_is_settled_by_its_response(status_code, body, spent):
