@@ -50,9 +50,11 @@ def clock(monkeypatch):
 def leading(environment, tmp_path):
     made: list[LeadingRun] = []
 
-    def make(*arguments: str) -> LeadingRun:
+    def make(*arguments: str, begins: bool = False) -> LeadingRun:
         asked = options("--record", str(tmp_path), "--duration", "60", *arguments)
         made.append(LeadingRun(environment, LoadSetup(options=asked, target=TARGET)))
+        if begins:
+            made[-1].begin(START_UNIX_S)
         return made[-1]
 
     yield make
@@ -76,8 +78,7 @@ def record_in(folder: Path) -> Any:
 
 def test_seconds_become_metrics(leading):
     """Whichever process counted them, and however late they arrive."""
-    run = leading("--users", "3")
-    run.begin(START_UNIX_S)
+    run = leading("--users", "3", begins=True)
 
     run.add_second(second_after(0, ok=3))
     run.add_second(second_after(1, ok=2, failed=1))
@@ -100,8 +101,7 @@ def test_requests_before_the_load_are_left_out(leading):
 
 
 def test_first_reason_to_stop_wins(leading, tmp_path):
-    run = leading()
-    run.begin(START_UNIX_S)
+    run = leading(begins=True)
     run.results.notes.append("Something.")
 
     run.stop("No credits.", ExitCode.GUARD)
@@ -128,8 +128,7 @@ def test_shape_ends_with_the_duration_and_never_before(leading):
 )
 def test_doubt_makes_the_measurement_invalid(leading, environment, second, exit_code):
     """But a breach stays a breach, also in a run that was stopped."""
-    run = leading()
-    run.begin(START_UNIX_S)
+    run = leading(begins=True)
     run.add_second(second_after(0, **second))
 
     run.doubt("The run lost a worker.")
@@ -246,8 +245,7 @@ def test_run_concludes_once(leading, environment):
 )
 def test_missed_bound_ends_the_run(leading, environment, bound, operation):
     """As objectives are written; without an operation it is for all together."""
-    run = leading("--abort-on", bound)
-    run.begin(START_UNIX_S)
+    run = leading("--abort-on", bound, begins=True)
 
     for at_s in range(10):
         run.add_second(second_after(at_s, ok=1, failed=1))
@@ -261,8 +259,7 @@ def test_missed_bound_ends_the_run(leading, environment, bound, operation):
 
 def test_load_that_is_over_cannot_end_early(leading):
     """Its last answers may come late."""
-    run = leading("--abort-on", "error_rate < 40%")
-    run.begin(START_UNIX_S)
+    run = leading("--abort-on", "error_rate < 40%", begins=True)
 
     for at_s in range(60, 75):
         run.add_second(second_after(at_s, failed=1))
@@ -271,8 +268,7 @@ def test_load_that_is_over_cannot_end_early(leading):
 
 
 def test_exception_of_a_task_is_printed_once(leading, capsys):
-    run = leading()
-    run.begin(START_UNIX_S)
+    run = leading(begins=True)
 
     for at_s in range(3):
         run.add_second(second_after(at_s, failed=1, operation=f"{TASK}look", code="KeyError: 'a' (x.py:3)"))
