@@ -120,29 +120,23 @@ def test_own_workflow_is_followed_from_create_to_delete(knouds_sandbox):
     transport = JudgingTransport()
     with client_of(knouds_sandbox, transport=transport) as http:
         slug = http.post("/api/workflows", json=CREATE).raise_for_status().json()["slug"]
-        statuses = [
-            http.get(f"/api/workflows/{slug}").status_code,
-            http.delete(f"/api/workflows/{slug}").status_code,
-            http.get(f"/api/workflows/{slug}").status_code,
-        ]
+        methods = ("GET", "DELETE", "GET")
+        statuses = [http.request(each, f"/api/workflows/{slug}").status_code for each in methods]
 
     assert statuses == [200, 200, 404]
 
 
 def test_refusal_that_the_account_cannot_get_is_a_finding(knouds_sandbox):
     """It is known what the account's key may do; an answer that the request chose is not judged."""
-
-    def refuse(request):
-        body = {"error": "Refused.", "code": "CAPABILITY_DENIED", "required": ["workflow:read"]}
-        return httpx.Response(403, json=body)
-
+    body = {"error": "Refused.", "code": "CAPABILITY_DENIED", "required": ["workflow:read"]}
+    refused = httpx.Response(403, json=body)
     transport = JudgingTransport(account=knouds_sandbox, strict=True)
     with client_of(knouds_sandbox, transport=transport) as http:
         chosen = [
             http.get("/api/workflows", headers={"prefer": f"code={code}"}).status_code
             for code in (401, 403, 429, 503)
         ]
-    transport = JudgingTransport(httpx.MockTransport(refuse), account=knouds_sandbox)
+    transport = JudgingTransport(httpx.MockTransport(lambda _: refused), account=knouds_sandbox)
     with client_of(knouds_sandbox, transport=transport) as http, pytest.raises(AssertionError) as raised:
         http.get("/api/workflows")
 

@@ -6,6 +6,7 @@ import re
 import stat
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -151,11 +152,8 @@ def test_folder_may_be_a_link_that_the_user_names(folder):
 
 def test_failed_write_leaves_nothing(folder, monkeypatch):
     replace_file(folder, "a.txt", b"old")
+    monkeypatch.setattr(os, "replace", Mock(side_effect=OSError))
 
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError
-
-    monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError):  # noqa: PT011 - as above
         replace_file(folder, "a.txt", b"new")
 

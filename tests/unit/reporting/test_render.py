@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import jsonschema_rs
 import pytest
@@ -34,11 +35,8 @@ def test_moved_folder_renders_the_same_again(tmp_path):
 
 def test_full_disk_is_an_error(tmp_path, monkeypatch):
     folder = healthy(tmp_path)
-
-    def refuse(*args, **options):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "replace", refuse)
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(os, "replace", Mock(side_effect=full))
 
     with pytest.raises(RunRecordError, match=r"report\.html: cannot be written: No space left on device\n"):
         render_all(folder)

@@ -74,12 +74,7 @@ def test_clock_set_back_does_not_make_the_duration_negative(tmp_path):
     instants = iter([START, START, *[START - timedelta(hours=1)] * 9])
     seconds = iter([0.0, 1.0, 2.0, 3.0, 4.0])
     with RunWriter(
-        tmp_path,
-        kind="check",
-        target=TARGET,
-        setup=SETUP,
-        now=lambda: next(instants),
-        clock=lambda: next(seconds),
+        tmp_path, kind="check", target=TARGET, setup=SETUP, now=instants.__next__, clock=seconds.__next__
     ) as writer:
         writer.finish("kept", 0)
 

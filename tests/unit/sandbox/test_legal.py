@@ -132,8 +132,7 @@ def test_own_choices_are_those_of_the_sandbox(own):
 def test_choice_shows(own, option, name, value):
     changed = answers(**{"legal": "own", "between": "own", option: f"own,{name}={value}"})
 
-    differs = [request for request, *two in zip(REQUESTS, own, changed, strict=True) if two[0] != two[1]]
-    assert differs
+    assert changed != own
 
 
 def test_every_retry_schedule_is_a_choice():
