@@ -38,8 +38,8 @@ def alone(folder, seconds, **options):
     return read_side([load_run(folder, seconds, **options)], baselines=folder).loads
 
 
-def compared(baseline, candidate, tolerances=TOLERANCES, objectives=None):
-    return compare_loads(baseline, candidate, tolerances=tolerances, objectives=objectives)
+def compared(baseline, candidate, tolerances=TOLERANCES, *, objectives=None, **options):
+    return compare_loads(baseline, candidate, tolerances=tolerances, objectives=objectives, **options)
 
 
 def row(comparison, measure, operation="whoami"):
@@ -164,9 +164,7 @@ def test_missed_objective_fails_even_if_nothing_changed(side, tmp_path):
 def test_objectives_of_the_command_line_count_too(side):
     added = parse_objectives(["whoami p99 < 50ms", "p99 < 60ms", "error_rate < 1%"])
 
-    comparison = compare_loads(
-        side(), side(first_seed=50), tolerances=TOLERANCES, objectives=None, added=added
-    )
+    comparison = compared(side(), side(first_seed=50), added=added)
 
     missed = [(each.operation, each.bound) for each in comparison.missed]
     assert missed == [("all operations", 60), ("whoami", 50)]
@@ -266,10 +264,8 @@ def test_tolerance_with_the_longest_matching_name_wins(tmp_path):
 
 def test_rate_is_a_gate_only_in_the_closed_model():
     """In the open model the rate is that of the schedule."""
-    tolerances = read_tolerances(None, "reads", [])
-
-    assert tolerances.is_gate("whoami", "requests_per_s", is_open_model=False)
-    assert not tolerances.is_gate("whoami", "requests_per_s", is_open_model=True)
+    assert TOLERANCES.is_gate("whoami", "requests_per_s", is_open_model=False)
+    assert not TOLERANCES.is_gate("whoami", "requests_per_s", is_open_model=True)
 
 
 def test_all_mistakes_are_named_at_once():
@@ -295,13 +291,9 @@ def test_metrics_of_ones_own_are_compared(tmp_path):
         seconds = {"whoami": lognormal_seconds(2, per_s=200, seconds=10)}
         own = {"times_of_ones_own": {"render": taken}, "custom_metrics": metrics}
         sides.append(alone(tmp_path / str(number), seconds, **own))
+    added = parse_objectives(["hits count > 30", "stage 1: whoami p50 < 0ms"])  # load alone judges a stage
 
-    comparison = compare_loads(
-        *sides,
-        tolerances=TOLERANCES,
-        objectives=None,
-        added=parse_objectives(["hits count > 30", "stage 1: whoami p50 < 0ms"]),  # load alone judges this
-    )
+    comparison = compared(*sides, added=added)
 
     regressions = {(each.operation, each.measure) for each in comparison.regressions}
     assert regressions == {("render", "p50_ms"), ("render", "p99_ms")}

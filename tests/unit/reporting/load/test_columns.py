@@ -35,18 +35,14 @@ def changed(folder, change):
 
 def give_everything(contents):
     """Let half of each time be waiting, answers lag, and the first operation wait for its first byte."""
-    threes = {
-        "mean_ms": 3.0,
-        "min_ms": 3.0,
-        "max_ms": 3.0,
-        "percentiles": dict.fromkeys(RECORDED_PERCENTS, 3.0),
-    }
+    others = ("mean_ms", "min_ms", "max_ms")
+    threes = {**dict.fromkeys(others, 3.0), "percentiles": dict.fromkeys(RECORDED_PERCENTS, 3.0)}
     first, second = contents["operations"]
     for operation in (first, second):
         operation["throughput_per_s"] = 0.8 * operation["per_s"]
         service = operation["service"]
         service["percentiles"] = {percent: ms / 2 for percent, ms in service["percentiles"].items()}
-        service |= {name: service[name] / 2 for name in ("mean_ms", "min_ms", "max_ms")}
+        service |= {name: service[name] / 2 for name in others}
     first |= {phase: {"count": 2, **threes} for phase in ("first_byte", "body", "tls")}
     first |= {"connections_opened": 2, "connections_reused": 7, "sent_bytes": 1234567, "received_bytes": 999}
     error = ("status", "status_code", "code", "count", "exchanges")
@@ -204,14 +200,11 @@ def older(folder, tmp_path):
 
     def lacking(contents):
         del contents["overall"]
-        for times in (
-            each[kind]
-            for each in contents["operations"]
-            for kind in ("response", "service", "refused_response", "server")
-        ):
-            del times["mean_ms"], times["percentiles"]["75"], times["percentiles"]["95"]
         for operation in contents["operations"]:
             del operation["throughput_per_s"]
+            for kind in ("response", "service", "refused_response", "server"):
+                times = operation[kind]
+                del times["mean_ms"], times["percentiles"]["75"], times["percentiles"]["95"]
 
     return changed(shutil.copytree(folder, tmp_path / folder.name), lacking)
 
