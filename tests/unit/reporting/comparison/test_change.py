@@ -50,13 +50,8 @@ def test_two_different_runs_of_a_side_are_no_evidence():
 
 
 def test_change_of_a_share_is_a_difference():
-    change = change_between(
-        figures(0.0, error=0.0005),
-        figures(0.01, error=0.0005),
-        is_share=True,
-        expected_noise=0.0,
-        confidence=0.99,
-    )
+    options = OPTIONS | {"is_share": True, "expected_noise": 0.0}
+    change = change_between(figures(0.0, error=0.0005), figures(0.01, error=0.0005), **options)
 
     assert change.estimate == pytest.approx(0.01)
     assert change.verdict(tolerance=0.001, is_more_worse=True) is ChangeVerdict.WORSE
