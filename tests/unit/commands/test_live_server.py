@@ -52,12 +52,8 @@ def test_nothing_else_is_served(url):
 def test_taken_port_is_a_usage_error(live):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with (
-            pytest.raises(
-                UsageError, match=rf"--metrics-port {port}: cannot be listened on: Address already"
-            ),
-            serving(live, port=port),
-        ):
+        says = rf"--metrics-port {port}: cannot be listened on: Address already"
+        with pytest.raises(UsageError, match=says), serving(live, port=port):
             pass
 
 

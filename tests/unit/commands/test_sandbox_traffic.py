@@ -27,9 +27,8 @@ def written(tmp_path):
         app, services = build_app(now_unix_s=time.time, control_token="token")
         path = tmp_path / "traffic.har"
         with writing_har(path, BASE_URL, seeded_keys(services.store)) as observe:
-            async with httpx.AsyncClient(
-                transport=httpx.ASGITransport(with_observer(app, observe))
-            ) as client:
+            transport = httpx.ASGITransport(with_observer(app, observe))
+            async with httpx.AsyncClient(transport=transport) as client:
                 for request in requests:
                     await client.send(request)
         services.store.close()
