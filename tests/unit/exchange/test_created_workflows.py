@@ -14,6 +14,7 @@ from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Workflow
 
 NAME = "Harness 0123456789ab draft"
+SLUG = "harness-0123456789ab-draft"
 TARGET = Target(
     name="mine", base_url="http://127.0.0.1:9", workflows={"portrait": Workflow(slug="portrait", owner="ada")}
 )
@@ -43,8 +44,7 @@ def test_name_is_in_the_ledger_before_the_request(created, lines):
 
 
 @pytest.mark.parametrize(
-    ("slug", "shown"),
-    [("harness-0123456789ab-draft", None), ("harness-0123456789ab-draft-2", None), ("w-17", {"name": NAME})],
+    ("slug", "shown"), [(SLUG, None), ("harness-0123456789ab-draft-2", None), ("w-17", {"name": NAME})]
 )
 def test_proven_workflow_may_be_written(created, slug, shown):
     """Its slug has the token, or it is new and reading it back shows exactly the name."""
@@ -92,11 +92,9 @@ def test_older_workflows_are_kept_in_the_ledger(created, lines):
 
 def test_workflow_whose_slug_changes_with_its_name_is_found(created):
     name = "Harness ba9876543210 renamed"
-    create(created, "harness-0123456789ab-draft")
+    create(created, SLUG)
 
-    created.admit(
-        "PUT", "/api/workflows/harness-0123456789ab-draft", {"name": name}, persona="full", user="ada"
-    )
+    created.admit("PUT", f"/api/workflows/{SLUG}", {"name": name}, persona="full", user="ada")
     created.settle_by_list("ada", "full", [{"slug": "harness-ba9876543210-renamed", "name": name}])
 
     assert [each.slug for each in created.ours][1:] == ["harness-ba9876543210-renamed"]
@@ -157,34 +155,31 @@ def test_ledger_says_what_is_left(created, lines):
 
 def test_sent_name_as_a_server_may_store_it_is_still_ours(created):
     """Trimmed, composed, and with other line ends; any other difference makes it a renamed workflow."""
-    slug = "harness-0123456789ab-draft"
-    create(created, slug, name=f"  {NAME} e\u0301\nb ")
+    create(created, SLUG, name=f"  {NAME} e\u0301\nb ")
 
-    assert created.may_delete(slug, {"slug": slug, "name": f"{NAME} \xe9\r\nb"})
+    assert created.may_delete(SLUG, {"slug": SLUG, "name": f"{NAME} \xe9\r\nb"})
     for other in ("Customer launch 2027", f"{NAME} e b", NAME, "", None, 7):
-        assert not created.may_delete(slug, {"slug": slug, "name": other})
+        assert not created.may_delete(SLUG, {"slug": SLUG, "name": other})
 
 
-@pytest.mark.parametrize("listed", [[], [{"slug": "harness-0123456789ab-draft"}]])
+@pytest.mark.parametrize("listed", [[], [{"slug": SLUG}]])
 def test_workflow_with_another_slug_or_listed_before_may_not_be_deleted(created, listed):
-    slug = "harness-0123456789ab-draft"
-    create(created, slug)
+    create(created, SLUG)
     created.proof.listed["ada"] = frozenset(each["slug"] for each in listed)
 
-    assert created.may_delete(slug, {"slug": slug, "name": NAME}) == (not listed)
-    assert not created.may_delete(slug, {"slug": "portrait", "name": NAME})
+    assert created.may_delete(SLUG, {"slug": SLUG, "name": NAME}) == (not listed)
+    assert not created.may_delete(SLUG, {"slug": "portrait", "name": NAME})
     assert not created.may_delete("portrait", {"slug": "portrait", "name": NAME})
 
 
 @pytest.mark.parametrize("name", ["Harness 0123456789ac again", "as text", "", 7])
 def test_name_that_this_process_sent_may_be_deleted(created, name):
     """Also one without a token, as tests send; cleanup later knows only those with a token."""
-    slug = "harness-0123456789ab-draft"
-    create(created, slug)
+    create(created, SLUG)
 
-    created.admit("PUT", f"/api/workflows/{slug}", {"name": name}, persona="full", user="ada")
+    created.admit("PUT", f"/api/workflows/{SLUG}", {"name": name}, persona="full", user="ada")
 
-    assert created.may_delete(slug, {"name": name})
+    assert created.may_delete(SLUG, {"name": name})
 
 
 @pytest.mark.parametrize("end", ["", '"}', '", "a": ' + "[" * 5000, '", "n": 1e400}', '", "b": "\\ud800"}'])
@@ -240,8 +235,8 @@ def test_creation_missing_in_the_list_is_reported_as_left(created):
 
 
 def test_copy_of_a_deleted_workflow_is_found(created):
-    create(created, "harness-0123456789ab-draft")
-    created.note_deleted("harness-0123456789ab-draft")
+    create(created, SLUG)
+    created.note_deleted(SLUG)
 
     created.settle_by_list("ada", "full", [{"slug": "harness-0123456789ab-draft-2", "name": NAME}])
 
@@ -253,14 +248,14 @@ def test_renamed_creation_without_a_response_is_reported_as_left(created):
     for name in (NAME, "Harness 0123456789ac draft"):
         created.admit("POST", "/api/workflows", {"name": name}, persona="full", user="ada")
     listed = {
-        "harness-0123456789ab-draft": "kept",
+        SLUG: "kept",
         "harness-0123456789ac-draft": "Harness 0123456789ac draft",
         "harness-0123456789ac-draft-copied": "Harness 0123456789ac draft copied",
     }
 
     created.settle_by_list("ada", "full", [{"slug": slug, "name": name} for slug, name in listed.items()])
 
-    assert [each.slug for each in created.unproven] == ["harness-0123456789ab-draft"]
+    assert [each.slug for each in created.unproven] == [SLUG]
     assert [each.slug for each in created.ours] == ["harness-0123456789ac-draft"]
 
 
