@@ -8,13 +8,11 @@ from urllib.parse import unquote
 import pytest
 from checking import knouds
 from raw_server import RawServer, serving
-from recorded import recording
 from run_records import TARGET, exchange, finding, healthy, start
 
 from knouds_harness.exchange.har import HarWriter
 
 MINE = b"ssh-ed25519 mine\n"
-RECORDING = recording("getHealth-200-up")
 KEY = "knouds_live_of_the_user_0123456789"
 PROFILE = """base_url = "{url}"
 [limits]
