@@ -6,7 +6,7 @@ and so on. Values are not converted: ``"true"`` is a text, not a boolean.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date
 from pathlib import Path
@@ -44,19 +44,15 @@ NOT_IN_FILE: Final = BeforeValidator(_refuse)
 """Marks a field that the harness sets itself; in a profile, such a key is unknown."""
 
 
-def _capability(text: str) -> str:
-    if not is_capability(text):
-        raise ValueError(
-            'not a capability: write "resource:verb", "resource:*", "workflow:SLUG:run", '
-            '"model:NAME:run" or "*"'
-        )
-    return text
+def fitting(fits: Callable[[str], bool], says: str) -> AfterValidator:
+    """Make the check of a text; ``says`` is what a text that does not fit is, a colon, and what to do."""
 
+    def check(text: str) -> str:
+        if not fits(text):
+            raise ValueError(says)
+        return text
 
-def _unused_member(name: str) -> str:
-    if name in _USED_MEMBERS:
-        raise ValueError("used by the harness itself: name another member")
-    return name
+    return AfterValidator(check)
 
 
 _USED_MEMBERS = frozenset(
@@ -70,9 +66,17 @@ Amount = Annotated[Number, Field(ge=0)]
 Duration = Annotated[Number, Field(gt=0, le=86_400)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Capability = Annotated[str, AfterValidator(_capability)]
+Capability = Annotated[
+    str,
+    fitting(
+        is_capability,
+        'not a capability: write "resource:verb", "resource:*", "workflow:SLUG:run", "model:NAME:run" or "*"',
+    ),
+]
 Member = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$"), AfterValidator(_unused_member)
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$"),
+    fitting(lambda name: name not in _USED_MEMBERS, "used by the harness itself: name another member"),
 ]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Annotated, Any, ClassVar, Literal, cast, get_args
 
-from pydantic import AfterValidator, Field, PlainValidator, StringConstraints
+from pydantic import Field, PlainValidator, StringConstraints
 
 from knouds_harness.contract.operations import EVERYTHING, Action, meets
 from knouds_harness.targets.address import host_and_port, is_url, own_address
@@ -22,6 +22,7 @@ from knouds_harness.targets.profile_format import (
     Number,
     Text,
     Whole,
+    fitting,
 )
 from knouds_harness.targets.secrets import NO_SECRET, SecretSource, SecretValue
 
@@ -136,30 +137,30 @@ class Model:
         return {"internalName": self.name}
 
 
-def _delivery_url(text: str) -> str:
-    if not is_url(text):
-        raise ValueError(
-            "not a URL that deliveries can be sent to: write the URL that is set for the keys: "
-            'url = "https://hooks.example.com/knouds"'
-        )
-    return text
-
-
-def _listening_address(text: str) -> str:
-    if host_and_port(text) is None:
-        raise ValueError(
-            'not an address and port of this machine: write both: listen = "127.0.0.1:9000", or "[::1]:9000"'
-        )
-    return text
+_DeliveryUrl = Annotated[
+    Text,
+    fitting(
+        is_url,
+        "not a URL that deliveries can be sent to: write the URL that is set for the keys: "
+        'url = "https://hooks.example.com/knouds"',
+    ),
+]
+_ListeningAddress = Annotated[
+    Text,
+    fitting(
+        lambda text: host_and_port(text) is not None,
+        'not an address and port of this machine: write both: listen = "127.0.0.1:9000", or "[::1]:9000"',
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook(SecretSource):
     """Where the deliveries of this target arrive, and the secret that signs them: ``[webhook]``."""
 
-    url: Annotated[Text, AfterValidator(_delivery_url)]
+    url: _DeliveryUrl
     secret: SecretValue
-    listen: Annotated[Text, AfterValidator(_listening_address)] | None = None
+    listen: _ListeningAddress | None = None
     deadline_s: Duration = 60.0
 
     @property
