@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
     import pytest
 
 T = TypeVar("T")
+S = TypeVar("S", bound="HasMade")
 Key = tuple[str, ...]
 _Entry = tuple[int, Key]
 _QUIET_S: Final = 0.03
@@ -178,16 +179,19 @@ class SharedValues:
         return made.result()
 
 
-class shared_once(Generic[T]):  # noqa: N801 - stands where cached_property would
-    """A cached property for tests side by side, which wait while it is being made; kept in ``made``."""
+class HasMade(Protocol):
+    made: SharedValues
 
-    def __init__(self, make: Callable[[Any], T]) -> None:
+
+class shared_once(Generic[S, T]):  # noqa: N801 - stands where cached_property would
+    """A cached property for tests side by side, which wait while it is being made."""
+
+    def __init__(self, make: Callable[[S], T]) -> None:
         self._make = make
         self.__doc__ = make.__doc__
 
-    def __get__(self, instance: Any, owner: type) -> T:  # noqa: ANN401 - any class that has `made`
-        made: SharedValues = instance.made
-        return made.get(self._make.__name__, lambda: self._make(instance))
+    def __get__(self, instance: S, owner: type[S]) -> T:
+        return instance.made.get(self._make.__name__, lambda: self._make(instance))
 
 
 class Reservations:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from json import JSONEncoder
 from os import urandom
 from time import perf_counter, time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode, urlsplit
 
 from locust.event import EventHook
@@ -68,6 +68,16 @@ class PreparedRequest(NamedTuple):
     traced_at: int = 0
 
 
+class Recorder(Protocol):
+    """A listener of Locust's ``request`` event that can be told of a response of ours without it."""
+
+    def on_request(self, **told: Any) -> None:  # noqa: ANN401 - Locust's event
+        """Listen to the event."""
+
+    def note(self, response: Response, name: str, exception: Exception | None) -> None:
+        """Note the same."""
+
+
 def _sending(method: str) -> Callable[..., Response]:
     def send(session: Session, url: str, data: Body = None, json: Any = None, **options: Any) -> Response:  # noqa: ANN401
         """Send one request; arguments as for ``request``."""
@@ -87,8 +97,7 @@ class Session:
         request_name: The name in statistics of requests that have none of their own.
         admit: Called with the bytes of each request to the base URL's server before they are sent; may raise.
             The caller of ``exchange`` has to judge for itself.
-        recorder: A ``RequestRecorder``; called directly for each request, if it is the only listener to its
-            event: that costs less.
+        recorder: Called directly for each request, if it is the only listener to its event: that costs less.
         in_flight: The name and the time of sending of each request that is not answered yet, in their order.
         scheduled_at: Set it, on ``time.perf_counter``'s clock, to count the response time of the next request
             from that instant instead of from sending; it is used once.
@@ -113,7 +122,7 @@ class Session:
         self.is_traced = False
         self.request_name: str | None = None
         self.admit: Callable[[bytes], object] | None = None
-        self.recorder: Any = None
+        self.recorder: Recorder | None = None
         self.in_flight: dict[Response, tuple[str, float]] = {}
         self.scheduled_at: float | None = None
         self._event = request_event
